@@ -1,0 +1,291 @@
+"""The config: what config.yaml may say, checked before anything heavy is imported.
+
+The classes below are the reference; a field's description is its line in the README's table.
+Only the form is checked here. Whether a backbone exists is known once timm is there, and
+whether a file exists is asked when it is used: neither keeps the page from opening.
+"""
+
+import difflib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    PrivateAttr,
+    Tag,
+    ValidationError,
+    model_validator,
+)
+
+from lineup import document
+from lineup.document import Document, Trail
+from lineup.errors import ConfigError
+from lineup.spec import Spec, parse_spec
+
+Color = Literal["red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"]
+Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
+Hardware = Literal["zero-a10g", "cpu-basic", "cpu-upgrade", "t4-small", "t4-medium", "l4x1", "a10g-small", "a10g-large"]
+Three = Annotated[tuple[float, float, float], Field(strict=False)]
+Pixels = Annotated[int, Field(ge=16, le=4096)]
+_Text = Annotated[str, Tag("text")]
+_by_type = Discriminator(lambda value: "list" if isinstance(value, list) else "text")
+
+
+class _Section(BaseModel):
+    # strict: "3" is not a 3, and a YAML 1.1 "yes" that became True is not a name
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class Entry(_Section):
+    """One backbone of the line-up, in its long form."""
+
+    name: str = Field("", description="what the page, the API and links call it; `backbone` if left out; unique")
+    backbone: str = Field(description="which one: see the forms below")
+    pretrained: bool = Field(True, description="false means random weights, and the page says so")
+    checkpoint: str | None = Field(None, description="a file of your own weights for this architecture")
+    labels: Annotated[_Text | Annotated[list[str], Tag("list")], _by_type] | None = Field(
+        None, description="a file with a name per line, or a list of names"
+    )
+    input_size: Annotated[tuple[Pixels, Pixels], Field(strict=False)] | None = Field(
+        None, description="pixels that go in: 224, or [height, width]"
+    )
+    mean: Three | None = Field(None, description="three numbers that are subtracted from the channels (0 to 1)")
+    std: Three | None = Field(None, description="three numbers that the channels are divided by")
+    crop_pct: float | None = Field(None, gt=0, le=1, description="share of the shorter side that the crop keeps")
+    interpolation: Interpolation | None = Field(None, description="how the picture is resized")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_form(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            value = {"backbone": value}
+        if not isinstance(value, dict):
+            raise ValueError("expected a name such as resnet18, or keys such as `backbone: resnet18`")
+        if isinstance(value.get("input_size"), int) and not isinstance(value["input_size"], bool):
+            value = {**value, "input_size": [value["input_size"]] * 2}
+        if "name" not in value and isinstance(value.get("backbone"), str):
+            value = {**value, "name": value["backbone"]}
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        parse_spec(self.backbone)
+        if not self.name.strip():
+            raise ValueError("expected a name; got an empty one; leave `name` out to use `backbone`")
+        if self.std and min(self.std) <= 0:
+            raise ValueError(f"expected std of three numbers above 0; got {list(self.std)}")
+        if self.checkpoint and self.spec.source not in ("timm", "torchvision"):
+            raise ValueError(
+                f"expected a checkpoint only with an architecture of timm or torchvision; got {self.backbone!r}; "
+                "its weights come with it: remove `checkpoint`"
+            )
+        if self.checkpoint and not self.pretrained:
+            raise ValueError("expected either `checkpoint` or `pretrained: false`; got both; remove one")
+        if self.checkpoint and self.spec.revision:
+            raise ValueError(f"expected no @{self.spec.revision} beside `checkpoint`; remove one of the two")
+        return self
+
+    @property
+    def spec(self) -> Spec:
+        return parse_spec(self.backbone)
+
+    @property
+    def source(self) -> str:
+        """timm, torchvision, hf-hub, local-dir, checkpoint, untrained, or the name of an added source."""
+        if self.checkpoint:
+            return "checkpoint"
+        return self.spec.source if self.pretrained else "untrained"
+
+
+class Example(_Section):
+    """A picture that the page offers."""
+
+    picture: str = Field(description="a path, or an address")
+    caption: str = Field("", description="what the page writes under it")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_form(cls, value: Any) -> Any:
+        return {"picture": value} if isinstance(value, str) else value
+
+
+class Limits(_Section):
+    """What a visitor may use up."""
+
+    memory_mb: int | None = Field(
+        None, ge=64, description="memory for loaded backbones; 60% of the machine's if left out (not yet in force)"
+    )
+    max_compared: int = Field(6, ge=2, le=64, description="backbones in one comparison (not yet in force)")
+    max_megapixels: int = Field(40, ge=1, le=1000, description="size of a picture in millions of pixels")
+    max_upload_mb: int = Field(20, ge=1, le=1000, description="size of an uploaded file")
+    forward_timeout_s: float = Field(30, gt=0, description="seconds that one answer may take (not yet in force)")
+    hub_timeout_s: float = Field(30, gt=0, description="seconds without a new byte after which a download is given up")
+    queue_size: int = Field(64, ge=1, description="visitors that may wait in line")
+
+
+class Space(_Section):
+    """How the Space looks on the Hub. Not yet in force: for pushing."""
+
+    emoji: str = Field("🖼️", description="the Space's emoji (not yet in force)")
+    color_from: Color = Field("indigo", description="left colour of its card (not yet in force)")
+    color_to: Color = Field("pink", description="right colour of its card (not yet in force)")
+    short_description: str = Field("", max_length=60, description="one line, 60 characters (not yet in force)")
+    license: str = Field("apache-2.0", description="licence of your Space (not yet in force)")
+    hardware: Hardware = Field("zero-a10g", description="hardware to ask for (not yet in force)")
+
+
+def _is_list(value: Any) -> Any:
+    if not isinstance(value, list):
+        raise ValueError("expected a list of backbones, one per line, each after a dash")
+    return value
+
+
+class Config(_Section):
+    """The whole config.yaml."""
+
+    title: str = Field("Lineup", description="shown on top of the page")
+    description: str = Field("", description="a sentence under the title")
+    default: str = Field("", description="name of the backbone the page opens with; the first one if left out")
+    top_k: int = Field(3, ge=1, le=1000, description="how many labels to show")
+    backbones: Annotated[list[Entry], BeforeValidator(_is_list)] = Field(
+        min_length=1, description="the line-up; each a name, or keys as below"
+    )
+    examples: Annotated[_Text | Annotated[list[Example], Tag("list")], _by_type] = Field(
+        default_factory=list, description="a folder of pictures, or a list of paths, each plain or `{picture, caption}`"
+    )
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="where to compute")
+    engine: Literal["auto", "torch", "openvino"] = Field(
+        "auto", description="what computes (openvino is not yet in force)"
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="how exactly (not yet in force: always float32)"
+    )
+    share: bool = Field(False, description="true asks Gradio for a public link")
+    limits: Limits = Field(default_factory=Limits, description="see below")  # type: ignore[arg-type]
+    space: Space = Field(default_factory=Space, description="see below")  # type: ignore[arg-type]
+
+    _folder: Path = PrivateAttr(default=Path())
+    _document: Document = PrivateAttr(default=Document("config.yaml", None, {}))
+
+    @property
+    def default_name(self) -> str:
+        return self.default or self.backbones[0].name
+
+    @property
+    def folder(self) -> Path:
+        """The config file's folder: relative paths start here."""
+        return self._folder
+
+    def where(self, *trail: str | int) -> str:
+        """Name a place in the file for a message: ``config.yaml:12:5: backbones[2].labels``."""
+        return self._document.where(trail)
+
+
+def load(path: Path) -> Config:
+    """Read and validate a config file.
+
+    Raises:
+        ConfigError: with every problem found, each with its file, line and column.
+    """
+    return build(document.read(path), path.parent)
+
+
+def build(source: Document, folder: Path) -> Config:
+    """Validate a document that was read already; relative paths start at `folder`."""
+    values = {} if source.values is None else source.values
+    try:
+        config = Config.model_validate(values)
+    except ValidationError as error:
+        found = sorted(error.errors(), key=lambda problem: source.position(_trail(source, problem["loc"])))
+        raise ConfigError(*source.problems, *(_explain(source, problem) for problem in found)) from None
+    problems = (*source.problems, *_misnamed(config, source))
+    if problems:
+        raise ConfigError(*problems)
+    config._folder = folder
+    config._document = source
+    return config
+
+
+def _misnamed(config: Config, source: Document) -> Iterator[str]:
+    names = [entry.name for entry in config.backbones]
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            where = source.where(("backbones", index))
+            yield f"{where}: expected each name once; got {name!r} again; give one of the two another `name`"
+    if config.default and config.default not in names:
+        hint = did_you_mean(config.default, names) or f"; use one of: {', '.join(names)}"
+        yield f"{source.where(('default',))}: expected the name of an entry; got {config.default!r}{hint}"
+
+
+def did_you_mean(word: str, known: list[str]) -> str:
+    """Return ``; did you mean 'resnet50'?``, or nothing when no known word is near."""
+    near = difflib.get_close_matches(word.lower(), known, n=1, cutoff=0.75)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+_EXPECTED = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "finite_number": "a finite number",
+    "string_type": "text",
+    "bool_type": "true or false",
+    "list_type": "a list",
+    "tuple_type": "a list",
+    "dict_type": "keys and values",
+    "model_type": "keys and values",
+    "greater_than": "more than {gt}",
+    "greater_than_equal": "{ge} or more",
+    "less_than_equal": "{le} or less",
+    "literal_error": "one of {expected}",
+    "string_too_long": "at most {max_length} characters",
+}
+
+
+def _explain(source: Document, problem: Any) -> str:
+    """Turn one finding of pydantic into *where: what was expected; what came; what to do*."""
+    trail, value, kind = _trail(source, problem["loc"]), problem["input"], problem["type"]
+    where = source.where(trail)
+    if kind == "extra_forbidden":
+        known = list(_model_at(trail[:-1]).model_fields)
+        hint = did_you_mean(str(trail[-1]), known) or f"; remove it, or use one of: {', '.join(known)}"
+        return f"{where}: expected a known key; got {trail[-1]!r}{hint}"
+    if kind == "missing" and isinstance(trail[-1], int):
+        return f"{source.where(trail[:-1])}: expected {trail[-1] + 1} numbers; got {_shown(value)}"
+    if kind == "missing":
+        return f"{where}: expected a value; there is none; add `{trail[-1]}:`"
+    if kind == "value_error":
+        return f"{where}: {problem['ctx']['error']}"
+    if kind in ("too_short", "too_long"):
+        short = kind == "too_short"
+        bound = problem["ctx"]["min_length" if short else "max_length"]
+        return f"{where}: expected {bound} {'or more' if short else 'at most'}; got {_shown(value)}"
+    expected = _EXPECTED.get(kind, problem["msg"]).format(**problem.get("ctx", {}))
+    hint = "; put it in quotes" if kind == "string_type" and isinstance(value, bool | int | float) else ""
+    return f"{where}: expected {expected}; got {_shown(value)}{hint}"
+
+
+def _trail(source: Document, loc: tuple[str | int, ...]) -> Trail:
+    """Keep of pydantic's location what stands in the file: it also names the branch of a union."""
+    trail: Trail = ()
+    for step in loc:
+        is_member = step in ("text", "list")
+        if not is_member or (*trail, step) in source.marks:
+            trail = (*trail, step)
+    return trail
+
+
+def _model_at(trail: Trail) -> type[BaseModel]:
+    models: dict[str | int, type[BaseModel]] = {"backbones": Entry, "examples": Example, "limits": Limits, "space": Space}
+    return models[trail[0]] if trail else Config
+
+
+def _shown(value: Any) -> str:
+    names = {None: "nothing", True: "true", False: "false"}
+    text = names[value] if value is None or isinstance(value, bool) else repr(value)
+    return text if len(text) <= 80 else text[:77] + "…"

@@ -1,0 +1,139 @@
+"""Reads a YAML document into plain values, and remembers where each of them stands."""
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lineup.errors import ConfigError
+
+Trail = tuple[str | int, ...]  # the keys and indices that lead to a value: ("backbones", 2, "labels")
+
+
+@dataclass(frozen=True)
+class Document:
+    """The values of a YAML file and the position of each key and list item."""
+
+    name: str
+    values: Any
+    marks: dict[Trail, tuple[int, int]]
+    problems: tuple[str, ...] = ()  # keys said twice: reported together with whatever else is wrong
+
+    def where(self, trail: Trail) -> str:
+        """Name a place as ``config.yaml:12:5: backbones[2].labels``.
+
+        A key that is missing gets its nearest parent's position.
+        """
+        line, column = self.position(trail)
+        spelled = spell(trail)
+        return f"{self.name}:{line}:{column}" + (f": {spelled}" if spelled else "")
+
+    def position(self, trail: Trail) -> tuple[int, int]:
+        """Return line and column, from 1, of a place or of its nearest parent that is in the file."""
+        while trail and trail not in self.marks:
+            trail = trail[:-1]
+        return self.marks.get(trail, (1, 1))
+
+
+def spell(trail: Trail) -> str:
+    """Spell a trail the way people write it: ``backbones[2].labels``."""
+    text = ""
+    for step in trail:
+        text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else str(step)
+    return text
+
+
+def read(path: Path) -> Document:
+    """Read a YAML file.
+
+    Raises:
+        ConfigError: when the file is missing or is not YAML.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise ConfigError(
+            f"{path}: expected a config file; there is none; create it, or name another with --config"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: expected a readable UTF-8 text file; got {error}; save it again as UTF-8") from None
+    return parse(text, path.name)
+
+
+def parse(text: str, name: str) -> Document:
+    """Parse YAML text; `name` is the file's name in messages."""
+    try:
+        loader = _Loader(text, name)
+        try:
+            node = loader.get_single_node()
+            values = loader.plain(node, ()) if node is not None else None
+        finally:
+            loader.dispose()
+    except yaml.MarkedYAMLError as error:
+        raise ConfigError(_broken(error, name)) from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{name}:1:1: expected YAML; got {_first_line(error)}; check the file's text") from None
+    return Document(name, values, loader.positions, tuple(loader.problems))
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's safe loader, walking the nodes itself so that positions survive."""
+
+    def __init__(self, text: str, name: str) -> None:
+        super().__init__(text)
+        self.file = name
+        self.positions: dict[Trail, tuple[int, int]] = {}
+        self.problems: list[str] = []
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        # An alias can multiply a small file into an endless one, and no config needs one.
+        if self.check_event(yaml.AliasEvent):
+            event = self.peek_event()
+            raise yaml.MarkedYAMLError(
+                problem=f"the alias *{event.anchor}; write the value out", problem_mark=event.start_mark
+            )
+        return super().compose_node(parent, index)
+
+    def plain(self, node: yaml.Node, trail: Trail) -> Any:
+        self.positions.setdefault(trail, _position(node))
+        if isinstance(node, yaml.SequenceNode):
+            return [self.plain(item, (*trail, index)) for index, item in enumerate(node.value)]
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(node, trail)
+        return self.construct_object(node)
+
+    def _mapping(self, node: yaml.MappingNode, trail: Trail) -> dict[Any, Any]:
+        values: dict[Any, Any] = {}
+        for key_node, value_node in node.value:
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise yaml.MarkedYAMLError(
+                    problem="a key that is not plain text; write a word as the key", problem_mark=key_node.start_mark
+                )
+            key: Hashable = key_node.value  # as written: a key "on" stays "on", YAML 1.1 would make it true
+            place = (*trail, key_node.value)
+            if key in values:
+                line, column = _position(key_node)
+                self.problems.append(
+                    f"{self.file}:{line}:{column}: {spell(place)}: expected each key once; "
+                    f"it stands in line {self.positions[place][0]} already; remove one of the two"
+                )
+                continue
+            self.positions[place] = _position(key_node)
+            values[key] = self.plain(value_node, place)
+        return values
+
+
+def _position(node: yaml.Node) -> tuple[int, int]:
+    return node.start_mark.line + 1, node.start_mark.column + 1
+
+
+def _broken(error: yaml.MarkedYAMLError, name: str) -> str:
+    mark = error.problem_mark or error.context_mark
+    line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+    return f"{name}:{line}:{column}: expected YAML; got {error.problem or _first_line(error)}"
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,39 @@
+"""The errors whose text is meant for people.
+
+Every text follows one form: *where: what was expected; what came; what to do.*
+Each entry point translates them once: the page into a message, the command line
+into ``error: …`` and exit status 2. Any other exception is a bug of ours and keeps
+its traceback in the log.
+"""
+
+
+class LineupError(Exception):
+    """An error whose text is shown to the visitor as it stands."""
+
+
+class ConfigError(LineupError):
+    """The config cannot be used. Holds every problem, so that one run reports them all."""
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class BackboneError(LineupError):
+    """A backbone cannot be built or run, and asking again will not help."""
+
+
+class HubError(BackboneError):
+    """A backbone's files could not be fetched; a later try may succeed."""
+
+
+class UnreachableError(HubError):
+    """The server with a backbone's files did not answer at all."""
+
+
+class PictureError(LineupError):
+    """A picture cannot be read."""
+
+
+class BusyError(LineupError):
+    """More is being asked than can be answered now."""

@@ -1,0 +1,62 @@
+"""The pictures that the page offers, as the config names them."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from lineup.config import Config
+from lineup.pictures import SUFFIXES
+
+_DATASET = re.compile(r"hf://datasets/([\w.-]+/[\w.-]+?)(?:@([\w.-]+))?/(.+)")
+
+
+@dataclass(frozen=True)
+class Example:
+    """A picture that the page offers: a path or an https address, and what to write under it."""
+
+    picture: str
+    caption: str
+
+    @property
+    def is_remote(self) -> bool:
+        return self.picture.startswith("https://")
+
+
+def find(config: Config) -> tuple[list[Example], list[str]]:
+    """Return the examples that are there, and what is wrong with those that are not."""
+    if isinstance(config.examples, str):
+        return _in_folder(config, config.examples)
+    found, problems = [], []
+    for index, entry in enumerate(config.examples):
+        picture = _address(entry.picture)
+        if not picture.startswith("https://"):
+            path = config.folder / picture
+            if not path.is_file():
+                where = config.where("examples", index)
+                problems.append(f"{where}: expected a picture; {path} is not there; check the path")
+                continue
+            picture = str(path)
+        found.append(Example(picture, entry.caption or _caption(picture)))
+    return found, problems
+
+
+def _in_folder(config: Config, name: str) -> tuple[list[Example], list[str]]:
+    folder, where = config.folder / name, config.where("examples")
+    if not folder.is_dir():
+        return [], [f"{where}: expected a folder of pictures; {folder} is not there; check the path"]
+    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    if not paths:
+        return [], [f"{where}: expected pictures in {folder}; there are none; add some, or remove `examples`"]
+    return [Example(str(path), _caption(str(path))) for path in paths], []
+
+
+def _address(picture: str) -> str:
+    """Turn ``hf://datasets/owner/repo@revision/path`` into the address it stands for."""
+    if match := _DATASET.fullmatch(picture):
+        repo, revision, path = match.groups()
+        return f"https://huggingface.co/datasets/{repo}/resolve/{revision or 'main'}/{path}"
+    return picture
+
+
+def _caption(picture: str) -> str:
+    return Path(picture).stem.replace("_", " ").replace("-", " ")

@@ -1,0 +1,87 @@
+"""Turns a config's entry into a network with its transform and its labels.
+
+The only place that knows timm and torchvision. `SOURCES` is the door for a new kind of
+backbone: one function that makes a `Plan`, and one line.
+"""
+
+import logging
+from pathlib import Path
+
+from lineup import weights
+from lineup.config import Entry, did_you_mean
+from lineup.errors import BackboneError, LineupError
+from lineup.registry import timm_models, torchvision_models
+from lineup.registry.plan import Backbone, Context, Plan, Source, Transform
+
+__all__ = ["SOURCES", "Backbone", "Context", "Plan", "Source", "Transform", "build", "plan"]
+
+_log = logging.getLogger(__name__)
+
+
+def _own(entry: Entry, context: Context) -> Plan:
+    own = {"timm": timm_models.own, "torchvision": torchvision_models.own}.get(entry.spec.source)
+    if own is None:
+        raise BackboneError(
+            f"expected an architecture of timm or torchvision beside `pretrained: false`; got {entry.backbone!r}"
+        )
+    return own(entry, context)
+
+
+SOURCES: dict[str, Source] = {
+    "timm": timm_models.published,
+    "hf-hub": timm_models.from_hub,
+    "local-dir": timm_models.from_folder,
+    "torchvision": torchvision_models.published,
+    "checkpoint": _own,
+    "untrained": _own,
+}
+
+
+def plan(entry: Entry, folder: Path, timeout_s: float = 30) -> Plan:
+    """Work out what an entry means, without its weights.
+
+    Args:
+        entry: what the config says.
+        folder: where relative paths start.
+        timeout_s: how long a hub repository's config.json may keep us waiting.
+
+    Raises:
+        HubError: when a repository's config.json cannot be fetched.
+        BackboneError: when there is no such backbone, it cannot classify, or its labels do not fit.
+    """
+    source = SOURCES.get(entry.source)
+    if source is None:
+        hint = did_you_mean(entry.source, list(SOURCES)) or f"; use one of: {', '.join(SOURCES)}"
+        raise BackboneError(f"{entry.name}: expected a known source; got {entry.source!r}{hint}")
+    context = Context(folder, lambda file: weights.fetch(file, timeout_s))
+    try:
+        return source(entry, context)
+    except LineupError as error:
+        raise type(error)(f"{entry.name}: {error}") from error.__cause__
+    except Exception as error:
+        _log.exception("cannot plan %s", entry.name)
+        raise BackboneError(_unexpected(entry.name, "can be built", error)) from error
+
+
+def build(plan: Plan, path: Path | None) -> Backbone:
+    """Give a plan its weights.
+
+    Args:
+        plan: what to build.
+        path: where `plan.weights` was fetched to; None for random weights.
+
+    Raises:
+        BackboneError: when the file does not hold this network's weights.
+    """
+    try:
+        return Backbone(plan, plan.make(path).eval())
+    except LineupError as error:
+        raise type(error)(f"{plan.name}: {error}") from error.__cause__
+    except Exception as error:
+        _log.exception("cannot build %s", plan.name)
+        raise BackboneError(_unexpected(plan.name, f"loads {plan.weights}", error)) from error
+
+
+def _unexpected(name: str, expected: str, error: Exception) -> str:
+    reason = " ".join(str(error).split())[:300] or type(error).__name__
+    return f"{name}: expected a backbone that {expected}; got {type(error).__name__}: {reason}; the log has the rest"

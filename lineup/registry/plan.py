@@ -1,0 +1,107 @@
+"""What a backbone is made of: network, transform and labels are one object."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+
+from lineup import labels
+from lineup.config import Entry
+from lineup.labels import LabelSet
+from lineup.weights import HubFile, Weights
+
+
+@dataclass(frozen=True)
+class Transform:
+    """Turns a picture into what one backbone takes in.
+
+    `steps` does the work: an RGB picture becomes a normalised float32 tensor ``(3, H, W)``.
+    `mean` and `std` are what it normalises with, so that the crop can be shown again.
+    """
+
+    steps: Callable[[Image.Image], torch.Tensor]
+    input_size: tuple[int, int]  # height, width
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def __call__(self, picture: Image.Image) -> np.ndarray:
+        """Return a batch of one: ``(1, 3, H, W)`` float32, normalised."""
+        return self.steps(picture).unsqueeze(0).numpy()
+
+    def seen(self, batch: np.ndarray) -> Image.Image:
+        """Return as a picture what the backbone saw: the normalisation undone."""
+        pixels = batch[0].transpose(1, 2, 0) * np.float32(self.std) + np.float32(self.mean)  # (H, W, 3) in 0–1
+        return Image.fromarray((pixels.clip(0, 1) * 255).round().astype(np.uint8))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A backbone without its weights: all that can be said, and checked, before they are fetched."""
+
+    name: str
+    source: str
+    architecture: str  # as its library spells it, with its tag where it has one: resnet18.a1_in1k
+    parameters: int
+    labels: LabelSet
+    transform: Transform
+    weights: Weights | None  # None: random weights
+    make: Callable[[Path | None], nn.Module]  # the weights' path → the network
+    license: str = ""  # of the weights; empty when nobody says
+    download_bytes: int | None = None  # when known without asking
+    notes: tuple[str, ...] = ()  # what a visitor should know about the answers
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A plan whose network has its weights and is ready to answer."""
+
+    plan: Plan
+    network: nn.Module
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a source may use: the config's folder, and a way to get small files from the Hub."""
+
+    folder: Path
+    fetch: Callable[[HubFile], Path]
+
+
+Source = Callable[[Entry, Context], Plan]
+
+
+def given_labels(entry: Entry, context: Context) -> LabelSet | None:
+    """Return the labels that the entry itself gives, if it does."""
+    if isinstance(entry.labels, str):
+        return labels.read_file(context.folder / entry.labels)
+    return labels.from_names(entry.labels, "the config") if entry.labels is not None else None
+
+
+def chosen_labels(given: LabelSet | None, found: LabelSet | None, num_classes: int) -> LabelSet:
+    """Choose what the classes are called: as the entry says, as the weights say, or by number.
+
+    Raises:
+        BackboneError: when there is not one label for each class.
+    """
+    return labels.check_count(given or found or labels.numbered(num_classes), num_classes)
+
+
+def count(network: nn.Module) -> int:
+    """Count the parameters of a network."""
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def own_notes(entry: Entry, published: str) -> tuple[str, ...]:
+    """Say what nobody can know of the user's own weights, or that there are none."""
+    if not entry.pretrained:
+        return ("untrained: the weights are random, so the answers mean nothing",)
+    told = all((entry.input_size, entry.mean, entry.std, entry.crop_pct, entry.interpolation))
+    return () if told else (f"preprocessing assumed from {published}",)

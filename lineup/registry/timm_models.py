@@ -1,0 +1,229 @@
+"""timm's backbones: by name, from a Hub repository, or from a folder in timm's format."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from timm.data import create_transform, resolve_data_config
+from timm.models import get_pretrained_cfg, load_state_dict
+from timm.models._hub import load_model_config_from_path  # timm.models does not pass it on
+from torch import nn
+
+from lineup import labels, weights
+from lineup.config import Entry, did_you_mean
+from lineup.errors import BackboneError
+from lineup.labels import LabelSet
+from lineup.registry import checkpoint, wordnet
+from lineup.registry.plan import Context, Plan, Transform, chosen_labels, count, given_labels, own_notes
+
+WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
+
+
+def published(entry: Entry, context: Context) -> Plan:
+    """Plan a backbone that timm has weights for: ``resnet18``, ``resnet18.a1_in1k``."""
+    name = entry.spec.target
+    cfg = _config(name)
+    if not timm.models.is_model_pretrained(name):
+        raise BackboneError(
+            f"expected a backbone with weights; timm publishes none for {name!r}; add `checkpoint: file`, "
+            "or `pretrained: false` for random weights"
+        )
+    full_name = _full_name(cfg)
+    num_classes = _num_classes(cfg, full_name)
+    found = wordnet.for_tag(cfg["tag"] or "", num_classes)
+    _refuse_embedding(full_name, num_classes, found)
+    sizes = size_arguments(entry, cfg)
+
+    def make(path: Path | None) -> nn.Module:
+        # timm's own loading code, given the file that was fetched under our deadline
+        return timm.create_model(full_name, pretrained=True, pretrained_cfg_overlay={"file": str(path)}, **sizes)
+
+    return Plan(
+        name=entry.name,
+        source=entry.source,
+        architecture=full_name,
+        parameters=count(blank(full_name, **sizes)),
+        labels=chosen_labels(given_labels(entry, context), found, num_classes),
+        transform=transform(entry, cfg),
+        weights=_where(cfg),
+        make=make,
+        license=cfg["license"] or "",
+    )
+
+
+def from_folder(entry: Entry, context: Context) -> Plan:
+    """Plan a backbone that lies in a folder: config.json and model.safetensors, as timm saves them."""
+    folder = context.folder / entry.spec.target
+    if not folder.is_dir():
+        raise BackboneError(f"expected a folder; {folder} is not there; check the path, it starts at the config's folder")
+    files = [path for suffix in ("safetensors", "pth", "bin") for path in sorted(folder.glob(f"*.{suffix}"))]
+    if not files:
+        raise BackboneError(f"expected weights in {folder}; there are none; add model.safetensors")
+    return _from_folder(entry, context, folder, weights.LocalFile(files[0]), f"label_names of {entry.spec.target}")
+
+
+def from_hub(entry: Entry, context: Context) -> Plan:
+    """Plan a backbone that lies in a Hub repository in timm's format: ``hf-hub:owner/repo@revision``."""
+    repo, revision = entry.spec.target, entry.spec.revision
+    config = context.fetch(weights.HubFile(repo, ("config.json",), revision))
+    # The cache keeps one folder per commit, so config and weights meet there, and stay of one commit.
+    commit = config.parent.name
+    return _from_folder(
+        entry, context, config.parent, weights.HubFile(repo, WEIGHT_FILES, commit), f"label_names of {repo}"
+    )
+
+
+def own(entry: Entry, context: Context) -> Plan:
+    """Plan one of timm's architectures with a checkpoint of the user's, or with random weights."""
+    name = entry.spec.target
+    cfg = _config(name)
+    sizes, given = size_arguments(entry, cfg), given_labels(entry, context)
+    num_classes = len(given) if given else cfg["num_classes"]
+    file = checkpoint.local(entry, context)
+    if file:
+        head = cfg["classifier"] if isinstance(cfg["classifier"], str) else (cfg["classifier"] or [""])[0]
+        there = checkpoint.shapes(file.path)
+        num_classes = there.get(f"{head}.weight", (num_classes,))[0]
+    if num_classes == 0:
+        raise BackboneError(f"expected a number of classes; {name} has none of its own; add `labels`")
+    arguments = {"num_classes": num_classes, **sizes}
+    network = blank(cfg["architecture"], **arguments)
+    if file:
+        checkpoint.fit(there, network, cfg["architecture"])
+
+    def make(path: Path | None) -> nn.Module:
+        network = timm.create_model(cfg["architecture"], pretrained=False, **arguments)
+        if path:
+            network.load_state_dict(load_state_dict(str(path)))
+        return network
+
+    return Plan(
+        name=entry.name,
+        source=entry.source,
+        architecture=cfg["architecture"],
+        parameters=count(network),
+        labels=chosen_labels(given, None, num_classes),
+        transform=transform(entry, cfg),
+        weights=file,
+        make=make,
+        notes=own_notes(entry, f"{cfg['architecture']}.{cfg['tag']}" if cfg["tag"] else cfg["architecture"]),
+    )
+
+
+def _from_folder(entry: Entry, context: Context, folder: Path, file: weights.Weights, origin: str) -> Plan:
+    cfg, architecture, arguments = _read_config(folder)
+    full_name = _full_name({**cfg, "architecture": architecture})
+    num_classes = _num_classes(cfg, full_name)
+    found = (
+        labels.from_hub(cfg["label_names"], cfg.get("label_descriptions"), wordnet.wordnet(), origin)
+        if cfg.get("label_names")
+        else wordnet.for_tag(cfg.get("tag") or "", num_classes)
+    )
+    _refuse_embedding(full_name, num_classes, found)
+    sizes = size_arguments(entry, cfg)
+    network = blank(architecture, **{**arguments, "num_classes": num_classes, **sizes})
+    if isinstance(file, weights.LocalFile):
+        checkpoint.fit(checkpoint.shapes(file.path), network, architecture)
+    return Plan(
+        name=entry.name,
+        source=entry.source,
+        architecture=full_name,
+        parameters=count(network),
+        labels=chosen_labels(given_labels(entry, context), found, num_classes),
+        transform=transform(entry, cfg),
+        weights=file,
+        make=lambda path: timm.create_model(f"local-dir:{folder}", pretrained=True, **sizes),
+        license=str(cfg.get("license") or ""),
+    )
+
+
+def _config(name: str) -> dict[str, Any]:
+    """Return timm's pretrained config of a name with or without a tag."""
+    architecture, _, tag = name.partition(".")
+    if not timm.is_model(architecture):
+        hint = did_you_mean(architecture, timm.list_models()) or "; timm.list_models() has all names"
+        raise BackboneError(f"expected a name that timm knows; got {name!r}{hint}")
+    tags = [full.partition(".")[2] for full in timm.list_pretrained(f"{architecture}.*")]
+    if tag and tag not in tags:
+        hint = did_you_mean(tag, tags) or f"; it has: {', '.join(tags) or 'none'}"
+        raise BackboneError(f"expected a pretrained tag of {architecture}; got {tag!r}{hint}")
+    return {**asdict(get_pretrained_cfg(name)), "architecture": architecture}
+
+
+def _full_name(cfg: Mapping[str, Any]) -> str:
+    return f"{cfg['architecture']}.{cfg['tag']}" if cfg.get("tag") else str(cfg["architecture"])
+
+
+def _num_classes(cfg: Mapping[str, Any], name: str) -> int:
+    num_classes = cfg.get("num_classes")
+    if not isinstance(num_classes, int) or num_classes <= 0:
+        raise BackboneError(
+            f"expected a backbone that classifies; {name} has no classification head, it only gives features; "
+            "choose one that was trained on classes (timm's tags that end in in1k were)"
+        )
+    return num_classes
+
+
+def _refuse_embedding(name: str, num_classes: int, found: LabelSet | None) -> None:
+    # Contrastive models (CLIP and its kin) state their embedding's width as num_classes. Widths are
+    # multiples of 64; the class sets without names here (19,168 and 115,217 classes) are not.
+    if found is None and num_classes % 64 == 0:
+        raise BackboneError(
+            f"expected a backbone that classifies; {name} gives an embedding of {num_classes} numbers, not classes; "
+            "choose one that was fine-tuned on classes (its tag has _ft_in1k)"
+        )
+
+
+def _read_config(folder: Path) -> tuple[dict[str, Any], str, dict[str, Any]]:
+    """Read a config.json in timm's format: pretrained config, architecture, arguments."""
+    try:
+        cfg, architecture, arguments = load_model_config_from_path(folder)
+    except FileNotFoundError:
+        raise BackboneError(f"expected config.json in {folder}; it is not there; timm's save_for_hf writes it") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise BackboneError(f"expected JSON in {folder / 'config.json'}; got {error}; save it again") from None
+    except (KeyError, TypeError, AttributeError) as error:
+        raise BackboneError(
+            f"expected timm's format in {folder / 'config.json'}; {error} is missing or wrong; save_for_hf writes it"
+        ) from None
+    if not timm.is_model(architecture):
+        hint = did_you_mean(str(architecture), timm.list_models()) or "; a newer timm may know it"
+        raise BackboneError(f"expected an architecture of timm in config.json; got {architecture!r}{hint}")
+    return cfg, architecture, dict(arguments or {})
+
+
+def _where(cfg: Mapping[str, Any]) -> weights.Weights:
+    if cfg["hf_hub_id"]:
+        names = (cfg["hf_hub_filename"],) if cfg["hf_hub_filename"] else WEIGHT_FILES
+        repo, _, revision = cfg["hf_hub_id"].partition("@")
+        return weights.HubFile(repo, names, revision or None)
+    return weights.torch_hub_file(cfg["url"], torch.hub.get_dir())
+
+
+def transform(entry: Entry, cfg: Mapping[str, Any]) -> Transform:
+    """Make the checkpoint's own transform, with what the entry says instead."""
+    said = {
+        "input_size": (3, *entry.input_size) if entry.input_size else None,
+        "mean": entry.mean,
+        "std": entry.std,
+        "crop_pct": entry.crop_pct,
+        "interpolation": entry.interpolation,
+    }
+    data = resolve_data_config(said, pretrained_cfg=dict(cfg))
+    _, height, width = data["input_size"]
+    return Transform(create_transform(**data), (height, width), tuple(data["mean"]), tuple(data["std"]))
+
+
+def size_arguments(entry: Entry, cfg: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what an architecture of fixed size must be told when the entry wants another one."""
+    return {"img_size": entry.input_size} if entry.input_size and cfg.get("fixed_input_size") else {}
+
+
+def blank(name: str, **arguments: Any) -> nn.Module:
+    """Build a network without memory behind it, to count and to compare shapes."""
+    with torch.device("meta"):
+        return timm.create_model(name, pretrained=False, **arguments)

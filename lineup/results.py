@@ -1,0 +1,101 @@
+"""What the service answers: plain frozen values, the same for page, command line and API."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from PIL import Image
+
+Availability = Literal["ready", "loading", "idle", "unavailable"]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One class and its probability, 0 to 1."""
+
+    class_index: int
+    id: str | None  # WordNet's, where one is known
+    label: str  # unique within the backbone's labels
+    probability: float
+    description: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "class_index": self.class_index,
+            "id": self.id,
+            "label": self.label,
+            "probability": self.probability,
+        }
+
+
+@dataclass(frozen=True)
+class Milliseconds:
+    """How long each step of an answer took."""
+
+    decode: float
+    preprocess: float
+    forward: float
+
+    @property
+    def total(self) -> float:
+        return self.decode + self.preprocess + self.forward
+
+
+@dataclass(frozen=True)
+class Classification:
+    """A backbone's answer on one picture, most probable class first."""
+
+    backbone: str
+    predictions: tuple[Prediction, ...]
+    input_size: tuple[int, int]  # height, width
+    engine: str
+    device: str
+    milliseconds: Milliseconds
+    label_set: str
+    license: str
+    notes: tuple[str, ...] = ()
+    seen: Image.Image | None = field(default=None, compare=False)  # the crop that went in
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what the API's contract promises."""
+        return {
+            "backbone": self.backbone,
+            "predictions": [prediction.to_json() for prediction in self.predictions],
+            "input_size": list(self.input_size),
+            "engine": self.engine,
+            "milliseconds": {
+                "decode": round(self.milliseconds.decode, 2),
+                "preprocess": round(self.milliseconds.preprocess, 2),
+                "forward": round(self.milliseconds.forward, 2),
+            },
+            "notes": list(self.notes),
+        }
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a load stands: in words, and in bytes while something is downloaded."""
+
+    stage: str
+    done_bytes: int = 0
+    total_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class BackboneStatus:
+    """What is known of one entry of the line-up; None where it is not known (yet)."""
+
+    name: str
+    source: str
+    status: Availability
+    reason: str = ""  # why it is unavailable
+    progress: Progress | None = None  # while it is loading
+    num_classes: int | None = None
+    parameters: int | None = None
+    download_bytes: int | None = None
+    license: str | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what the API's contract promises."""
+        keys = ("name", "source", "status", "reason", "num_classes", "parameters", "download_bytes", "license", "facts")
+        return {key: getattr(self, key) for key in keys}
