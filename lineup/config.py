@@ -281,7 +281,12 @@ def _trail(source: Document, loc: tuple[str | int, ...]) -> Trail:
 
 
 def _model_at(trail: Trail) -> type[BaseModel]:
-    models: dict[str | int, type[BaseModel]] = {"backbones": Entry, "examples": Example, "limits": Limits, "space": Space}
+    models: dict[str | int, type[BaseModel]] = {
+        "backbones": Entry,
+        "examples": Example,
+        "limits": Limits,
+        "space": Space,
+    }
     return models[trail[0]] if trail else Config
 
 

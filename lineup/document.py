@@ -90,7 +90,7 @@ class _Loader(yaml.SafeLoader):
     def compose_node(self, parent: Any, index: Any) -> Any:
         # An alias can multiply a small file into an endless one, and no config needs one.
         if self.check_event(yaml.AliasEvent):
-            event = self.peek_event()
+            event: Any = self.peek_event()
             raise yaml.MarkedYAMLError(
                 problem=f"the alias *{event.anchor}; write the value out", problem_mark=event.start_mark
             )

@@ -1,10 +1,15 @@
 """The pictures that the page offers, as the config names them."""
 
+import hashlib
 import re
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlparse
 
-from lineup.config import Config
+from lineup import weights
+from lineup.config import Config, Limits
+from lineup.errors import HubError, PictureError
 from lineup.pictures import SUFFIXES
 
 _DATASET = re.compile(r"hf://datasets/([\w.-]+/[\w.-]+?)(?:@([\w.-]+))?/(.+)")
@@ -20,6 +25,23 @@ class Example:
     @property
     def is_remote(self) -> bool:
         return self.picture.startswith("https://")
+
+
+def fetch(example: Example, limits: Limits) -> str:
+    """Return a path to the example's picture on this machine.
+
+    Raises:
+        PictureError: when it lies elsewhere and cannot be had.
+    """
+    if not example.is_remote:
+        return example.picture
+    suffix = Path(urlparse(example.picture).path).suffix
+    name = hashlib.sha256(example.picture.encode()).hexdigest()[:24] + suffix
+    kept = weights.UrlFile(example.picture, Path(tempfile.gettempdir()) / "lineup-examples" / name)
+    try:
+        return str(weights.fetch(kept, limits.hub_timeout_s))
+    except HubError as error:
+        raise PictureError(str(error)) from None
 
 
 def find(config: Config) -> tuple[list[Example], list[str]]:

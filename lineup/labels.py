@@ -70,9 +70,8 @@ def from_synsets(synsets: Iterable[str], wordnet: WordNet, origin: str) -> Label
 def from_hub(names: object, descriptions: object, wordnet: WordNet, origin: str) -> LabelSet:
     """Make labels of a timm config.json's `label_names` and `label_descriptions`.
 
-    Args:
-        names: a list, or a mapping from class index to name; WordNet ids are resolved to words.
-        descriptions: a mapping from name to description, or None.
+    `names` is a list, or a mapping from class index to name; `descriptions` is a mapping from name
+    to description, or None. WordNet ids are resolved to words.
 
     Raises:
         BackboneError: when they are of another shape, or an index is missing.
@@ -88,17 +87,17 @@ def from_hub(names: object, descriptions: object, wordnet: WordNet, origin: str)
     if not isinstance(names, Sequence) or isinstance(names, str) or not all(isinstance(name, str) for name in names):
         raise BackboneError(f"{origin}: expected a list of texts; got {type(names).__name__}; mend config.json")
     told = descriptions if isinstance(descriptions, Mapping) else {}
-    labels = []
-    for name in names:
-        if name in wordnet.lemmas:
-            labels.append(wordnet.label(name))
-        else:
-            labels.append(Label(None, name.strip(), str(told.get(name, ""))))
-    return LabelSet(tuple(labels), origin)
+    return LabelSet(
+        tuple(
+            wordnet.label(name) if name in wordnet.lemmas else Label(None, name.strip(), str(told.get(name, "")))
+            for name in names
+        ),
+        origin,
+    )
 
 
 def numbered(count: int) -> LabelSet:
-    """Stand in for names nobody knows: ``class 0``, ``class 1``, …"""
+    """Stand in for names that nobody knows: ``class 0``, ``class 1`` and so on."""
     return LabelSet(tuple(Label(None, f"class {index}") for index in range(count)), "unnamed classes", named=False)
 
 
@@ -111,7 +110,9 @@ def read_file(path: Path) -> LabelSet:
     try:
         lines = path.read_text(encoding="utf-8-sig").rstrip().splitlines()
     except FileNotFoundError:
-        raise BackboneError(f"labels: expected a file with a name per line; {path} is not there; check the path") from None
+        raise BackboneError(
+            f"labels: expected a file with a name per line; {path} is not there; check the path"
+        ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise BackboneError(f"labels: expected a UTF-8 text file; {path}: {error}; save it again as UTF-8") from None
     empty = [number for number, line in enumerate(lines, start=1) if not line.strip()]

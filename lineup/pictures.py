@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from lineup.errors import PictureError
 
@@ -30,7 +30,7 @@ def open_picture(path: str | os.PathLike[str], max_megapixels: int = 40) -> Imag
         raise
     except FileNotFoundError:
         raise PictureError(f"{name}: expected a picture; there is no such file; check the path") from None
-    except Image.UnidentifiedImageError:
+    except UnidentifiedImageError:
         raise PictureError(f"{name}: expected a picture; this file is not one that can be read; {_ADVICE}") from None
     except Image.DecompressionBombError:
         raise PictureError(_too_large(name, "far more", max_megapixels)) from None

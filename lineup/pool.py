@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lineup import runtime
@@ -15,6 +16,7 @@ from lineup.errors import BackboneError, HubError, LineupError, UnreachableError
 from lineup.results import Availability, BackboneStatus, Progress
 
 if TYPE_CHECKING:
+    from lineup import weights
     from lineup.engine import Engine
     from lineup.registry import Backbone, Plan
 
@@ -104,27 +106,21 @@ class Pool:
     def look(self, name: str, offline: bool = False) -> None:
         """Find out what an entry means and whether it can be had, without loading it.
 
-        A failure is kept as its status. `offline` asks nobody for sizes.
+        A failure is kept as its status. `offline` asks nobody: sizes may stay unknown.
         """
+        from lineup import weights
+
         slot = self._slot(name)
         try:
-            from lineup import weights
-
-            plan = self._plan(slot)
-            if slot.download_bytes is None and not offline and isinstance(plan.weights, weights.HubFile):
-                if time.monotonic() < self._hub_silent_until and not weights.cached(plan.weights):
-                    raise HubError(f"{name}: expected the Hub to answer; it did not a moment ago; try again later")
-                with self._listening():
-                    slot.download_bytes = weights.download_bytes(plan.weights)
+            plan = self._plan(slot, offline)
+            if isinstance(plan.weights, weights.HubFile) and slot.download_bytes is None and not offline:
+                self._ask_size(slot, plan.weights)
         except LineupError as error:
             slot.problem = _named(error, name)
 
-    def is_local(self, name: str) -> bool:
-        """Tell whether a backbone can be loaded without asking anybody."""
-        from lineup import weights
-
-        plan = self._slot(name).plan
-        return plan is not None and (plan.weights is None or weights.cached(plan.weights) is not None)
+    def problem(self, name: str) -> LineupError | None:
+        """Return why a backbone is unavailable, or None."""
+        return _problem(self._slot(name))
 
     @contextmanager
     def _listening(self) -> Iterator[None]:
@@ -141,13 +137,27 @@ class Pool:
             raise BackboneError(f"backbone: expected a name of the line-up; got {name!r}{hint}")
         return self._slots[name]
 
-    def _plan(self, slot: _Slot) -> "Plan":
+    def _plan(self, slot: _Slot, offline: bool = False) -> "Plan":
         if slot.plan is None:
-            from lineup import registry
+            from lineup import registry, weights
 
-            plan = registry.plan(slot.entry, self._config.folder, self._config.limits.hub_timeout_s)
+            def fetch(file: weights.HubFile) -> Path:
+                path = weights.cached(file) if offline else weights.fetch(file, self._config.limits.hub_timeout_s)
+                if path is None:
+                    raise UnreachableError(f"{file}: expected to read it; nobody was asked; leave --offline out")
+                return path
+
+            plan = registry.plan(slot.entry, registry.Context(self._config.folder, fetch))
             slot.plan, slot.download_bytes = plan, plan.download_bytes
         return slot.plan
+
+    def _ask_size(self, slot: _Slot, file: "weights.HubFile") -> None:
+        from lineup import weights
+
+        if time.monotonic() < self._hub_silent_until and not weights.cached(file):
+            raise UnreachableError("expected the Hub to answer; it did not a moment ago; try again later")
+        with self._listening():
+            slot.download_bytes = weights.download_bytes(file)
 
     def _fill(self, slot: _Slot) -> None:
         assert slot.load
@@ -189,14 +199,19 @@ def _named(error: LineupError, name: str) -> LineupError:
     return error if str(error).startswith(f"{name}:") else type(error)(f"{name}: {error}")
 
 
+def _problem(slot: _Slot) -> LineupError | None:
+    if slot.load is None:
+        return slot.problem
+    error = slot.load.exception() if slot.load.done() else None
+    return error if isinstance(error, LineupError) else None
+
+
 def _availability(slot: _Slot) -> tuple[Availability, str]:
-    load = slot.load
-    if load is None:
-        return ("unavailable", str(slot.problem)) if slot.problem else ("idle", "")
-    if not load.done():
+    if slot.load and not slot.load.done():
         return "loading", ""
-    error = load.exception()
-    return ("unavailable", str(error)) if error else ("ready", "")
+    if problem := _problem(slot):
+        return "unavailable", str(problem)
+    return ("ready" if slot.load else "idle"), ""
 
 
 def _may_retry(slot: _Slot) -> bool:

@@ -1,6 +1,6 @@
 """What the service answers: plain frozen values, the same for page, command line and API."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from PIL import Image
@@ -17,14 +17,6 @@ class Prediction:
     label: str  # unique within the backbone's labels
     probability: float
     description: str = ""
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "class_index": self.class_index,
-            "id": self.id,
-            "label": self.label,
-            "probability": self.probability,
-        }
 
 
 @dataclass(frozen=True)
@@ -57,16 +49,13 @@ class Classification:
 
     def to_json(self) -> dict[str, Any]:
         """Return what the API's contract promises."""
+        keys = ("class_index", "id", "label", "probability")
         return {
             "backbone": self.backbone,
-            "predictions": [prediction.to_json() for prediction in self.predictions],
+            "predictions": [{key: getattr(each, key) for key in keys} for each in self.predictions],
             "input_size": list(self.input_size),
             "engine": self.engine,
-            "milliseconds": {
-                "decode": round(self.milliseconds.decode, 2),
-                "preprocess": round(self.milliseconds.preprocess, 2),
-                "forward": round(self.milliseconds.forward, 2),
-            },
+            "milliseconds": {step: round(took, 2) for step, took in asdict(self.milliseconds).items()},
             "notes": list(self.notes),
         }
 

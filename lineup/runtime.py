@@ -55,4 +55,4 @@ def on_lent_gpu(function: Callable[..., Any]) -> Callable[..., Any]:
         return function
     import spaces
 
-    return spaces.GPU(function)  # type: ignore[no-any-return]
+    return spaces.GPU(function)

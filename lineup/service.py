@@ -4,18 +4,18 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
 from lineup import examples, runtime
 from lineup.config import Config
-from lineup.errors import BackboneError, BusyError, LineupError
-from lineup.examples import Example
+from lineup.errors import BackboneError, BusyError, LineupError, UnreachableError
 from lineup.pictures import open_picture
 from lineup.pool import Loaded, Pool
-from lineup.results import BackboneStatus, Classification, Milliseconds, Prediction, Progress
+from lineup.results import BackboneStatus, Classification, Milliseconds, Prediction
 
 _log = logging.getLogger(__name__)
 
@@ -32,22 +32,22 @@ class Service:
         self.config = config
         self.pool = Pool(config)
         self.examples, self.example_problems = examples.find(config)
-        self.started = threading.Event()  # set when the start is over, whatever came of it
+        self.started = threading.Event()  # it is decided what the page opens with
+        self.looked = threading.Event()  # all that can be known of every entry is known
         self._preselected = config.default_name
         # One answer is computed at a time: a network uses all cores, a second would only slow both.
-        self._turn = threading.BoundedSemaphore(1)
-        self._waiting = 0
-        self._waiting_lock = threading.Lock()
+        self._turn, self._counting, self._waiting = threading.Lock(), threading.Lock(), 0
         self._forward = runtime.on_lent_gpu(self._run)
 
     def start(self) -> None:
         """Get ready to answer: at once on ZeroGPU, in the background everywhere else."""
-        for problem in self.example_problems:
-            _log.warning("%s", problem)
+        for text in (*self.example_problems, *self.notes()):
+            _log.warning("%s", text)
         if runtime.on_zerogpu():
             for name in self.pool.names:
                 self.pool.load_here(name)
-            self._finish_start()
+            self._decide()
+            self.looked.set()
         else:
             threading.Thread(target=self._start, name="start", daemon=True).start()
 
@@ -73,12 +73,34 @@ class Service:
 
     def problems(self) -> list[str]:
         """Return what is wrong with entries and examples, each with its place in the config."""
-        bad = [
-            f"{self.config.where('backbones', index)}: {status.reason}"
-            for index, status in enumerate(self.backbones())
-            if status.status == "unavailable"
+        return self._found(lambda problem: not isinstance(problem, UnreachableError)) + self.example_problems
+
+    def notes(self) -> list[str]:
+        """Return what could not be checked, and which settings of the config do nothing yet."""
+        wished = {"engine": self.config.engine == "openvino", "precision": self.config.precision == "bfloat16"}
+        idle = [
+            f"{self.config.where(key)}: not yet in force: torch in float32 runs" for key, on in wished.items() if on
         ]
-        return bad + self.example_problems
+        return self._found(lambda problem: isinstance(problem, UnreachableError)) + idle
+
+    def _found(self, wanted: Callable[[LineupError], bool]) -> list[str]:
+        found = [(index, self.pool.problem(name)) for index, name in enumerate(self.pool.names)]
+        return [
+            f"{self.config.where('backbones', index)}: {problem}"
+            for index, problem in found
+            if problem and wanted(problem)
+        ]
+
+    def known(self, name: object) -> str:
+        """Return the name of an entry if it is one; the page and the API may be sent anything."""
+        if not isinstance(name, str):
+            raise BackboneError(f"backbone: expected one name of the line-up; got {name!r}")
+        self.pool.status(name)
+        return name
+
+    def example_path(self, index: int) -> str:
+        """Return the file of an example, fetching it first if it lies elsewhere."""
+        return examples.fetch(self.examples[index], self.config.limits)
 
     def classify(self, picture: Picture, backbone: str | None = None, top_k: int | None = None) -> Classification:
         """Classify a picture.
@@ -93,9 +115,10 @@ class Service:
             BackboneError: when there is no such entry, or it cannot run.
             BusyError: when too many are waiting already.
         """
-        name, wanted = _name(backbone, self.config.default_name), _top_k(top_k, self.config.top_k)
+        name = self.known(self.config.default_name if backbone is None else backbone)
+        wanted = _top_k(top_k, self.config.top_k)
         loaded = self.pool.get(name)
-        with _Waiting(self):
+        with self._in_turn():
             started = time.perf_counter()
             image = open_picture(picture, self.config.limits.max_megapixels)
             decoded = time.perf_counter()
@@ -110,26 +133,37 @@ class Service:
         answer = _classification(name, loaded, logits, wanted, milliseconds)
         return replace(answer, seen=transform.seen(batch))
 
+    @contextmanager
+    def _in_turn(self) -> Iterator[None]:
+        """Wait until nothing else is computed; refuse to wait behind too many."""
+        with self._counting:
+            if self._waiting >= self.config.limits.queue_size:
+                raise BusyError(f"busy: {self._waiting} visitors are waiting already; try again in some seconds")
+            self._waiting += 1
+        try:
+            with self._turn:
+                yield
+        finally:
+            with self._counting:
+                self._waiting -= 1
+
     def _run(self, name: str, batch: np.ndarray) -> np.ndarray:
         return self.pool.get(name).engine(batch)
 
     def _start(self) -> None:
         try:
-            default = self.config.default_name
-            load = self.pool.start(default)
-            load.exception()  # waits
-            if load.exception() is None:
-                self._finish_start()
+            if self.pool.start(self.config.default_name).exception() is None:  # waits
+                self.started.set()
             self.look()
-            if load.exception() is not None:
-                self._preselected = self._first_that_runs() or default
+            self._decide()
         except Exception:
             _log.exception("the start failed")
         finally:
-            self._finish_start()
+            self.started.set()
+            self.looked.set()
 
-    def _finish_start(self) -> None:
-        if runtime.on_zerogpu() and self.default_problem:
+    def _decide(self) -> None:
+        if self.default_problem:
             self._preselected = self._first_that_runs() or self.config.default_name
         self.started.set()
 
@@ -141,35 +175,6 @@ class Service:
             if self.pool.start(status.name).exception() is None:
                 return status.name
         return None
-
-
-class _Waiting:
-    """Lets one answer be computed at a time, and a bounded number wait for their turn."""
-
-    def __init__(self, service: Service) -> None:
-        self._service = service
-
-    def __enter__(self) -> None:
-        service = self._service
-        with service._waiting_lock:
-            if service._waiting >= service.config.limits.queue_size:
-                raise BusyError(f"busy: {service._waiting} visitors are waiting already; try again in some seconds")
-            service._waiting += 1
-        service._turn.acquire()
-
-    def __exit__(self, *_: object) -> None:
-        service = self._service
-        service._turn.release()
-        with service._waiting_lock:
-            service._waiting -= 1
-
-
-def _name(backbone: object, default: str) -> str:
-    if backbone is None:
-        return default
-    if not isinstance(backbone, str):
-        raise BackboneError(f"backbone: expected one name of the line-up; got {backbone!r}")
-    return backbone
 
 
 def _top_k(top_k: object, default: int) -> int:
@@ -202,14 +207,7 @@ def _classification(
     return Classification(
         backbone=name,
         predictions=tuple(
-            Prediction(
-                class_index=int(index),
-                id=labels[index].id,
-                label=names[index],
-                probability=float(probabilities[index]),
-                description=labels[index].description,
-            )
-            for index in order
+            Prediction(int(i), labels[i].id, names[i], float(probabilities[i]), labels[i].description) for i in order
         ),
         input_size=plan.transform.input_size,
         engine=loaded.engine.name,

@@ -4,23 +4,25 @@ Everything here ends in a path on this machine, or in a `HubError` that says wha
 what to do. Nothing here knows what a network is.
 """
 
+import errno
 import hashlib
 import os
 import re
 import threading
 import time
-import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError, URLError
 from urllib.parse import urlparse
 
 import httpx2
 from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
-from huggingface_hub import errors as hub_errors
-from huggingface_hub.utils import silent_tqdm
+from huggingface_hub import errors as hub
 
 from lineup.errors import HubError, UnreachableError
 
@@ -76,26 +78,20 @@ def torch_hub_file(url: str, torch_hub: str) -> UrlFile:
 
 def cached(weights: Weights) -> Path | None:
     """Return where the file is on this machine, or None; asks nobody."""
-    if isinstance(weights, HubFile):
-        for name in weights.names:
-            path = try_to_load_from_cache(weights.repo, name, revision=weights.revision)
-            if isinstance(path, str):
-                return Path(path)
-        return None
-    return weights.path if weights.path.is_file() else None
+    if not isinstance(weights, HubFile):
+        return weights.path if weights.path.is_file() else None
+    found = (try_to_load_from_cache(weights.repo, name, revision=weights.revision) for name in weights.names)
+    return next((Path(path) for path in found if isinstance(path, str)), None)
 
 
-def download_bytes(weights: Weights) -> int | None:
-    """Return the file's size in bytes, asking the Hub if it is not on this machine; None when unknown.
+def download_bytes(weights: HubFile) -> int | None:
+    """Return the file's size in bytes, asking the Hub if it is not on this machine.
 
     Raises:
         HubError: when the Hub was asked and cannot give the file.
     """
-    path = cached(weights)
-    if path:
+    if path := cached(weights):
         return path.stat().st_size
-    if not isinstance(weights, HubFile):
-        return None
     with _told(weights):
         return _ask(weights)[1]
 
@@ -115,59 +111,49 @@ def fetch(weights: Weights, timeout_s: float, report: Report = lambda done, tota
     """
     if isinstance(weights, LocalFile):
         return weights.path
-    download = _Download(weights, report)
-    download.start()
-    while not download.done.wait(0.05):
-        if time.monotonic() - download.advanced_at > timeout_s:
+    got: Future[Path] = Future()
+    advanced_at = time.monotonic()
+
+    def advance(done: int, total: int | None) -> None:
+        nonlocal advanced_at
+        advanced_at = time.monotonic()
+        report(done, total)
+
+    def work() -> None:
+        try:
+            with _told(weights):
+                if isinstance(weights, HubFile):
+                    got.set_result(_download_hub(weights, advance))
+                else:
+                    got.set_result(_download_url(weights, advance))
+        except BaseException as error:  # handed to the thread that waits
+            got.set_exception(error)
+
+    threading.Thread(target=work, name=f"download {weights}", daemon=True).start()
+    while not got.done():
+        if time.monotonic() - advanced_at > timeout_s:
             raise UnreachableError(
                 f"{weights}: expected a download from {_host(weights)}; nothing has arrived for {timeout_s:g} s; "
                 "try again later, or raise limits.hub_timeout_s if the connection is slow"
             )
-    if download.error:
-        raise download.error
-    assert download.path
-    return download.path
-
-
-class _Download(threading.Thread):
-    """Downloads one file, and remembers when it last got on."""
-
-    def __init__(self, weights: HubFile | UrlFile, report: Report) -> None:
-        super().__init__(name=f"download {weights}", daemon=True)
-        self._weights, self._report = weights, report
-        self.advanced_at = time.monotonic()
-        self.done = threading.Event()
-        self.path: Path | None = None
-        self.error: BaseException | None = None
-
-    def run(self) -> None:
-        try:
-            with _told(self._weights):
-                weights = self._weights
-                if isinstance(weights, HubFile):
-                    self.path = _download_hub(weights, self.advance)
-                else:
-                    self.path = _download_url(weights, self.advance)
-        except BaseException as error:  # handed to the thread that waits
-            self.error = error
-        finally:
-            self.done.set()
-
-    def advance(self, done: int, total: int | None) -> None:
-        self.advanced_at = time.monotonic()
-        self._report(done, total)
+        time.sleep(0.02)
+    return got.result()
 
 
 def _ask(weights: HubFile) -> tuple[str, int | None]:
     """Ask the Hub, once, which of the names is there, and how many bytes it has."""
-    for name in weights.names:
-        url = hf_hub_url(weights.repo, name, revision=weights.revision)
+    *optional, last = weights.names
+    for name in optional:
         try:
-            return name, get_hf_file_metadata(url, timeout=ASK_TIMEOUT_S).size
-        except hub_errors.RemoteEntryNotFoundError:
-            if name == weights.names[-1]:
-                raise
-    raise AssertionError("names is never empty")
+            return name, _size(weights, name)
+        except hub.RemoteEntryNotFoundError:
+            continue
+    return last, _size(weights, last)
+
+
+def _size(weights: HubFile, name: str) -> int | None:
+    url = hf_hub_url(weights.repo, name, revision=weights.revision)
+    return get_hf_file_metadata(url, timeout=ASK_TIMEOUT_S).size
 
 
 def _download_hub(weights: HubFile, report: Report) -> Path:
@@ -175,28 +161,27 @@ def _download_hub(weights: HubFile, report: Report) -> Path:
     # Asked for a file that is not in its cache, the Hub's client tries a dead address for half a
     # minute; asking once ourselves tells a dead one in a moment.
     name = there.name if there else _ask(weights)[0]
+    bar: Any = _reporting_bar(report)
     return Path(
-        hf_hub_download(
-            weights.repo,
-            name,
-            revision=weights.revision,
-            etag_timeout=CACHED_TIMEOUT_S,
-            tqdm_class=_reporting_bar(report),
-        )
+        hf_hub_download(weights.repo, name, revision=weights.revision, etag_timeout=CACHED_TIMEOUT_S, tqdm_class=bar)
     )
 
 
-def _reporting_bar(report: Report) -> type[silent_tqdm]:
+def _reporting_bar(report: Report) -> type:
     """Make the kind of progress bar that the Hub's client takes, without the bar."""
 
-    class Bar(silent_tqdm):
+    class Bar:
         def __init__(self, *args: Any, initial: int = 0, total: int | None = None, **kwargs: Any) -> None:
             self._done, self._total = initial, total
-            report(self._done, self._total)
 
         def update(self, n: float | None = 1) -> None:
             self._done += int(n or 0)
             report(self._done, self._total)
+
+        def __enter__(self) -> "Bar":
+            return self
+
+        def __exit__(self, *_: object) -> None: ...
 
         def __getattr__(self, name: str) -> Callable[..., None]:  # close, refresh, set_description, …
             return lambda *args, **kwargs: None
@@ -210,83 +195,80 @@ def _download_url(weights: UrlFile, report: Report) -> Path:
         return weights.path
     weights.path.parent.mkdir(parents=True, exist_ok=True)
     partial = weights.path.with_name(f"{weights.path.name}.{os.getpid()}-{threading.get_ident()}.partial")
-    digest = hashlib.sha256()
+    digest, done = hashlib.sha256(), 0
     request = urllib.request.Request(weights.url, headers={"User-Agent": "lineup"})
     try:
-        with urllib.request.urlopen(request, timeout=30) as response, partial.open("wb") as file:
-            length = response.headers.get("Content-Length")
-            total = int(length) if length else None
-            done = 0
+        with urllib.request.urlopen(request, timeout=ASK_TIMEOUT_S) as response, partial.open("wb") as file:
+            total = int(response.headers.get("Content-Length") or 0) or None
             while chunk := response.read(1 << 18):
                 file.write(chunk)
                 digest.update(chunk)
                 done += len(chunk)
                 report(done, total)
-        if total is not None and done != total or not digest.hexdigest().startswith(weights.sha256):
-            raise HubError(f"{weights}: expected the published file; got {done} bytes of another; try again later")
+        if done != (total or done) or not digest.hexdigest().startswith(weights.sha256):
+            raise HubError(f"{weights}: expected the published file; got {done} bytes that are not it; try again later")
         partial.replace(weights.path)
     finally:
         partial.unlink(missing_ok=True)
     return weights.path
 
 
-class _told:
-    """Turns whatever a download can raise into a `HubError`."""
+@contextmanager
+def _told(weights: Weights) -> Iterator[None]:
+    """Turn whatever a download can raise into a `HubError`."""
+    try:
+        yield
+    except HubError:
+        raise
+    except Exception as error:
+        host = _host(weights)
+        what, remedy = _explain(error, host)
+        kind = UnreachableError if what in (_SILENT, _unreachable(host)) else HubError
+        raise kind(f"{weights}: expected a download from {host}; {what}; {remedy}") from error
 
-    def __init__(self, weights: Weights) -> None:
-        self._weights = weights
 
-    def __enter__(self) -> None: ...
+_LATER = "try again later"
+_SILENT = "no answer came in time"
+_SAID: tuple[tuple[tuple[type[BaseException], ...], str, str], ...] = (
+    ((hub.GatedRepoError,), "its owner lets in only those who asked", "accept the terms on its page and set HF_TOKEN"),
+    ((hub.RevisionNotFoundError,), "it has no such revision", "check what stands after the @"),
+    ((hub.RepositoryNotFoundError,), "no such public repository", "check the name; for a private one set HF_TOKEN"),
+    ((hub.RemoteEntryNotFoundError,), "the repository has no such file", "check that it is in timm's format"),
+    ((hub.OfflineModeIsEnabled,), "HF_HUB_OFFLINE is set and the file is not cached", "unset it, or fetch it once"),
+    ((httpx2.TimeoutException, TimeoutError), _SILENT, _LATER),
+)
 
-    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
-        if isinstance(error, Exception) and not isinstance(error, HubError):
-            kind, what, remedy = _explain(error, _host(self._weights))
-            raise kind(f"{self._weights}: expected a download from {_host(self._weights)}; {what}; {remedy}") from error
 
-
-def _explain(error: Exception, host: str) -> tuple[type[HubError], str, str]:
+def _explain(error: BaseException | None, host: str) -> tuple[str, str]:
     """Say what happened and what to do, from the error that is at the bottom of it."""
-    chain = [error]
-    while (cause := chain[-1].__cause__ or chain[-1].__context__) and isinstance(cause, Exception):
-        chain.append(cause)
-    for each in chain:
-        match each:
-            case hub_errors.GatedRepoError():
-                return HubError, "its owner lets in only those who asked", "accept the terms on its page and set HF_TOKEN"
-            case hub_errors.RevisionNotFoundError():
-                return HubError, "it has no such revision", "check what stands after the @"
-            case hub_errors.RepositoryNotFoundError():
-                return HubError, "there is no such public repository", "check the name; for a private one set HF_TOKEN"
-            case hub_errors.RemoteEntryNotFoundError():
-                return HubError, "the repository has no such file", "check that it is in timm's format"
-            case hub_errors.OfflineModeIsEnabled():
-                return HubError, "HF_HUB_OFFLINE is set and the file is not in the cache", "unset it, or fetch the file once"
-            case hub_errors.HfHubHTTPError() | urllib.error.HTTPError():
-                return _explain_status(_status(each))
-            case httpx2.TimeoutException() | TimeoutError():
-                return UnreachableError, "no answer came in time", "try again later"
-            case httpx2.ConnectError() | urllib.error.URLError() | ConnectionError():
-                return UnreachableError, f"{host} cannot be reached", "check this machine's network; what was downloaded before still works"
-            case httpx2.TransportError():
-                return HubError, "the connection broke off", "try again later"
-            case OSError() if each.errno == 28:
-                return HubError, "the disk is full", "make room where downloads are kept (HF_HOME, TORCH_HOME)"
-    first_line = (str(error).splitlines() or [type(error).__name__])[0]
-    return HubError, first_line[:200], "try again later"
+    first = error
+    while error:
+        for kinds, what, remedy in _SAID:
+            if isinstance(error, kinds):
+                return what, remedy
+        if isinstance(error, hub.HfHubHTTPError | HTTPError):
+            return _explain_status(error.code if isinstance(error, HTTPError) else error.response.status_code)
+        if isinstance(error, URLError) and isinstance(error.reason, TimeoutError):
+            return _SILENT, _LATER
+        if isinstance(error, httpx2.ConnectError | URLError | ConnectionError):
+            return _unreachable(host), "check this machine's network; what was downloaded before still works"
+        if isinstance(error, httpx2.TransportError):
+            return "the connection broke off", _LATER
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            return "the disk is full", "make room where downloads are kept (HF_HOME, TORCH_HOME)"
+        error = error.__cause__ or error.__context__
+    return (str(first).splitlines() or [type(first).__name__])[0][:200], _LATER
 
 
-def _status(error: hub_errors.HfHubHTTPError | urllib.error.HTTPError) -> int:
-    return error.code if isinstance(error, urllib.error.HTTPError) else error.response.status_code
-
-
-def _explain_status(status: int) -> tuple[type[HubError], str, str]:
+def _explain_status(status: int) -> tuple[str, str]:
+    known = {404: ("there is no such file (404)", "check the name"), 429: ("too many requests (429)", _LATER)}
     if status in (401, 403):
-        return HubError, f"access was refused ({status})", "set HF_TOKEN to a token that may read it"
-    if status == 404:
-        return HubError, "there is no such file (404)", "check the name"
-    if status == 429:
-        return HubError, "too many requests (429)", "try again in some minutes"
-    return HubError, f"the server failed ({status})", "try again later"
+        return f"access was refused ({status})", "set HF_TOKEN to a token that may read it"
+    return known.get(status, (f"the server failed ({status})", _LATER))
+
+
+def _unreachable(host: str) -> str:
+    return f"{host} cannot be reached"
 
 
 def _host(weights: Weights) -> str:

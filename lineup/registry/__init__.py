@@ -7,7 +7,6 @@ backbone: one function that makes a `Plan`, and one line.
 import logging
 from pathlib import Path
 
-from lineup import weights
 from lineup.config import Entry, did_you_mean
 from lineup.errors import BackboneError, LineupError
 from lineup.registry import timm_models, torchvision_models
@@ -37,13 +36,12 @@ SOURCES: dict[str, Source] = {
 }
 
 
-def plan(entry: Entry, folder: Path, timeout_s: float = 30) -> Plan:
+def plan(entry: Entry, context: Context) -> Plan:
     """Work out what an entry means, without its weights.
 
     Args:
         entry: what the config says.
-        folder: where relative paths start.
-        timeout_s: how long a hub repository's config.json may keep us waiting.
+        context: where relative paths start, and how a repository's config.json is fetched.
 
     Raises:
         HubError: when a repository's config.json cannot be fetched.
@@ -53,7 +51,6 @@ def plan(entry: Entry, folder: Path, timeout_s: float = 30) -> Plan:
     if source is None:
         hint = did_you_mean(entry.source, list(SOURCES)) or f"; use one of: {', '.join(SOURCES)}"
         raise BackboneError(f"{entry.name}: expected a known source; got {entry.source!r}{hint}")
-    context = Context(folder, lambda file: weights.fetch(file, timeout_s))
     try:
         return source(entry, context)
     except LineupError as error:

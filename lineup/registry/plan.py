@@ -34,7 +34,7 @@ class Transform:
 
     def seen(self, batch: np.ndarray) -> Image.Image:
         """Return as a picture what the backbone saw: the normalisation undone."""
-        pixels = batch[0].transpose(1, 2, 0) * np.float32(self.std) + np.float32(self.mean)  # (H, W, 3) in 0–1
+        pixels = batch[0].transpose(1, 2, 0) * np.array(self.std) + np.array(self.mean)  # (H, W, 3) in 0–1
         return Image.fromarray((pixels.clip(0, 1) * 255).round().astype(np.uint8))
 
 

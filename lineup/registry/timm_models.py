@@ -59,7 +59,7 @@ def from_folder(entry: Entry, context: Context) -> Plan:
     """Plan a backbone that lies in a folder: config.json and model.safetensors, as timm saves them."""
     folder = context.folder / entry.spec.target
     if not folder.is_dir():
-        raise BackboneError(f"expected a folder; {folder} is not there; check the path, it starts at the config's folder")
+        raise BackboneError(f"expected a folder; {folder} is not there; paths start at the config's folder")
     files = [path for suffix in ("safetensors", "pth", "bin") for path in sorted(folder.glob(f"*.{suffix}"))]
     if not files:
         raise BackboneError(f"expected weights in {folder}; there are none; add model.safetensors")
@@ -183,7 +183,9 @@ def _read_config(folder: Path) -> tuple[dict[str, Any], str, dict[str, Any]]:
     try:
         cfg, architecture, arguments = load_model_config_from_path(folder)
     except FileNotFoundError:
-        raise BackboneError(f"expected config.json in {folder}; it is not there; timm's save_for_hf writes it") from None
+        raise BackboneError(
+            f"expected {folder / 'config.json'}; it is not there; timm's save_for_hf writes it"
+        ) from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise BackboneError(f"expected JSON in {folder / 'config.json'}; got {error}; save it again") from None
     except (KeyError, TypeError, AttributeError) as error:

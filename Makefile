@@ -1,0 +1,36 @@
+# Everything happens in .venv; each target does its own set-up, once.
+PYTHON ?= python3
+BIN := .venv/bin
+
+# Exact versions. As an environment variable it also stands in for a constraint in pip's own settings.
+export PIP_CONSTRAINT := constraints.txt
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export GRADIO_ANALYTICS_ENABLED := False
+
+.PHONY: run test lint clean
+
+run: .venv/run.done  ## serve the page; ARGS="--config other.yaml --port 7861"
+	$(BIN)/python app.py $(ARGS)
+
+test: .venv/dev.done  ## all tests; ARGS="-k picture" for some
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: .venv/dev.done  ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:  ## forget what was installed
+	rm -rf .venv
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Lineup needs Python 3.11 or newer; name one: make PYTHON=python3.12")'
+	$(PYTHON) -m venv .venv
+
+.venv/run.done: requirements.txt constraints.txt | .venv/bin/python
+	$(BIN)/pip install -q -r requirements.txt
+	@touch $@
+
+.venv/dev.done: requirements-dev.txt requirements.txt constraints.txt | .venv/bin/python
+	$(BIN)/pip install -q -r requirements-dev.txt
+	@touch $@ .venv/run.done

@@ -1,0 +1,71 @@
+"""What a Space runs: reads config.yaml and serves the page."""
+
+from lineup import runtime
+
+if runtime.on_zerogpu():
+    import spaces  # noqa: F401  (it wants to be there before torch is)
+
+import argparse
+import logging
+import os
+import sys
+from pathlib import Path
+
+from lineup import config
+from lineup.errors import ConfigError
+
+HERE = Path(__file__).parent
+
+
+def main() -> None:
+    """Serve the page until it is stopped."""
+    arguments = _arguments()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    try:
+        chosen = config.load(arguments.config)
+    except ConfigError as error:
+        print(*(f"error: {problem}" for problem in error.problems), sep="\n", file=sys.stderr)
+        sys.exit(2)
+    # gradio takes seconds to import: a mistake in the config is told before
+    from lineup import page
+    from lineup.service import Service
+
+    service = Service(chosen)
+    demo = page.build(service)
+    if runtime.on_zerogpu():
+        service.start()  # there the backbones go to the GPU before the page is served, on this thread
+    demo.launch(
+        prevent_thread_lock=True,
+        server_port=arguments.port,
+        theme=page.THEME,
+        css_paths=page.CSS,
+        footer_links=["api", "gradio"],
+        share=chosen.share or None,
+        max_file_size=f"{chosen.limits.max_upload_mb}mb",
+        allowed_paths=[example.picture for example in service.examples if not example.is_remote],
+        enable_monitoring=False,
+        ssr_mode=False,
+        mcp_server=True,
+    )
+    if not runtime.on_zerogpu():
+        service.start()
+    demo.block_thread()
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Serve the page that a config describes.")
+    parser.add_argument(
+        "--config",
+        type=Path,
+        default=Path(os.environ.get("LINEUP_CONFIG", HERE / "config.yaml")),
+        help="the config file (default: config.yaml beside app.py, or LINEUP_CONFIG)",
+    )
+    parser.add_argument(
+        "--port", type=int, default=None, help="the port to serve on (default: the first free from 7860)"
+    )
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

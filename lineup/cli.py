@@ -1,0 +1,116 @@
+"""The command line: the same answers as the page and the API, as tables or as JSON."""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from lineup import config
+from lineup.errors import ConfigError, LineupError
+from lineup.results import BackboneStatus, Classification
+from lineup.service import Service
+
+EXIT_WRONG = 2
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; return 0, or 2 when something is wrong, with every problem told on stderr."""
+    arguments = _parser().parse_args(argv)
+    run: Callable[[Service, argparse.Namespace], int] = arguments.run
+    try:
+        return run(Service(config.load(arguments.config)), arguments)
+    except ConfigError as error:
+        return _wrong(error.problems)
+    except LineupError as error:
+        return _wrong([str(error)])
+
+
+def _classify(service: Service, arguments: argparse.Namespace) -> int:
+    answer = service.classify(arguments.image, arguments.backbone, arguments.top_k)
+    _print(answer.to_json(), arguments.json, lambda: _answer_lines(answer))
+    return 0
+
+
+def _backbones(service: Service, arguments: argparse.Namespace) -> int:
+    found = service.look(offline=arguments.offline)
+    _print([status.to_json() for status in found], arguments.json, lambda: _table(found))
+    return 0
+
+
+def _check(service: Service, arguments: argparse.Namespace) -> int:
+    found = service.look(offline=arguments.offline)
+    problems = service.problems()
+    told = {"backbones": [status.to_json() for status in found], "problems": problems}
+    _print(told, arguments.json, lambda: [*_table(found), *(f"note: {note}" for note in service.notes())])
+    return _wrong(problems) if problems else 0
+
+
+def _print(value: Any, as_json: bool, lines: Callable[[], list[str]]) -> None:
+    print(json.dumps(value, indent=2, ensure_ascii=False) if as_json else "\n".join(lines()))
+
+
+def _wrong(problems: Sequence[str]) -> int:
+    print(*(f"error: {problem}" for problem in problems), sep="\n", file=sys.stderr)
+    return EXIT_WRONG
+
+
+def _answer_lines(answer: Classification) -> list[str]:
+    width = max(len(prediction.label) for prediction in answer.predictions)
+    lines = [f"{prediction.label:<{width}}  {prediction.probability:7.2%}" for prediction in answer.predictions]
+    height, across = answer.input_size
+    ran = (
+        f"{answer.backbone} · {across} × {height} px · {answer.engine} on {answer.device} · "
+        f"{answer.milliseconds.total:.0f} ms · {answer.label_set} · weights: {answer.license or 'licence not stated'}"
+    )
+    return [*lines, "", ran, *(f"note: {note}" for note in answer.notes)]
+
+
+def _table(found: Sequence[BackboneStatus]) -> list[str]:
+    rows = [("name", "source", "status", "classes", "parameters", "download", "licence")]
+    for status in found:
+        classes, parameters = _or_dash(status.num_classes, "{:,}"), _or_dash(status.parameters, "{:,}")
+        download = _or_dash((status.download_bytes or 0) / 1e6, "{:.1f} MB")
+        licence = status.license or "-"
+        rows.append((status.name, status.source, status.status, classes, parameters, download, licence))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    aligned = [str.ljust] * 3 + [str.rjust] * 3 + [str.ljust]
+    return [
+        "  ".join(map(lambda align, cell, width: align(cell, width), aligned, row, widths)).rstrip() for row in rows
+    ]
+
+
+def _or_dash(value: float | None, form: str) -> str:
+    return form.format(value) if value else "-"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m lineup", description="Classify pictures with a line-up of backbones."
+    )
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument(
+        "--config",
+        type=Path,
+        default=Path(os.environ.get("LINEUP_CONFIG", "config.yaml")),
+        help="the config file (default: config.yaml, or LINEUP_CONFIG)",
+    )
+    shared.add_argument("--json", action="store_true", help="print JSON, the same that the API answers")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    classify = commands.add_parser("classify", parents=[shared], help="classify a picture")
+    classify.add_argument("image", type=Path, help="a picture file")
+    classify.add_argument("--backbone", help="name of an entry (default: the config's default)")
+    classify.add_argument("--top-k", type=int, help="how many labels (default: the config's top_k)")
+    classify.set_defaults(run=_classify)
+
+    for name, run, told in (
+        ("backbones", _backbones, "list the line-up: what each backbone is"),
+        ("check", _check, "check the config and every entry without loading its weights; exit 2 if one is wrong"),
+    ):
+        command = commands.add_parser(name, parents=[shared], help=told)
+        command.add_argument("--offline", action="store_true", help="ask nobody: sizes stay unknown")
+        command.set_defaults(run=run)
+    return parser

@@ -1,0 +1,58 @@
+"""The named endpoints: Gradio's clients, plain HTTP and MCP clients call these."""
+
+import functools
+import logging
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import gradio as gr
+from gradio import FileData
+
+from lineup.errors import LineupError
+from lineup.page.picture import uploaded
+from lineup.service import Service
+
+_log = logging.getLogger(__name__)
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def visible_errors(function: F) -> F:
+    """Let a client read the errors that are meant for people; keep the others in the log."""
+
+    @functools.wraps(function)
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except LineupError as error:
+            raise gr.Error(str(error), print_exception=False) from None
+        except Exception:
+            _log.exception("%s failed", function.__name__)
+            raise gr.Error(
+                "Something went wrong on the server; its log has the details.", print_exception=False
+            ) from None
+
+    return guarded  # type: ignore[return-value]
+
+
+def add(service: Service) -> None:
+    """Add the endpoints to the Blocks that is open."""
+
+    @visible_errors
+    def classify(image: FileData, backbone: str | None = None, top_k: int | None = None) -> dict[str, Any]:
+        """Classify a picture with one backbone of the line-up.
+
+        Args:
+            image: the picture: an uploaded file.
+            backbone: name of a backbone as /backbones lists it; the config's default if left out.
+            top_k: how many classes to return, most probable first; the config's if left out.
+        """
+        path = image.get("path") if isinstance(image, dict) else getattr(image, "path", None)
+        return service.classify(uploaded(path), backbone, top_k).to_json()
+
+    @visible_errors
+    def backbones() -> list[dict[str, Any]]:
+        """List the backbones of the line-up: what they are, and whether they can answer now."""
+        return [status.to_json() for status in service.backbones()]
+
+    gr.api(classify, api_name="classify", concurrency_limit=None)
+    gr.api(backbones, api_name="backbones", concurrency_limit=None)

@@ -1,0 +1,159 @@
+"""Turns results into HTML. Pure functions; every text that is not ours is escaped here."""
+
+import base64
+import io
+from collections.abc import Iterable
+from html import escape
+
+from PIL import Image
+
+from lineup.results import BackboneStatus, Classification, Prediction
+
+_PULSE = '<div class="lu-pulse"></div>'
+_MARK = {"ready": "ready", "loading": "loading…", "idle": "loads on first use"}
+
+
+def header(title: str, description: str) -> str:
+    """Render the page's title and the sentence under it."""
+    under = f"<p>{escape(description)}</p>" if description else ""
+    return f'<header class="lu-header"><h1>{escape(title)}</h1>{under}</header>'
+
+
+def choice(status: BackboneStatus) -> str:
+    """Render one line of the dropdown: name, parameters, size to download, and whether it is ready."""
+    parts = [status.name]
+    if status.parameters:
+        parts.append(f"{count(status.parameters)} parameters")
+    if status.download_bytes:
+        parts.append(size(status.download_bytes))
+    if status.status == "unavailable":
+        parts.append(f"✕ unavailable: {short_reason(status)}")
+    else:
+        parts.append(_MARK[status.status])
+    return " · ".join(parts)
+
+
+def short_reason(status: BackboneStatus) -> str:
+    """Return what came of an unavailable backbone, without what was expected and what to do."""
+    parts = status.reason.removeprefix(f"{status.name}: ").split("; ")
+    return parts[1] if len(parts) > 1 else parts[0]
+
+
+def waiting(status: BackboneStatus) -> str:
+    """Render how far a load has come, with a bar while bytes arrive."""
+    progress = status.progress
+    stage = progress.stage if progress else "waiting"
+    if progress is None or not progress.total_bytes:
+        return _panel(
+            "busy", f"{escape(status.name)} is getting ready: {escape(stage)} …", '<div class="lu-pulse"></div>'
+        )
+    share = min(progress.done_bytes / progress.total_bytes, 1.0)
+    amount = f"{size(progress.done_bytes)} of {size(progress.total_bytes)}"
+    bar = (
+        f'<div class="lu-track" role="progressbar" aria-valuenow="{share:.0%}">'
+        f'<div class="lu-fill" style="width:{share:.1%}"></div></div>'
+    )
+    return _panel("busy", f"{escape(status.name)} is getting ready: {escape(stage)} {amount}", bar)
+
+
+def thinking(name: str) -> str:
+    """Render that an answer is being computed."""
+    return _panel("busy", f"{escape(name)} is looking at your picture …", _PULSE)
+
+
+def invitation(status: BackboneStatus) -> str:
+    """Render what stands where the answer will be, while there is no picture."""
+    return _panel(
+        "idle", f"{escape(status.name)} is ready", "<p>Drop, paste or take a picture to see what it says.</p>"
+    )
+
+
+def problem(title: str, reason: str) -> str:
+    """Render why there is no answer, and what to do."""
+    return _panel("problem", escape(title), _reason(reason))
+
+
+def stand_in(default: BackboneStatus, chosen: BackboneStatus) -> str:
+    """Render the notice that the page opened with another backbone than the config's default."""
+    title = (
+        "No backbone of this line-up can run now"
+        if default.name == chosen.name
+        else f"{escape(default.name)} cannot run now, so {escape(chosen.name)} is selected"
+    )
+    return _panel("notice", title, _reason(default.reason))
+
+
+def answer(result: Classification, top_k: int) -> str:
+    """Render the bars of the `top_k` most probable classes, what ran, and the crop it saw."""
+    bars = "".join(_bar(prediction, rank) for rank, prediction in enumerate(result.predictions[:top_k]))
+    notes = "".join(f'<p class="lu-note">{escape(note)}</p>' for note in result.notes)
+    return (
+        f'<section class="lu-card"><ol class="lu-bars">{bars}</ol>{notes}'
+        f'<div class="lu-seen">{_seen(result)}<dl class="lu-ran">{_ran(result)}</dl></div></section>'
+    )
+
+
+def _bar(prediction: Prediction, rank: int) -> str:
+    words = escape(prediction.description or prediction.label)
+    percent = f"{prediction.probability:.1%}" if prediction.probability >= 0.001 else "&lt; 0.1%"
+    return (
+        f'<li class="{"lu-first" if rank == 0 else ""}" title="{words}"><div class="lu-line">'
+        f'<span class="lu-label">{escape(prediction.label)}</span><span class="lu-percent">{percent}</span></div>'
+        f'<div class="lu-track"><div class="lu-fill" style="width:{prediction.probability:.2%}"></div></div></li>'
+    )
+
+
+def _seen(result: Classification) -> str:
+    if result.seen is None:
+        return ""
+    height, width = result.input_size
+    return (
+        f'<figure><img src="{_data_uri(result.seen)}" alt="the crop that {escape(result.backbone)} saw">'
+        f"<figcaption>What the backbone saw: {width} × {height} px</figcaption></figure>"
+    )
+
+
+def _ran(result: Classification) -> str:
+    took = result.milliseconds
+    height, width = result.input_size
+    rows: Iterable[tuple[str, str]] = (
+        ("backbone", result.backbone),
+        ("input", f"{width} × {height} px"),
+        ("engine", f"{result.engine} on {result.device}"),
+        ("time", f"{took.total:.0f} ms"),
+        ("", f"decode {took.decode:.0f} · preprocess {took.preprocess:.0f} · forward {took.forward:.0f}"),
+        ("labels", result.label_set),
+        ("licence", f"weights: {result.license or 'not stated'}"),
+    )
+    return "".join(f"<div><dt>{name}</dt><dd>{escape(value)}</dd></div>" for name, value in rows)
+
+
+def _reason(reason: str) -> str:
+    """Show what came and what to do first; where, and what was expected, is for the owner."""
+    expected, *rest = reason.split("; ")
+    if not rest:
+        return f"<p>{escape(expected)}</p>"
+    told = "; ".join(rest)
+    return f'<p>{escape(told[:1].upper() + told[1:])}.</p><p class="lu-detail">{escape(expected)}</p>'
+
+
+def _panel(kind: str, title: str, body: str) -> str:
+    role = "alert" if kind == "problem" else "status"
+    return f'<div class="lu-panel lu-{kind}" role="{role}"><strong>{title}</strong>{body}</div>'
+
+
+def _data_uri(picture: Image.Image) -> str:
+    # in the page itself: a file per answer would fill the disk
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=88)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def count(number: int) -> str:
+    """Write a number of parameters: 11.7 M."""
+    return f"{number / 1e6:.1f} M" if number >= 1e5 else f"{number:,}"
+
+
+def size(number: int) -> str:
+    """Write a number of bytes: 46.8 MB."""
+    return f"{number / 1e6:.1f} MB" if number >= 1e5 else f"{number / 1e3:.1f} kB"
