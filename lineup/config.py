@@ -201,8 +201,9 @@ def build(source: Document, folder: Path) -> Config:
     try:
         config = Config.model_validate(values)
     except ValidationError as error:
-        found = sorted(error.errors(), key=lambda problem: source.position(_trail(source, problem["loc"])))
-        raise ConfigError(*source.problems, *(_explain(source, problem) for problem in found)) from None
+        found = sorted(error.errors(), key=lambda problem: source.position(_trail(source, problem)))
+        told = dict.fromkeys(_explain(source, problem) for problem in found)  # once each
+        raise ConfigError(*source.problems, *told) from None
     problems = (*source.problems, *_misnamed(config, source))
     if problems:
         raise ConfigError(*problems)
@@ -218,7 +219,7 @@ def _misnamed(config: Config, source: Document) -> Iterator[str]:
             where = source.where(("backbones", index))
             yield f"{where}: expected each name once; got {name!r} again; give one of the two another `name`"
     if config.default and config.default not in names:
-        hint = did_you_mean(config.default, names) or f"; use one of: {', '.join(names)}"
+        hint = did_you_mean(config.default, names) or f"; use one of: {', '.join(dict.fromkeys(names))}"
         yield f"{source.where(('default',))}: expected the name of an entry; got {config.default!r}{hint}"
 
 
@@ -249,7 +250,7 @@ _EXPECTED = {
 
 def _explain(source: Document, problem: Any) -> str:
     """Turn one finding of pydantic into *where: what was expected; what came; what to do*."""
-    trail, value, kind = _trail(source, problem["loc"]), problem["input"], problem["type"]
+    trail, value, kind = _trail(source, problem), problem["input"], problem["type"]
     where = source.where(trail)
     if kind == "extra_forbidden":
         known = list(_model_at(trail[:-1]).model_fields)
@@ -270,12 +271,12 @@ def _explain(source: Document, problem: Any) -> str:
     return f"{where}: expected {expected}; got {_shown(value)}{hint}"
 
 
-def _trail(source: Document, loc: tuple[str | int, ...]) -> Trail:
-    """Keep of pydantic's location what stands in the file: it also names the branch of a union."""
+def _trail(source: Document, problem: Any) -> Trail:
+    """Keep of pydantic's location what stands in the file: it also names the branches of unions."""
     trail: Trail = ()
-    for step in loc:
-        is_member = step in ("text", "list")
-        if not is_member or (*trail, step) in source.marks:
+    for step in problem["loc"]:
+        missing = problem["type"] == "missing" and step is problem["loc"][-1]
+        if missing or (*trail, step) in source.marks:
             trail = (*trail, step)
     return trail
 

@@ -9,6 +9,8 @@ import yaml
 
 from lineup.errors import ConfigError
 
+LONGEST_NUMBER = 100  # characters
+
 Trail = tuple[str | int, ...]  # the keys and indices that lead to a value: ("backbones", 2, "labels")
 
 
@@ -73,7 +75,7 @@ def parse(text: str, name: str) -> Document:
             loader.dispose()
     except yaml.MarkedYAMLError as error:
         raise ConfigError(_broken(error, name)) from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
         raise ConfigError(f"{name}:1:1: expected YAML; got {_first_line(error)}; check the file's text") from None
     return Document(name, values, loader.positions, tuple(loader.problems))
 
@@ -102,12 +104,25 @@ class _Loader(yaml.SafeLoader):
             return [self.plain(item, (*trail, index)) for index, item in enumerate(node.value)]
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, trail)
-        return self.construct_object(node)
+        try:
+            node.value.encode()  # an escape can smuggle in half a character
+            kind = node.tag.rpartition(":")[2]
+            if kind in ("str", "timestamp"):  # a date is of no use here, so it is the text that was written
+                return node.value
+            if kind not in ("int", "float", "bool", "null") or len(node.value) > LONGEST_NUMBER:
+                raise ValueError
+            return self.construct_object(node)
+        except (ValueError, LookupError, AttributeError, OverflowError):
+            value = node.value[:40].encode(errors="replace").decode()
+            raise yaml.MarkedYAMLError(
+                problem=f"{value!r}, which cannot be read as {node.tag}; put plain text in quotes",
+                problem_mark=node.start_mark,
+            ) from None
 
     def _mapping(self, node: yaml.MappingNode, trail: Trail) -> dict[Any, Any]:
         values: dict[Any, Any] = {}
         for key_node, value_node in node.value:
-            if not isinstance(key_node, yaml.ScalarNode):
+            if not isinstance(key_node, yaml.ScalarNode) or not key_node.value.isprintable():
                 raise yaml.MarkedYAMLError(
                     problem="a key that is not plain text; write a word as the key", problem_mark=key_node.start_mark
                 )

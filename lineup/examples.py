@@ -5,7 +5,7 @@ import re
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlparse
+from urllib.parse import quote, unquote, urlparse
 
 from lineup import weights
 from lineup.config import Config, Limits
@@ -54,8 +54,9 @@ def find(config: Config) -> tuple[list[Example], list[str]]:
         if not picture.startswith("https://"):
             path = config.folder / picture
             if not path.is_file():
+                what = f"got {picture}" if "://" in picture else f"{path} is not there"
                 where = config.where("examples", index)
-                problems.append(f"{where}: expected a picture; {path} is not there; check the path")
+                problems.append(f"{where}: expected a path, https:// or hf://datasets/; {what}; check it")
                 continue
             picture = str(path)
         found.append(Example(picture, entry.caption or _caption(picture)))
@@ -66,7 +67,7 @@ def _in_folder(config: Config, name: str) -> tuple[list[Example], list[str]]:
     folder, where = config.folder / name, config.where("examples")
     if not folder.is_dir():
         return [], [f"{where}: expected a folder of pictures; {folder} is not there; check the path"]
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    paths = sorted(path for path in folder.iterdir() if path.is_file() and path.suffix.lower() in SUFFIXES)
     if not paths:
         return [], [f"{where}: expected pictures in {folder}; there are none; add some, or remove `examples`"]
     return [Example(str(path), _caption(str(path))) for path in paths], []
@@ -76,9 +77,9 @@ def _address(picture: str) -> str:
     """Turn ``hf://datasets/owner/repo@revision/path`` into the address it stands for."""
     if match := _DATASET.fullmatch(picture):
         repo, revision, path = match.groups()
-        return f"https://huggingface.co/datasets/{repo}/resolve/{revision or 'main'}/{path}"
+        return f"https://huggingface.co/datasets/{repo}/resolve/{revision or 'main'}/{quote(path)}"
     return picture
 
 
 def _caption(picture: str) -> str:
-    return Path(picture).stem.replace("_", " ").replace("-", " ")
+    return unquote(Path(picture).stem).replace("_", " ").replace("-", " ")

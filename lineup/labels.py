@@ -36,11 +36,13 @@ class LabelSet:
     @cached_property
     def display_names(self) -> tuple[str, ...]:
         """Return the short names, made unique: ImageNet-1k has two cranes."""
-        count = Counter(label.name for label in self.labels)
-        return tuple(
-            f"{label.name} ({label.id or f'class {index}'})" if count[label.name] > 1 else label.name
-            for index, label in enumerate(self.labels)
-        )
+        names = [label.name for label in self.labels]
+        for by_id in (True, False, False):
+            count = Counter(names)
+            for index, (name, label) in enumerate(zip(names, self.labels, strict=True)):
+                if count[name] > 1:
+                    names[index] = f"{name} ({(by_id and label.id) or f'class {index}'})"
+        return tuple(names)
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ def from_hub(names: object, descriptions: object, wordnet: WordNet, origin: str)
                 f"{origin}: expected one name for each class index from 0; got other indices; mend config.json"
             ) from None
     if not isinstance(names, Sequence) or isinstance(names, str) or not all(isinstance(name, str) for name in names):
-        raise BackboneError(f"{origin}: expected a list of texts; got {type(names).__name__}; mend config.json")
+        raise BackboneError(f"{origin}: expected a list of texts; got {str(names)[:60]}; mend config.json")
     told = descriptions if isinstance(descriptions, Mapping) else {}
     return LabelSet(
         tuple(
@@ -108,7 +110,7 @@ def read_file(path: Path) -> LabelSet:
         BackboneError: when it is missing, is not UTF-8, or has an empty line between names.
     """
     try:
-        lines = path.read_text(encoding="utf-8-sig").rstrip().splitlines()
+        lines = path.read_text(encoding="utf-8-sig").rstrip().split("\n")
     except FileNotFoundError:
         raise BackboneError(
             f"labels: expected a file with a name per line; {path} is not there; check the path"
@@ -116,9 +118,10 @@ def read_file(path: Path) -> LabelSet:
     except (OSError, UnicodeDecodeError) as error:
         raise BackboneError(f"labels: expected a UTF-8 text file; {path}: {error}; save it again as UTF-8") from None
     empty = [number for number, line in enumerate(lines, start=1) if not line.strip()]
-    if empty or not lines:
-        where = f"{path} is empty" if not lines else f"line {empty[0]} of {path} is empty"
-        raise BackboneError(f"labels: expected a name in every line; {where}; each line is one class, in order")
+    if empty:
+        raise BackboneError(
+            f"labels: expected a name in every line; line {empty[0]} of {path} is empty; each line is one class"
+        )
     return from_names(lines, path.name)
 
 

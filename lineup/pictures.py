@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from lineup.errors import PictureError
 
@@ -11,6 +11,15 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif")
 
 _ADVICE = f"use one of {', '.join(FORMATS)}"
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 def open_picture(path: str | os.PathLike[str], max_megapixels: int = 40) -> Image.Image:
@@ -25,7 +34,9 @@ def open_picture(path: str | os.PathLike[str], max_megapixels: int = 40) -> Imag
         with Image.open(path, formats=FORMATS) as picture:
             _check_size(picture, name, max_megapixels)
             picture.load()
-            return _rgb(ImageOps.exif_transpose(picture))
+            # Pillow's exif_transpose also writes the EXIF anew, and fails on tags that cameras get wrong
+            turn = _TURNS.get(picture.getexif().get(ExifTags.Base.Orientation, 1))
+            return _rgb(picture if turn is None else picture.transpose(turn))
     except PictureError:
         raise
     except FileNotFoundError:

@@ -162,12 +162,16 @@ class Pool:
     def _fill(self, slot: _Slot) -> None:
         assert slot.load
         try:
-            slot.load.set_result(self._load(slot))
+            loaded = self._load(slot)
+            _log.info("%s is ready on %s", slot.entry.name, loaded.device)
+            slot.load.set_result(loaded)
         except BaseException as error:  # handed to those who wait
             slot.failed_at = time.monotonic()
             if not isinstance(error, LineupError):
                 _log.exception("cannot load %s", slot.entry.name)
                 error = BackboneError(f"{slot.entry.name}: expected to load; {type(error).__name__} came; see the log")
+            else:
+                _log.warning("%s", error)
             slot.load.set_exception(error)
 
     def _load(self, slot: _Slot) -> Loaded:

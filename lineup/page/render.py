@@ -34,9 +34,10 @@ def choice(status: BackboneStatus) -> str:
 
 
 def short_reason(status: BackboneStatus) -> str:
-    """Return what came of an unavailable backbone, without what was expected and what to do."""
-    parts = status.reason.removeprefix(f"{status.name}: ").split("; ")
-    return parts[1] if len(parts) > 1 else parts[0]
+    """Return what came of an unavailable backbone, or what it may have meant: a few words."""
+    expected, *rest = status.reason.removeprefix(f"{status.name}: ").split("; ")
+    meant = [part for part in rest if part.startswith("did you mean")]
+    return (meant or rest or [expected])[0]
 
 
 def waiting(status: BackboneStatus) -> str:
@@ -73,13 +74,11 @@ def problem(title: str, reason: str) -> str:
     return _panel("problem", escape(title), _reason(reason))
 
 
-def stand_in(default: BackboneStatus, chosen: BackboneStatus) -> str:
+def stand_in(default: BackboneStatus, selected: str) -> str:
     """Render the notice that the page opened with another backbone than the config's default."""
-    title = (
-        "No backbone of this line-up can run now"
-        if default.name == chosen.name
-        else f"{escape(default.name)} cannot run now, so {escape(chosen.name)} is selected"
-    )
+    title = "No backbone of this line-up can run now"
+    if default.name != selected:
+        title = f"{escape(default.name)} cannot run now, so {escape(selected)} is selected"
     return _panel("notice", title, _reason(default.reason))
 
 

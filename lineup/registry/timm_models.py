@@ -162,7 +162,7 @@ def _num_classes(cfg: Mapping[str, Any], name: str) -> int:
     num_classes = cfg.get("num_classes")
     if not isinstance(num_classes, int) or num_classes <= 0:
         raise BackboneError(
-            f"expected a backbone that classifies; {name} has no classification head, it only gives features; "
+            "expected a backbone that classifies; it gives only features and has no classification head; "
             "choose one that was trained on classes (timm's tags that end in in1k were)"
         )
     return num_classes
@@ -173,7 +173,7 @@ def _refuse_embedding(name: str, num_classes: int, found: LabelSet | None) -> No
     # multiples of 64; the class sets without names here (19,168 and 115,217 classes) are not.
     if found is None and num_classes % 64 == 0:
         raise BackboneError(
-            f"expected a backbone that classifies; {name} gives an embedding of {num_classes} numbers, not classes; "
+            f"expected a backbone that classifies; its output is an embedding of {num_classes} numbers, not classes; "
             "choose one that was fine-tuned on classes (its tag has _ft_in1k)"
         )
 

@@ -1,0 +1,210 @@
+"""What tests share: a stand-in Hub for the whole run, caches of their own, a picture, a service made of YAML.
+
+Fixtures: `hub` (the stand-in), `fresh_cache` (empty caches in this process), `env` (the same for a
+subprocess), `publish` (a timm model on the Hub), `picture`, `make_service`, `fakes` (a source `fake:`).
+"""
+
+import os
+import sys
+import tempfile
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+from hub import Hub, timm_repo  # noqa: E402
+
+_HUB = Hub()
+_HOME = tempfile.TemporaryDirectory(prefix="lineup-tests-", ignore_cleanup_errors=True)
+_FORGOTTEN = ("HF_TOKEN", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "HF_HUB_ETAG_TIMEOUT", "LINEUP_CONFIG", "SPACES_ZERO_GPU")
+
+
+def _caches(folder: Path) -> dict[str, str]:
+    return {"HF_HOME": str(folder / "hf"), "TORCH_HOME": str(folder / "torch")}
+
+
+# huggingface_hub and gradio read these when they are imported: nothing may import them before.
+for _name in _FORGOTTEN:
+    os.environ.pop(_name, None)
+os.environ.update(
+    _caches(Path(_HOME.name)),
+    HF_ENDPOINT=_HUB.url,
+    HF_HUB_DISABLE_TELEMETRY="1",
+    HF_HUB_DISABLE_XET="1",
+    HF_HUB_DISABLE_PROGRESS_BARS="1",
+    GRADIO_ANALYTICS_ENABLED="False",
+    OMP_NUM_THREADS="1",  # torch's threads spin while they wait for busy cores: two take four times as long as one
+    NO_PROXY="127.0.0.1,localhost",
+)
+
+
+def pytest_unconfigure() -> None:
+    _HUB.close()
+    _HOME.cleanup()
+
+
+@pytest.fixture
+def hub():
+    """Return the Hub that every client here and in subprocesses speaks to; faults end with the test."""
+    _HUB.reset()
+    yield _HUB
+    _HUB.reset()
+
+
+@pytest.fixture
+def fresh_cache(tmp_path, monkeypatch) -> Path:
+    """Let this test's downloads go to empty caches, and return the folder they are in."""
+    from huggingface_hub import constants
+
+    folder = tmp_path / "cache"
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(folder / "hf" / "hub"))
+    monkeypatch.setenv("TORCH_HOME", str(folder / "torch"))
+    return folder
+
+
+@pytest.fixture
+def env(tmp_path, hub) -> dict[str, str]:
+    """Return the environment for ``subprocess.run([sys.executable, …], env=env, cwd=ROOT)``: this Hub, empty caches."""
+    return {**os.environ, **_caches(tmp_path / "env"), "PYTHONPATH": str(ROOT)}
+
+
+@pytest.fixture(scope="session")
+def publish():
+    """Return a function that puts a timm model with seeded random weights on the Hub, once.
+
+    ``publish("resnet18.a1_in1k")`` makes ``timm/resnet18.a1_in1k`` and returns its files.
+    """
+
+    def put(full_name: str, safe: bool = True) -> dict[str, bytes]:
+        repo = f"timm/{full_name}"
+        if repo not in _HUB.repos:
+            _HUB.put(repo, timm_repo(seeded_timm(full_name), safe))
+        repo = _HUB.repos[repo]
+        return repo.commits[repo.branches["main"]]
+
+    return put
+
+
+def seeded_timm(name: str, **arguments):
+    import timm
+    import torch
+
+    torch.manual_seed(0)
+    return outspoken(timm.create_model(name, pretrained=False, **arguments))
+
+
+def outspoken(network):
+    """Scale the last layer: fresh weights call every class as likely, and so would hide mistakes."""
+    import torch
+    from torch import nn
+
+    layer = [module for module in network.modules() if isinstance(module, nn.Linear | nn.Conv2d)][-1]
+    height, width = getattr(network, "pretrained_cfg", {}).get("input_size", (3, 224, 224))[1:]
+    with torch.no_grad():
+        layer.bias.zero_()
+        logits = network.eval()(torch.rand(1, 3, height, width))
+        layer.weight *= 3 / logits.std()
+    return network
+
+
+@pytest.fixture(scope="session")
+def picture(tmp_path_factory) -> Path:
+    """Return a JPEG of 320 × 240 pixels with noise and shapes in it."""
+    return draw(tmp_path_factory.mktemp("pictures") / "shapes.jpg")
+
+
+def draw(path: Path, seed: int = 0, size: tuple[int, int] = (320, 240)) -> Path:
+    import numpy as np
+    from PIL import Image, ImageDraw
+
+    random = np.random.default_rng(seed)
+    noise = random.integers(0, 256, (size[1] // 8, size[0] // 8, 3), dtype=np.uint8)
+    image = Image.fromarray(noise).resize(size)
+    pen = ImageDraw.Draw(image)
+    for _ in range(12):
+        (x, y), (w, h) = random.integers(0, size), random.integers(10, 90, 2)
+        shape = pen.ellipse if random.random() < 0.5 else pen.rectangle
+        shape((int(x), int(y), int(x + w), int(y + h)), fill=tuple(random.integers(0, 256, 3).tolist()))
+    image.save(path)
+    return path
+
+
+@pytest.fixture
+def make_service(tmp_path):
+    """Return a function that makes a Service of a config's text; its relative paths start at `tmp_path`."""
+    from lineup import config, document
+    from lineup.service import Service
+
+    def make(text: str, folder: Path = tmp_path) -> Service:
+        return Service(config.build(document.parse(text, "config.yaml"), folder))
+
+    return make
+
+
+@dataclass
+class Fakes:
+    """Backbones of three classes that load and answer as a test wishes: ``fake:a``, ``fake:b``, …
+
+    `errors`, `weights` and `logits` are by target, the part after the colon.
+    """
+
+    names: tuple[str, ...] = ("cat", "dog", "owl")
+    errors: dict[str, Exception] = field(default_factory=dict)  # raised while the network is built
+    weights: dict[str, object] = field(default_factory=dict)  # what is fetched first
+    logits: dict[str, list[float]] = field(default_factory=dict)
+    built: list[str] = field(default_factory=list)  # one item for each time a network was built
+    holds: dict[str, threading.Event] = field(default_factory=dict)
+
+    def hold(self, what: str) -> threading.Event:
+        """Let ``build a`` or ``answer a`` wait until the event that is returned is set."""
+        return self.holds.setdefault(what, threading.Event())
+
+    def wait(self, what: str) -> None:
+        assert what not in self.holds or self.holds[what].wait(30)
+
+    def plan(self, entry, context):
+        import torch
+
+        from lineup.labels import from_names
+        from lineup.registry import Plan, Transform
+
+        fakes, target = self, entry.spec.target
+
+        class Network(torch.nn.Module):
+            def forward(self, batch):
+                fakes.wait(f"answer {target}")
+                return torch.tensor([fakes.logits.get(target, [3.0, 2.0, 1.0])])
+
+        def make(path):
+            fakes.built.append(target)
+            fakes.wait(f"build {target}")
+            if target in fakes.errors:
+                raise fakes.errors[target]
+            return Network()
+
+        return Plan(
+            name=entry.name,
+            source=entry.source,
+            architecture=target,
+            parameters=0,
+            labels=from_names(self.names, "fakes"),
+            transform=Transform(lambda image: torch.zeros(3, 8, 8), (8, 8), (0, 0, 0), (1, 1, 1)),
+            weights=self.weights.get(target),
+            make=make,
+        )
+
+
+@pytest.fixture
+def fakes(monkeypatch):
+    """Register a source `fake:` through the door that forks use, and return what steers it."""
+    from lineup import registry
+
+    made = Fakes()
+    monkeypatch.setitem(registry.SOURCES, "fake", made.plan)
+    yield made
+    for held in made.holds.values():
+        held.set()

@@ -1,0 +1,188 @@
+"""A stand-in for the Hugging Face Hub on 127.0.0.1: real requests, real answers, and faults on demand.
+
+It serves what the Hub's client asks for, ``/{owner}/{name}/resolve/{revision}/{file}``, from memory::
+
+    hub = Hub()
+    commit = hub.put("me/pets", {"config.json": b"…", "model.safetensors": b"…"})
+    hub.faults["me/pets"] = "500"
+"""
+
+import hashlib
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import unquote
+
+Files = dict[str, bytes]
+
+# What may be wrong with a repository. A number is a status that every request gets.
+FAULTS = ("gated", "429", "500", "hung", "stalled", "slow", "cut off", "too short", "corrupt")
+SLOW_S = 2  # how long a slow answer takes; bytes come all the while
+PATIENCE_S = 60  # nothing hangs for longer, whatever a test forgets
+
+
+@dataclass
+class Repo:
+    commits: dict[str, Files] = field(default_factory=dict)
+    branches: dict[str, str] = field(default_factory=dict)  # name → commit
+
+    def commit(self, revision: str) -> str | None:
+        commit = self.branches.get(revision, revision)
+        return commit if commit in self.commits else None
+
+
+class Hub:
+    """Serves repositories until it is closed.
+
+    `faults` maps a repository's name to one of FAULTS. `resume` lets what is hung or stalled go on.
+    """
+
+    def __init__(self) -> None:
+        self.repos: dict[str, Repo] = {}
+        self.faults: dict[str, str] = {}
+        self.requests: list[tuple[str, str]] = []  # method and path, in the order they came
+        self.resume = threading.Event()
+        self._server: ThreadingHTTPServer | None = None
+        self._port = 0
+        self._open()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._port}"
+
+    def put(self, name: str, files: Files, branch: str = "main") -> str:
+        """Put files on a repository's branch, which loses its others, and return the new commit."""
+        repo = self.repos.setdefault(name, Repo())
+        parts = [name, branch, *(f"{path} {hashlib.sha256(body).hexdigest()}" for path, body in sorted(files.items()))]
+        commit = hashlib.sha1("\n".join(parts).encode()).hexdigest()
+        repo.commits[commit] = files
+        repo.branches[branch] = commit
+        return commit
+
+    def asked(self, name: str) -> list[tuple[str, str]]:
+        """Return what was asked of one repository: method and path from the revision on."""
+        prefix = f"/{name}/resolve/"
+        return [(method, path.removeprefix(prefix)) for method, path in self.requests if path.startswith(prefix)]
+
+    def reset(self) -> None:
+        """Mend all faults, let go of whoever hangs, and forget what was asked; repositories stay."""
+        self.faults.clear()
+        self.resume.set()
+        self.resume = threading.Event()
+        self.requests.clear()
+
+    @contextmanager
+    def gone(self) -> Iterator[None]:
+        """Refuse connections for a while, then come back at the same address."""
+        self.close()
+        try:
+            yield
+        finally:
+            self._open()
+
+    def close(self) -> None:
+        self.resume.set()
+        if self._server:
+            self._server.shutdown()
+            self._server.server_close()
+            self._server = None
+
+    def _open(self) -> None:
+        self.resume = threading.Event()
+        self._server = ThreadingHTTPServer(("127.0.0.1", self._port), _handler_of(self))
+        self._server.daemon_threads = True
+        self._server.block_on_close = False
+        self._port = self._server.server_port
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), name="hub", daemon=True).start()
+
+
+def _handler_of(hub: Hub) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):  # speaks HTTP/1.0: one request a connection, so closing is clean
+        def do_HEAD(self) -> None:
+            self._answer()
+
+        def do_GET(self) -> None:
+            self._answer()
+
+        def log_message(self, *_: object) -> None: ...
+
+        def _answer(self) -> None:
+            hub.requests.append((self.command, unquote(self.path)))
+            owner_and_name, _, rest = self.path.strip("/").partition("/resolve/")
+            name, (revision, _, path) = unquote(owner_and_name), rest.partition("/")
+            fault, repo = hub.faults.get(name, ""), hub.repos.get(name)
+            if fault == "hung":
+                hub.resume.wait(PATIENCE_S)
+                return
+            if fault.isdigit():
+                self._refuse(int(fault))
+            elif fault == "gated":
+                self._refuse(403, "GatedRepo")
+            elif repo is None:
+                self._refuse(401, "RepoNotFound")  # as the Hub does: it does not tell private from missing
+            elif (commit := repo.commit(unquote(revision))) is None:
+                self._refuse(404, "RevisionNotFound")
+            elif (body := repo.commits[commit].get(unquote(path))) is None:
+                self._refuse(404, "EntryNotFound", commit)
+            else:
+                self._send(body, commit, fault if self.command == "GET" else "")
+
+        def _refuse(self, status: int, code: str = "", commit: str = "") -> None:
+            self.send_response(status)
+            for header, value in (("X-Error-Code", code), ("X-Error-Message", code), ("X-Repo-Commit", commit)):
+                if value:
+                    self.send_header(header, value)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def _send(self, body: bytes, commit: str, fault: str) -> None:
+            etag = hashlib.sha256(body).hexdigest()
+            if fault == "too short":
+                body = body[:-10]
+            if fault == "corrupt":
+                body = body[:-10] + bytes(255 - byte for byte in body[-10:])
+            self.send_response(200)
+            self.send_header("ETag", f'"{etag}"')
+            self.send_header("X-Repo-Commit", commit)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            if self.command == "HEAD":
+                return
+            pieces, step = 20, -(-len(body) // 20)
+            for piece in range(pieces):
+                if piece == pieces // 2 and fault == "cut off":
+                    return
+                if piece == pieces // 2 and fault == "stalled":
+                    hub.resume.wait(PATIENCE_S)
+                if fault == "slow":
+                    time.sleep(SLOW_S / pieces)
+                self.wfile.write(body[piece * step : (piece + 1) * step])
+
+        def handle(self) -> None:
+            with suppress(ConnectionError):  # whoever asked has gone: most tests of faults end like this
+                super().handle()
+
+    return Handler
+
+
+def timm_repo(model: "object", safe: bool = True, **config: object) -> Files:
+    """Return the files of a model in timm's hub format; `config` goes into config.json."""
+    import tempfile
+    from pathlib import Path
+
+    from timm.models._hub import save_for_hf
+
+    with tempfile.TemporaryDirectory() as folder:
+        save_for_hf(model, folder, model_config=config, safe_serialization=safe)
+        return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
+
+
+def with_config(files: Files, **changes: object) -> Files:
+    """Return the same files with other values in config.json; None takes a key out."""
+    config = {**json.loads(files["config.json"]), **changes}
+    kept = {key: value for key, value in config.items() if value is not None}
+    return {**files, "config.json": json.dumps(kept).encode()}

@@ -1,0 +1,294 @@
+"""The real server over HTTP, with Gradio's own client: every source, and every error a client can get."""
+
+import json
+import os
+import threading
+import time
+import urllib.request
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from conftest import seeded_timm
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+from hub import timm_repo
+from serving import serving
+
+CONFIG = """
+title: Birds & <b>others</b>
+default: resnet18
+backbones:
+  - resnet18
+  - torchvision/squeezenet1_1
+  - hf-hub:me/pets
+  - local-dir:folder
+  - {name: own, backbone: resnet18, checkpoint: own.safetensors, labels: own.txt}
+  - {name: untrained, backbone: resnet18, pretrained: false}
+  - hf-hub:me/gated
+  - hf-hub:me/nowhere
+  - resnet5O
+  - vit_base_patch16_clip_224.openai
+examples:
+  - {picture: shapes.jpg, caption: shapes}
+  - gone.jpg
+"""
+GOOD = {
+    "resnet18": "timm",
+    "torchvision/squeezenet1_1": "torchvision",
+    "hf-hub:me/pets": "hf-hub",
+    "local-dir:folder": "local-dir",
+    "own": "checkpoint",
+    "untrained": "untrained",
+}
+PETS = ["n02123045", "n02099601", "my hamster"]
+SQUEEZENET = "squeezenet1_1-b8a52dc0.pth"
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    return tmp_path_factory.mktemp("app")
+
+
+@pytest.fixture(scope="module")
+def served(home, publish, picture):
+    """Serve all kinds of backbones, good and bad, on one page."""
+    import torch
+    import torchvision
+    from conftest import _HUB as hub
+    from conftest import ROOT, _caches, outspoken
+    from safetensors.torch import save_file
+
+    publish("resnet18.a1_in1k")
+    pets = timm_repo(seeded_timm("resnet18", num_classes=3), label_names=PETS)
+    hub.put("me/pets", pets)
+    hub.put("me/gated", pets)
+    hub.faults["me/gated"] = "gated"
+    (home / "folder").mkdir()
+    for name, body in pets.items():
+        (home / "folder" / name).write_bytes(body)
+    save_file(seeded_timm("resnet18", num_classes=2).state_dict(), home / "own.safetensors")
+    (home / "own.txt").write_text("mine\nyours\n")
+    (home / "shapes.jpg").write_bytes(picture.read_bytes())
+    checkpoints = home / "torch" / "hub" / "checkpoints"
+    checkpoints.mkdir(parents=True)
+    torch.manual_seed(0)
+    torch.save(outspoken(torchvision.models.squeezenet1_1(weights=None)).state_dict(), checkpoints / SQUEEZENET)
+    (home / "config.yaml").write_text(CONFIG)
+    env = {**os.environ, **_caches(home), "PYTHONPATH": str(ROOT), "GRADIO_TEMP_DIR": str(home / "uploads")}
+    with serving(home / "config.yaml", env, home / "log.txt") as app:
+        yield app
+    hub.faults.clear()
+
+
+@pytest.fixture(scope="module")
+def client(served):
+    return Client(served.url, verbose=False)
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_every_source_answers(client, picture, name):
+    answer = client.predict(handle_file(str(picture)), backbone=name, top_k=2, api_name="/classify")
+    assert answer["backbone"] == name
+    assert answer["input_size"] == [224, 224]
+    assert answer["engine"] == "torch"
+    assert list(answer) == ["backbone", "predictions", "input_size", "engine", "milliseconds", "notes"]
+    probabilities = [prediction["probability"] for prediction in answer["predictions"]]
+    assert len(probabilities) == 2
+    assert 1 >= probabilities[0] >= probabilities[1] > 0
+
+
+def test_the_labels_are_those_of_the_weights(client, picture):
+    def labels(name):
+        answer = client.predict(handle_file(str(picture)), backbone=name, top_k=3, api_name="/classify")
+        return {(each["class_index"], each["id"], each["label"]) for each in answer["predictions"]}, answer["notes"]
+
+    assert labels("hf-hub:me/pets")[0] == {
+        (0, "n02123045", "tabby"),
+        (1, "n02099601", "golden retriever"),
+        (2, None, "my hamster"),
+    }
+    own, notes = labels("own")
+    assert own == {(0, None, "mine"), (1, None, "yours")}
+    assert notes == [
+        "preprocessing assumed from resnet18.a1_in1k",
+        "top_k 3 is more than there are classes: all 2 are listed",
+    ]
+    assert "untrained: the weights are random, so the answers mean nothing" in labels("untrained")[1]
+    assert all(key and not label.startswith("class ") for _, key, label in labels("torchvision/squeezenet1_1")[0])
+
+
+def test_the_default_answers_when_none_is_named(client, picture):
+    answer = client.predict(handle_file(str(picture)), api_name="/classify")
+    assert (answer["backbone"], len(answer["predictions"])) == ("resnet18", 3)
+
+
+def test_backbones_tells_of_each(client):
+    rows = {row["name"]: row for row in client.predict(api_name="/backbones")}
+    assert {name: rows[name]["source"] for name in GOOD} == GOOD
+    assert rows["resnet18"]["num_classes"] == 1000
+    assert {name for name, row in rows.items() if row["status"] == "unavailable"} == {
+        "hf-hub:me/gated",
+        "hf-hub:me/nowhere",
+        "resnet5O",
+        "vit_base_patch16_clip_224.openai",
+    }
+    assert rows["resnet5O"]["reason"].endswith("did you mean 'resnet50'?")
+    assert all(row["facts"] == {} for row in rows.values())
+
+
+def error(client, *arguments, **named) -> str:
+    with pytest.raises(AppError) as caught:
+        client.predict(*arguments, **named, api_name="/classify")
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("named", "said"),
+    [
+        ({"backbone": "resnet81"}, "got 'resnet81'; did you mean 'resnet18'?"),
+        ({"backbone": "hf-hub:me/gated"}, "its owner lets in only those who asked; accept the terms"),
+        ({"backbone": "hf-hub:me/nowhere"}, "no such public repository; check the name"),
+        ({"backbone": "resnet5O"}, "did you mean 'resnet50'?"),
+        ({"backbone": "vit_base_patch16_clip_224.openai"}, "its output is an embedding of 512 numbers, not classes"),
+        ({"top_k": 0}, "top_k: expected a whole number from 1; got 0"),
+        ({"top_k": 2.5}, "top_k: expected a whole number from 1; got 2.5"),
+        ({"top_k": "3"}, "top_k: expected a whole number from 1; got '3'"),
+        ({"backbone": ["resnet18"]}, "backbone: expected one name of the line-up; got ['resnet18']"),
+    ],
+)
+def test_a_wrong_wish_is_an_error_and_never_another_backbones_answer(client, picture, named, said):
+    assert said in error(client, handle_file(str(picture)), **named)
+
+
+@pytest.mark.parametrize(
+    ("image", "said"),
+    [
+        (None, "expected an uploaded file; there is none"),
+        ("a text", "expected an uploaded file; there is none"),
+        ({"path": "/etc/hostname"}, "got a path of another place; upload the picture first"),
+        ({"path": "../../etc/hostname"}, "got a path of another place; upload the picture first"),
+    ],
+)
+def test_only_an_uploaded_file_is_opened(client, image, said):
+    assert said in error(client, image, backbone="untrained")
+
+
+def test_a_file_that_is_no_picture_is_told(client, tmp_path, picture):
+    (tmp_path / "notes.jpg").write_text("no picture")
+    (tmp_path / "cut.jpg").write_bytes(picture.read_bytes()[:3000])
+    said = error(client, handle_file(str(tmp_path / "notes.jpg")), backbone="untrained")
+    assert "notes.jpg: expected a picture; this file is not one that can be read" in said
+    said = error(client, handle_file(str(tmp_path / "cut.jpg")), backbone="untrained")
+    assert "cut.jpg: expected a whole picture; it is damaged or cut off" in said
+
+
+def test_plain_http_with_named_fields_honours_the_defaults(served, picture):
+    boundary = "lineup"
+    body = (
+        (
+            f'--{boundary}\r\nContent-Disposition: form-data; name="files"; filename="a.jpg"\r\n'
+            "Content-Type: image/jpeg\r\n\r\n"
+        ).encode()
+        + picture.read_bytes()
+        + f"\r\n--{boundary}--\r\n".encode()
+    )
+    kind = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
+    [path] = _post(f"{served.url}gradio_api/upload", body, kind)
+    fields = {"image": {"path": path, "meta": {"_type": "gradio.FileData"}}}
+    call = f"{served.url}gradio_api/call/v2/classify"
+    event = _post(call, json.dumps(fields).encode(), {"Content-Type": "application/json"})["event_id"]
+    with urllib.request.urlopen(f"{served.url}gradio_api/call/classify/{event}", timeout=60) as stream:
+        told = stream.read().decode()
+    answer = json.loads(told.split("data: ", 1)[1].splitlines()[0])[0]
+    assert (answer["backbone"], len(answer["predictions"])) == ("resnet18", 3)
+
+
+def _post(url, body, headers):
+    with urllib.request.urlopen(urllib.request.Request(url, body, headers), timeout=60) as response:
+        return json.load(response)
+
+
+def test_mcp_offers_the_same_two_tools(served):
+    with urllib.request.urlopen(f"{served.url}gradio_api/mcp/schema", timeout=30) as response:
+        tools = {tool["name"]: tool for tool in json.load(response)}
+    assert {name.rpartition("_")[2] for name in tools} == {"classify", "backbones"}
+
+
+def test_the_page_escapes_the_title_and_warns_of_a_missing_example(served):
+    with urllib.request.urlopen(served.url + "config", timeout=30) as response:
+        page = response.read().decode()
+    assert "Birds &amp; &lt;b&gt;others" in page
+    assert "config.yaml:17:5: examples[1]: expected a path" in served.log.read_text()
+
+
+def test_the_page_is_served_before_torch_is_imported(env, tmp_path, hub):
+    (tmp_path / "config.yaml").write_text("backbones: [resnet18]")
+    env |= {"PYTHONPROFILEIMPORTTIME": "1", "PYTHONUNBUFFERED": "1"}
+    with serving(tmp_path / "config.yaml", env, tmp_path / "log.txt") as app:
+        until = time.monotonic() + 60
+        while "lineup.pool: resnet18" not in app.log.read_text() and time.monotonic() < until:
+            time.sleep(0.1)
+    lines = app.log.read_text().splitlines()
+    page = next(number for number, line in enumerate(lines) if "Running on local URL" in line)
+    first = {
+        module: next(
+            n for n, line in enumerate(lines) if line.startswith("import time:") and line.endswith(f" {module}")
+        )
+        for module in ("gradio", "torch", "timm", "torchvision")
+    }
+    assert first["gradio"] < page < min(first["torch"], first["timm"], first["torchvision"])
+
+
+def test_a_broken_config_ends_with_2_and_says_where(env, tmp_path):
+    import subprocess
+    import sys
+
+    from serving import ROOT
+
+    (tmp_path / "config.yaml").write_text("backbones: [resnet18]\ntopk: 3\n")
+    told = subprocess.run(
+        [sys.executable, "app.py"],
+        cwd=ROOT,
+        env={**env, "LINEUP_CONFIG": str(tmp_path / "config.yaml")},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert told.returncode == 2
+    assert told.stderr == "error: config.yaml:2:1: topk: expected a known key; got 'topk'; did you mean 'top_k'?\n"
+
+
+class DeviceApi(BaseHTTPRequestHandler):
+    """Says yes to whatever the `spaces` package asks, as ZeroGPU's own service would at start."""
+
+    asked: list[str]
+
+    def do_POST(self):
+        self.asked.append(self.path)
+        self.send_response(200)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+    def log_message(self, *_): ...
+
+
+def test_on_zerogpu_backbones_are_packed_before_the_page_is_served(env, tmp_path):
+    asked = []
+    api = ThreadingHTTPServer(("127.0.0.1", 0), type("Api", (DeviceApi,), {"asked": asked}))
+    threading.Thread(target=api.serve_forever, daemon=True).start()
+    (tmp_path / "config.yaml").write_text("backbones: [resnet5O, {name: raw, backbone: resnet18, pretrained: false}]")
+    env |= {
+        "SPACES_ZERO_GPU": "true",
+        "SPACES_ZERO_DEVICE_API_URL": f"http://127.0.0.1:{api.server_port}",
+        "ZEROGPU_OFFLOAD_DIR": str(tmp_path / "tensors"),
+        "PYTHONUNBUFFERED": "1",
+    }
+    with serving(tmp_path / "config.yaml", env, tmp_path / "log.txt") as app:
+        rows = {row["name"]: row for row in Client(app.url, verbose=False).predict(api_name="/backbones")}
+    api.shutdown()
+    log = app.log.read_text()
+    assert asked == ["/startup-report"]
+    assert log.index("raw is ready on cuda") < log.index("tensors packing") < log.index("Running on local URL")
+    assert rows["raw"]["status"] == "ready"
+    assert rows["resnet5O"]["status"] == "unavailable"

@@ -1,0 +1,131 @@
+"""The command line, as a person calls it: a process of its own, exit status, stdout and stderr."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def lineup(env, tmp_path):
+    """Return a function that runs ``python -m lineup`` beside a config."""
+
+    def run(config: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        (tmp_path / "config.yaml").write_text(config)
+        command = [sys.executable, "-m", "lineup", *arguments]
+        return subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120)
+
+    return run
+
+
+GOOD = "backbones:\n  - {backbone: resnet18, pretrained: false, labels: labels.txt, name: mine}\n"
+
+
+@pytest.fixture
+def labels(tmp_path):
+    (tmp_path / "labels.txt").write_text("jay\ncrow\nowl\n")
+
+
+@pytest.mark.usefixtures("labels")
+def test_classify_prints_a_table_or_the_json_of_the_api(lineup, picture):
+    told = lineup(GOOD, "classify", str(picture), "--json", "--top-k", "2")
+    answer = json.loads(told.stdout)
+    assert told.returncode == 0
+    assert list(answer) == ["backbone", "predictions", "input_size", "engine", "milliseconds", "notes"]
+    assert len(answer["predictions"]) == 2
+    assert set(answer["predictions"][0]) == {"class_index", "id", "label", "probability"}
+    assert sorted(answer["milliseconds"]) == ["decode", "forward", "preprocess"]
+
+    lines = lineup(GOOD, "classify", str(picture)).stdout.splitlines()
+    assert sorted(line.split()[0] for line in lines[:3]) == ["crow", "jay", "owl"]
+    assert lines[4].startswith("mine · 224 × 224 px · torch on cpu · ")
+    assert lines[5] == "note: untrained: the weights are random, so the answers mean nothing"
+
+
+@pytest.mark.usefixtures("labels")
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (["--backbone", "mime"], "error: backbone: expected a name of the line-up; got 'mime'; did you mean 'mine'?"),
+        (["--top-k", "0"], "error: top_k: expected a whole number from 1; got 0"),
+    ],
+)
+def test_a_wrong_wish_is_told_and_exits_with_2(lineup, picture, arguments, error):
+    told = lineup(GOOD, "classify", str(picture), *arguments)
+    assert (told.returncode, told.stdout, told.stderr.strip()) == (2, "", error)
+
+
+@pytest.mark.usefixtures("labels")
+def test_a_picture_that_is_not_there_is_told(lineup):
+    told = lineup(GOOD, "classify", "none.jpg")
+    assert (told.returncode, told.stderr) == (
+        2,
+        "error: none.jpg: expected a picture; there is no such file; check the path\n",
+    )
+
+
+def test_backbones_lists_what_the_api_lists(lineup, publish):
+    publish("resnet18.a1_in1k")
+    rows = json.loads(lineup("backbones: [resnet18, torchvision/squeezenet1_1]", "backbones", "--json").stdout)
+    assert [row["name"] for row in rows] == ["resnet18", "torchvision/squeezenet1_1"]
+    keys = ["name", "source", "status", "reason", "num_classes", "parameters", "download_bytes", "license", "facts"]
+    assert all(list(row) == keys for row in rows)
+    assert rows[0]["download_bytes"] == len(publish("resnet18.a1_in1k")["model.safetensors"])
+    assert (rows[0]["parameters"], rows[0]["license"], rows[0]["status"]) == (11_689_512, "apache-2.0", "idle")
+
+
+def test_check_lists_every_problem_with_its_place_and_exits_with_2(lineup, publish):
+    publish("resnet18.a1_in1k")
+    config = "backbones:\n  - resnet18\n  - resnet5O\n  - vit_base_patch16_clip_224.openai\nexamples: [gone.jpg]\n"
+    told = lineup(config, "check")
+    problems = told.stderr.splitlines()
+    assert told.returncode == 2
+    assert [problem[:50] for problem in problems] == [
+        "error: config.yaml:3:5: backbones[1]: resnet5O: ex",
+        "error: config.yaml:4:5: backbones[2]: vit_base_pat",
+        "error: config.yaml:5:12: examples[0]: expected a p",
+    ]
+    assert problems[0].endswith("did you mean 'resnet50'?")
+    assert "46.8 MB" in told.stdout  # asked of the Hub
+
+
+def test_check_offline_asks_nobody(lineup, hub):
+    told = lineup("backbones: [resnet18, 'hf-hub:me/pets']", "check", "--offline")
+    assert (told.returncode, hub.requests) == (0, [])
+    assert "note: config.yaml:1:23: backbones[1]: hf-hub:me/pets: me/pets/config.json: expected to read" in told.stdout
+
+
+def test_check_of_a_hub_that_is_gone_is_no_fault_of_the_config(lineup, hub):
+    with hub.gone():
+        told = lineup("backbones: [resnet18]", "check")
+    assert told.returncode == 0
+    assert "note: config.yaml:1:13: backbones[0]: resnet18: timm/resnet18.a1_in1k/model.safetensors:" in told.stdout
+
+
+def test_check_of_a_repository_that_is_not_there_is_a_fault(lineup):
+    told = lineup("backbones: ['hf-hub:me/nowhere']", "check")
+    assert told.returncode == 2
+    assert "no such public repository" in told.stderr
+
+
+@pytest.mark.parametrize("config", ["top_k: 3", "backbones: [a\n", "backbones: []"])
+def test_a_config_of_a_wrong_form_is_told_before_torch_is_imported(lineup, config, env):
+    env["PYTHONPROFILEIMPORTTIME"] = "1"  # prints each import on stderr
+    told = lineup(config, "check")
+    errors = [line for line in told.stderr.splitlines() if not line.startswith("import time:")]
+    assert told.returncode == 2
+    assert errors
+    assert all(error.startswith("error: config.yaml:") for error in errors)
+    imported = {line.rpartition("|")[2].strip() for line in told.stderr.splitlines() if line.startswith("import time:")}
+    assert "lineup.config" in imported
+    assert imported.isdisjoint({"torch", "timm", "torchvision", "gradio"})
+
+
+def test_help_names_the_commands(lineup):
+    told = lineup("", "--help")
+    assert told.returncode == 0
+    assert all(command in told.stdout for command in ("classify", "backbones", "check"))

@@ -1,0 +1,152 @@
+import ast
+import subprocess
+import sys
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+# Each module imports only modules of a lower rank. A package has one rank; its own modules may import each
+# other as long as no circle comes of it. Not all that the design names has to be there yet.
+LAYERS = [
+    {"errors"},
+    {"document", "spec", "labels", "pictures", "results", "facts", "runtime", "engine", "weights"},
+    {"config"},
+    {"examples"},
+    {"registry"},  # a package: the only one that knows timm and torchvision
+    {"compare", "pool"},
+    {"service"},  # the facade
+    {"page", "server", "space"},  # page is a package
+    {"cli"},
+    {"__main__", "app"},  # the entry points
+]
+RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}
+WITHOUT_TORCH = {
+    "errors",
+    "document",
+    "spec",
+    "config",
+    "labels",
+    "pictures",
+    "examples",
+    "results",
+    "facts",
+    "compare",
+}
+
+
+def imports_of(text, modules):
+    """Return every dotted name that a module imports anywhere, but for what only a type checker sees."""
+    found, queue = set(), [ast.parse(text)]
+    while queue:
+        node = queue.pop()
+        for_types = isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING")
+        queue += node.orelse if for_types else ast.iter_child_nodes(node)
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"line {node.lineno}: write imports out, from lineup"
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= names & modules | ({node.module} if names - modules else set())
+    return found
+
+
+def imports():
+    """Map each module of the house to what it imports: ``lineup.registry.plan`` → dotted names."""
+    paths = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in (ROOT / "lineup").rglob("*.py")}
+    paths["app"] = ROOT / "app.py"
+    texts = {name.removesuffix(".__init__"): path.read_text(encoding="utf-8") for name, path in paths.items()}
+    return {name: imports_of(text, set(texts)) for name, text in texts.items()}
+
+
+def part(name):
+    """``lineup.registry.plan`` → ``registry``: what the table ranks."""
+    return name.removeprefix("lineup.").split(".")[0]
+
+
+def ours(names):
+    return {name for name in names if name.split(".")[0] in ("app", "lineup")}
+
+
+def wrong_imports(graph):
+    """Return each import that does not go down, in words."""
+    wrong = []
+    for name in sorted(graph.keys() - {"lineup"}):
+        if part(name) not in RANK:
+            wrong.append(f"{name} has no rank: add it to LAYERS in test_house.py")
+            continue
+        others = {each for each in ours(graph[name]) if part(each) != part(name)}
+        above = sorted(each for each in others if RANK.get(part(each), 99) >= RANK[part(name)])
+        wrong += [f"{name} imports {each}, which is not below it" for each in above]
+    return wrong
+
+
+def importers_of(*packages):
+    return {part(name) for name, found in imports().items() if {each.split(".")[0] for each in found} & set(packages)}
+
+
+def test_imports_go_down_only():
+    assert wrong_imports(imports()) == []
+
+
+def test_no_imports_go_in_a_circle():
+    TopologicalSorter({name: ours(found) - {name} for name, found in imports().items()}).prepare()  # raises CycleError
+
+
+def test_the_package_itself_imports_nothing():
+    assert imports()["lineup"] == set()
+
+
+WRONG = [
+    ("lineup.config", "lineup.examples", "lineup.config imports lineup.examples, which is not below it"),
+    ("lineup.labels", "lineup.spec", "lineup.labels imports lineup.spec, which is not below it"),
+    ("lineup.registry.plan", "lineup.pool", "lineup.registry.plan imports lineup.pool, which is not below it"),
+    ("lineup.page", "app", "lineup.page imports app, which is not below it"),
+    ("lineup.pool", "lineup.utils", "lineup.pool imports lineup.utils, which is not below it"),
+    ("lineup.utils", "lineup.errors", "lineup.utils has no rank: add it to LAYERS in test_house.py"),
+]
+
+
+@pytest.mark.parametrize(("name", "imported", "message"), WRONG)
+def test_an_import_that_goes_up_is_found(name, imported, message):
+    assert wrong_imports({name: {imported, "os"}}) == [message]
+
+
+def test_imports_are_found_wherever_they_stand():
+    text = """
+import os.path, timm.data as data
+from lineup import config, errors as told, __doc__
+from lineup.registry import Plan
+if TYPE_CHECKING:
+    import hidden
+else:
+    import otherwise
+class A:
+    def b(self):
+        if c:
+            from torch import nn
+"""
+    lineup = {"lineup", "lineup.config", "lineup.errors", "lineup.registry"}
+    assert imports_of(text, lineup) == lineup | {"os.path", "timm.data", "otherwise", "torch"}
+
+
+def test_only_the_registry_knows_timm_and_torchvision():
+    assert importers_of("timm", "torchvision") == {"registry"}
+
+
+def test_only_what_draws_the_page_knows_gradio():
+    assert {"page"} <= importers_of("gradio", "gradio_client") <= {"page", "server", "app"}
+
+
+def test_the_light_modules_name_neither_torch_nor_timm():
+    assert importers_of("torch", "timm", "torchvision") & WITHOUT_TORCH == set()
+
+
+def test_a_config_is_read_before_anything_heavy_is_imported():
+    light = "lineup.config, lineup.labels, lineup.pictures, lineup.examples, lineup.results, lineup.service"
+    heavy = {"torch", "timm", "torchvision", "gradio"}
+    code = f"import sys, {light}; print(sorted({heavy} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

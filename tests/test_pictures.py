@@ -1,0 +1,176 @@
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lineup.errors import PictureError
+from lineup.pictures import FORMATS, SUFFIXES, open_picture
+
+RED, BLUE, WHITE, BLACK = [255, 0, 0], [0, 0, 255], [255, 255, 255], [0, 0, 0]
+NOT_ONE = "expected a picture; this file is not one that can be read; use one of JPEG, PNG, WEBP, GIF, BMP, TIFF, AVIF"
+QUADRANTS = np.zeros((32, 48, 3), np.uint8)  # no turn or mirror maps it to itself
+QUADRANTS[:16, :24], QUADRANTS[16:, :24], QUADRANTS[16:, 24:] = RED, BLUE, WHITE
+
+
+def opened(tmp_path, picture, name, **options):
+    picture.save(tmp_path / name, **options)
+    found = open_picture(tmp_path / name)
+    assert found.mode == "RGB"
+    return np.asarray(found).astype(int)  # (H, W, 3), 0 to 255
+
+
+def written(tmp_path, name, data):
+    (tmp_path / name).write_bytes(data)
+    return tmp_path / name
+
+
+def refusal(path, **options):
+    with pytest.raises(PictureError) as caught:
+        open_picture(path, **options)
+    return str(caught.value)
+
+
+def is_quadrants(found):
+    return found.shape == (32, 48, 3) and np.abs(found - QUADRANTS).mean() < 5
+
+
+def exif_of(orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return exif
+
+
+# What the EXIF standard says of row 0 and column 0 of the stored picture, for each orientation.
+STORED = {
+    1: lambda upright: upright,  # top, left
+    2: lambda upright: upright[:, ::-1],  # top, right
+    3: lambda upright: upright[::-1, ::-1],  # bottom, right
+    4: lambda upright: upright[::-1],  # bottom, left
+    5: lambda upright: upright.transpose(1, 0, 2),  # left, top
+    6: lambda upright: upright.transpose(1, 0, 2)[::-1],  # right, top
+    7: lambda upright: upright.transpose(1, 0, 2)[::-1, ::-1],  # right, bottom
+    8: lambda upright: upright.transpose(1, 0, 2)[:, ::-1],  # left, bottom
+}
+
+
+@pytest.mark.parametrize("orientation", STORED)
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp"])
+def test_every_exif_orientation_comes_out_upright(tmp_path, orientation, suffix):
+    stored = Image.fromarray(np.ascontiguousarray(STORED[orientation](QUADRANTS)))
+    assert is_quadrants(opened(tmp_path, stored, f"turned.{suffix}", exif=exif_of(orientation), quality=95))
+
+
+@pytest.mark.parametrize("exif", [exif_of(0), exif_of(9), b"Exif\0\0garbage that is not TIFF"])
+def test_exif_that_makes_no_sense_is_ignored(tmp_path, exif):
+    assert is_quadrants(opened(tmp_path, Image.fromarray(QUADRANTS), "a.jpg", exif=exif))
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_every_suffix_that_is_offered_can_be_read(tmp_path, suffix):
+    assert is_quadrants(opened(tmp_path, Image.fromarray(QUADRANTS), f"a{suffix}"))
+
+
+def test_sixteen_bit_greys_and_floats_are_scaled_not_clipped(tmp_path):
+    grey = Image.fromarray(np.array([[0, 257, 0x8080, 0x8000, 65535]], np.uint16))
+    for name in ("grey.png", "grey.tif"):
+        assert opened(tmp_path, grey, name)[0, :, 0].tolist() == [0, 1, 128, 127, 255]
+    floats = Image.fromarray(np.array([[0.0, 0.5, 1.0]], np.float32))
+    assert opened(tmp_path, floats, "floats.tif")[0, :, 0].tolist() == [0, 127, 255]
+
+
+def test_transparency_lies_over_white(tmp_path):
+    picture = Image.fromarray(np.array([[[*RED, 255], [*RED, 0], [*BLACK, 128]]], np.uint8))
+    for name in ("a.png", "a.tif", "a.webp"):
+        assert opened(tmp_path, picture, name, lossless=True)[0].tolist() == [RED, WHITE, [127, 127, 127]]
+    grey = Image.fromarray(np.array([[[40, 255], [40, 0]]], np.uint8), "LA")
+    assert opened(tmp_path, grey, "grey.png")[0].tolist() == [[40, 40, 40], WHITE]
+
+
+def test_a_transparent_colour_lies_over_white(tmp_path):
+    palette = Image.fromarray(np.array([[0, 1]], np.uint8), "P")
+    palette.putpalette(RED + BLUE)
+    for name in ("a.png", "a.gif"):
+        assert opened(tmp_path, palette, name, transparency=1)[0].tolist() == [RED, WHITE]
+    colour = Image.fromarray(np.array([[RED, BLUE]], np.uint8))
+    assert opened(tmp_path, colour, "colour.png", transparency=tuple(RED))[0].tolist() == [WHITE, BLUE]
+    grey = Image.fromarray(np.array([[0, 0x8080]], np.uint16))
+    assert opened(tmp_path, grey, "grey.png", transparency=0)[0].tolist() == [WHITE, [128, 128, 128]]
+
+
+COLOURS = [
+    ("1", 1, "a.png", WHITE),
+    ("1", 0, "a.tif", BLACK),
+    ("L", 77, "a.jpg", [77, 77, 77]),
+    ("L", 77, "a.bmp", [77, 77, 77]),
+    ("CMYK", (0, 255, 255, 0), "a.jpg", RED),
+    ("CMYK", (0, 0, 0, 255), "a.tif", BLACK),
+]
+
+
+@pytest.mark.parametrize(("mode", "color", "name", "expected"), COLOURS)
+def test_every_way_to_store_colours_comes_out_as_rgb(tmp_path, mode, color, name, expected):
+    found = opened(tmp_path, Image.new(mode, (8, 8), color), name)
+    assert np.abs(found - expected).max() <= 2
+
+
+@pytest.mark.parametrize("name", ["moving.gif", "moving.webp", "moving.png", "pages.tif", "phone.jpg"])
+def test_of_several_frames_the_first_counts(tmp_path, name):
+    frames = [Image.new("RGB", (6, 4), color) for color in ("red", "blue", "green")]
+    kind = {"format": "MPO"} if name == "phone.jpg" else {"lossless": True}  # phones put a second picture into a JPEG
+    found = opened(tmp_path, frames[0], name, save_all=True, append_images=frames[1:], **kind)
+    assert np.abs(found - RED).max() <= 2
+
+
+@pytest.mark.parametrize("share", [0.02, 0.5, 0.95])
+@pytest.mark.parametrize("kind", FORMATS)
+def test_a_file_that_is_cut_off_is_refused(tmp_path, kind, share):
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "holiday", format=kind)
+    whole = (tmp_path / "holiday").read_bytes()
+    message = refusal(written(tmp_path, "holiday", whole[: int(len(whole) * share)]))
+    assert message.startswith(("holiday: expected a whole picture; it is damaged or cut off (", f"holiday: {NOT_ONE}"))
+    assert message.endswith(("); save or send it again", NOT_ONE))
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"\0" * 4096, b"Dear John,\n", b"<svg xmlns='x'/>", b"\xff\xd8\xff", b"P6 1 1 1 abc"]
+)
+def test_a_file_that_is_no_picture_is_refused_with_what_can_be_read(tmp_path, data):
+    assert refusal(written(tmp_path, "letter.jpg", data)) == f"letter.jpg: {NOT_ONE}"
+
+
+def test_a_missing_file_is_named_without_its_folder(tmp_path):
+    message = "none.png: expected a picture; there is no such file; check the path"
+    assert refusal(tmp_path / "none.png") == refusal(str(tmp_path / "none.png")) == message
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+@pytest.mark.parametrize(
+    ("side", "got"), [(6400, "6400 × 6400 = 41"), (13300, "13300 × 13300 = 177"), (40000, "far more")]
+)
+def test_a_picture_that_is_too_large_is_refused_from_its_header(tmp_path, side, got):
+    Image.new("1", (1, 1)).save(tmp_path / "a.png")
+    header = bytearray((tmp_path / "a.png").read_bytes())  # its pixels are too few: reading on would find it damaged
+    header[16:24] = struct.pack(">II", side, side)
+    header[29:33] = struct.pack(">I", zlib.crc32(header[12:29]))
+    message = f"poster.png: expected at most 40 megapixels; got {got}; make it smaller and try again"
+    assert refusal(written(tmp_path, "poster.png", header)) == message
+
+
+def test_the_limit_is_the_callers_and_a_picture_may_reach_it(tmp_path):
+    Image.new("1", (1000, 1000)).save(tmp_path / "a.png")
+    Image.new("1", (1000, 1010)).save(tmp_path / "b.png")
+    assert open_picture(tmp_path / "a.png", max_megapixels=1).size == (1000, 1000)
+    assert refusal(tmp_path / "b.png", max_megapixels=1).startswith("b.png: expected at most 1 megapixels; got 1000 ×")
+
+
+def test_a_turned_picture_with_another_broken_exif_tag_is_read(tmp_path):
+    import struct
+
+    turned = struct.pack("<HHIHH", 0x112, 3, 1, 6, 0)
+    broken = struct.pack("<HHI4s", 0x128, 1, 1, b"\2\0\0\0")
+    exif = b"Exif\0\0II*\0\x08\0\0\0\2\0" + turned + broken + b"\0" * 4
+    Image.new("RGB", (16, 8)).save(tmp_path / "e.jpg", exif=exif)
+    assert open_picture(tmp_path / "e.jpg").size == (8, 16)

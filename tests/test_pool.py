@@ -1,0 +1,214 @@
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from lineup import pool, weights
+from lineup.errors import BackboneError, HubError, UnreachableError
+from lineup.results import Progress
+from lineup.weights import HubFile
+
+TWO = "backbones: ['fake:a', 'fake:b']"
+
+
+@pytest.fixture
+def make_pool(make_service, fakes):
+    return lambda text=TWO: make_service(text).pool
+
+
+def until(condition, timeout_s: float = 10) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "it never came true"
+        time.sleep(0.01)
+
+
+def failure(loading, name: str, of=BackboneError) -> str:
+    with pytest.raises(of) as caught:
+        loading.get(name)
+    assert loading.status(name).status == "unavailable"
+    assert loading.status(name).reason == str(caught.value) == str(loading.problem(name))
+    return str(caught.value)
+
+
+def test_many_ask_and_it_is_loaded_once(make_pool, fakes):
+    loading, held = make_pool(), fakes.hold("build a")
+    with ThreadPoolExecutor(32) as threads:
+        answers = [threads.submit(loading.get, "fake:a") for _ in range(32)]
+        until(lambda: fakes.built)
+        held.set()
+        assert len({id(answer.result()) for answer in answers}) == 1
+    assert fakes.built == ["a"]
+    assert loading.get("fake:a") is answers[0].result()
+
+
+def test_two_entries_of_one_backbone_are_two(make_pool, fakes):
+    loading = make_pool("backbones: [{name: x, backbone: 'fake:a'}, {name: y, backbone: 'fake:a'}]")
+    assert loading.names == ["x", "y"]
+    assert loading.get("x") is not loading.get("y")
+
+
+def test_a_slow_load_keeps_nobody_else_waiting(make_pool, fakes):
+    loading, held = make_pool(), fakes.hold("build a")
+    slow = loading.start("fake:a")
+    assert loading.get("fake:b").backbone.plan.name == "fake:b"
+    assert not slow.done()
+    held.set()
+    assert slow.result().backbone.plan.name == "fake:a"
+
+
+def test_status_goes_from_idle_over_loading_to_ready(make_pool, fakes):
+    loading, held = make_pool(), fakes.hold("build a")
+    status = loading.status("fake:a")
+    assert (status.status, status.progress, status.num_classes, status.source) == ("idle", None, None, "fake")
+    loading.start("fake:a")
+    until(lambda: fakes.built)
+    status = loading.status("fake:a")
+    assert (status.status, status.reason) == ("loading", "")
+    assert status.progress == Progress("building the network")
+    held.set()
+    until(lambda: loading.status("fake:a").status == "ready")
+    status = loading.status("fake:a")
+    assert (status.progress, status.num_classes, status.parameters) == (None, 3, 0)
+    assert loading.status("fake:b").status == "idle"
+
+
+def test_the_bytes_of_a_download_are_in_the_status(make_pool, fakes, hub, fresh_cache):
+    hub.put("me/big", {"model.safetensors": bytes(24_000_000)})
+    hub.faults["me/big"] = "stalled"
+    fakes.weights["a"] = HubFile("me/big", ("model.safetensors",))
+    loading = make_pool()
+    loading.start("fake:a")
+    until(lambda: loading.status("fake:a").progress.done_bytes)
+    progress = loading.status("fake:a").progress
+    assert (progress.stage, progress.total_bytes) == ("downloading", 24_000_000)
+    assert 0 < progress.done_bytes <= 12_000_000
+    hub.resume.set()
+    loading.get("fake:a")
+    assert loading.status("fake:a").download_bytes == 24_000_000
+
+
+def test_a_failed_load_leaves_the_others_working(make_pool, fakes):
+    fakes.errors["a"] = RuntimeError("the file\nis odd")
+    loading = make_pool()
+    text = failure(loading, "fake:a")
+    assert text.startswith("fake:a: expected a backbone that loads")
+    assert "RuntimeError: the file is odd" in text
+    assert loading.get("fake:b")
+    assert loading.status("fake:b").status == "ready"
+
+
+def test_a_failure_of_the_hub_is_tried_again_but_not_at_once(make_pool, fakes, monkeypatch):
+    fakes.errors["a"] = HubError("the Hub failed")
+    loading = make_pool()
+    assert failure(loading, "fake:a", HubError) == "fake:a: the Hub failed"
+    del fakes.errors["a"]
+    failure(loading, "fake:a", HubError)
+    assert fakes.built == ["a"]
+    monkeypatch.setattr(pool, "RETRY_AFTER_S", 0)
+    assert loading.get("fake:a")
+    assert loading.status("fake:a").status == "ready"
+    assert fakes.built == ["a", "a"]
+
+
+def test_any_other_failure_is_final(make_pool, fakes, monkeypatch):
+    monkeypatch.setattr(pool, "RETRY_AFTER_S", 0)
+    fakes.errors["a"] = BackboneError("no such thing")
+    loading = make_pool()
+    failure(loading, "fake:a")
+    del fakes.errors["a"]
+    failure(loading, "fake:a")
+    assert fakes.built == ["a"]
+
+
+def test_a_hub_that_is_gone_is_told_with_the_entrys_name_and_asked_again_later(
+    make_pool, fakes, hub, fresh_cache, monkeypatch
+):
+    monkeypatch.setattr(pool, "RETRY_AFTER_S", 0)
+    hub.put("me/pets", {"model.safetensors": b"1234"})
+    fakes.weights["a"] = HubFile("me/pets", ("model.safetensors",))
+    loading = make_pool()
+    with hub.gone():
+        text = failure(loading, "fake:a", UnreachableError)
+    assert text.startswith("fake:a: me/pets/model.safetensors: expected a download from http://127.0.0.1")
+    assert loading.get("fake:a")
+
+
+def test_a_name_that_is_not_in_the_lineup_is_refused_with_a_hint(make_pool):
+    loading = make_pool("backbones: [{name: resnet, backbone: 'fake:a'}, 'fake:b']")
+    for ask in (loading.status, loading.start, loading.get, loading.look):
+        with pytest.raises(BackboneError, match="expected a name of the line-up; got 'resnt'; did you mean 'resnet'"):
+            ask("resnt")
+    with pytest.raises(BackboneError, match="got 'x'; use one of: resnet, fake:b"):
+        loading.get("x")
+
+
+def test_looking_tells_size_and_form_without_loading(make_pool, fakes, hub, fresh_cache):
+    hub.put("me/pets", {"model.safetensors": b"1234"})
+    fakes.weights["a"] = HubFile("me/pets", ("model.safetensors",))
+    loading = make_pool("backbones: ['fake:a', 'resnet19', 'hf-hub:me/none']")
+    for name in loading.names:
+        loading.look(name)
+    found, misspelt, missing = (loading.status(name) for name in loading.names)
+    assert (found.status, found.num_classes, found.download_bytes) == ("idle", 3, 4)
+    assert (misspelt.status, misspelt.download_bytes) == ("unavailable", None)
+    assert "did you mean 'resnet18'?" in misspelt.reason
+    assert missing.reason.startswith("hf-hub:me/none: ")
+    assert "no such public repository" in missing.reason
+    assert fakes.built == []
+
+
+def test_looking_offline_asks_nobody(make_pool, fakes, hub, fresh_cache):
+    fakes.weights["a"] = HubFile("me/pets", ("model.safetensors",))
+    loading = make_pool("backbones: ['fake:a', 'hf-hub:me/pets']")
+    for name in loading.names:
+        loading.look(name, offline=True)
+    assert loading.status("fake:a").download_bytes is None
+    assert loading.status("hf-hub:me/pets").status == "unavailable"
+    assert isinstance(loading.problem("hf-hub:me/pets"), UnreachableError)
+    assert hub.requests == []
+
+
+def test_a_hub_that_does_not_answer_is_asked_once_for_all(make_pool, fakes, hub, fresh_cache, monkeypatch):
+    monkeypatch.setattr(weights, "ASK_TIMEOUT_S", 0.5)
+    for target in "abc":
+        hub.faults[f"me/{target}"] = "hung"
+        fakes.weights[target] = HubFile(f"me/{target}", ("model.safetensors",))
+    loading = make_pool("backbones: ['fake:a', 'fake:b', 'fake:c']")
+    for name in loading.names:
+        loading.look(name)
+    assert len(hub.requests) == 1
+    for name in loading.names:
+        assert isinstance(loading.problem(name), UnreachableError)
+        assert loading.status(name).reason.startswith(f"{name}: ")
+        assert loading.status(name).reason.endswith("try again later")
+
+
+def test_the_status_as_json_is_what_the_contract_says(make_pool, fakes):
+    assert make_pool().status("fake:a").to_json() == {
+        "name": "fake:a",
+        "source": "fake",
+        "status": "idle",
+        "reason": "",
+        "num_classes": None,
+        "parameters": None,
+        "download_bytes": None,
+        "license": None,
+        "facts": {},
+    }
+
+
+@pytest.mark.parametrize(
+    ("entry", "source"),
+    [
+        ("resnet18", "timm"),
+        ("torchvision/resnet18", "torchvision"),
+        ("hf-hub:me/pets", "hf-hub"),
+        ("local-dir:pets", "local-dir"),
+        ("{backbone: resnet18, checkpoint: mine.pth}", "checkpoint"),
+        ("{backbone: torchvision/resnet18, pretrained: false}", "untrained"),
+    ],
+)
+def test_the_source_is_known_before_anything_is_loaded(make_pool, entry, source):
+    loading = make_pool(f"backbones: [{entry}]")
+    assert loading.status(loading.names[0]).source == source
