@@ -45,7 +45,7 @@ class Entry(_Section):
     """One backbone of the line-up, in its long form."""
 
     name: str = Field("", description="what the page, the API and links call it; `backbone` if left out; unique")
-    backbone: str = Field(description="which one: see the forms below")
+    backbone: str = Field(description="which one, in one of the forms above")
     pretrained: bool = Field(True, description="false means random weights, and the page says so")
     checkpoint: str | None = Field(None, description="a file of your own weights for this architecture")
     labels: Annotated[_Text | Annotated[list[str], Tag("list")], _by_type] | None = Field(
@@ -57,7 +57,9 @@ class Entry(_Section):
     mean: Three | None = Field(None, description="three numbers that are subtracted from the channels (0 to 1)")
     std: Three | None = Field(None, description="three numbers that the channels are divided by")
     crop_pct: float | None = Field(None, gt=0, le=1, description="share of the shorter side that the crop keeps")
-    interpolation: Interpolation | None = Field(None, description="how the picture is resized")
+    interpolation: Interpolation | None = Field(
+        None, description="how it is resized: nearest, bilinear, bicubic or lanczos"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -153,17 +155,19 @@ class Config(_Section):
     default: str = Field("", description="name of the backbone the page opens with; the first one if left out")
     top_k: int = Field(3, ge=1, le=1000, description="how many labels to show")
     backbones: Annotated[list[Entry], BeforeValidator(_is_list)] = Field(
-        min_length=1, description="the line-up; each a name, or keys as below"
+        min_length=1, description="the line-up; each a name in one of the forms above, or the keys below"
     )
     examples: Annotated[_Text | Annotated[list[Example], Tag("list")], _by_type] = Field(
         default_factory=list, description="a folder of pictures, or a list of paths, each plain or `{picture, caption}`"
     )
-    device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="where to compute")
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field(
+        "auto", description="where to compute: auto, cpu, cuda or mps"
+    )
     engine: Literal["auto", "torch", "openvino"] = Field(
-        "auto", description="what computes (openvino is not yet in force)"
+        "auto", description="what computes: auto, torch, openvino (not yet in force: always torch)"
     )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="how exactly (not yet in force: always float32)"
+        "auto", description="auto, float32 or bfloat16 (not yet in force: always float32)"
     )
     share: bool = Field(False, description="true asks Gradio for a public link")
     limits: Limits = Field(default_factory=Limits, description="see below")  # type: ignore[arg-type]

@@ -9,20 +9,30 @@ It serves what the Hub's client asks for, ``/{owner}/{name}/resolve/{revision}/{
 
 import hashlib
 import json
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from urllib.parse import unquote
 
 Files = dict[str, bytes]
 
-# What may be wrong with a repository. A number is a status that every request gets.
-FAULTS = ("gated", "429", "500", "hung", "stalled", "slow", "cut off", "too short", "corrupt")
-SLOW_S = 2  # how long a slow answer takes; bytes come all the while
+FAULTS = {  # what may be wrong with a repository; a number is a status that every request gets
+    "gated": "its owner has not let us in",
+    "hung": "connections are accepted and never answered",
+    "stalled": "no byte comes after the first half of a file",
+    "slow": "a file takes SLOW_S seconds; bytes come all the while",
+    "cut off": "the connection ends after the first half of a file",
+    "too short": "a file is ten bytes shorter than was said",
+    "corrupt": "the last ten bytes of a file are wrong",
+}
+SLOW_S = 2
 PATIENCE_S = 60  # nothing hangs for longer, whatever a test forgets
+PIECES = 20  # that a file is sent in
 
 
 @dataclass
@@ -102,15 +112,9 @@ class Hub:
 
 def _handler_of(hub: Hub) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):  # speaks HTTP/1.0: one request a connection, so closing is clean
-        def do_HEAD(self) -> None:
-            self._answer()
-
-        def do_GET(self) -> None:
-            self._answer()
-
         def log_message(self, *_: object) -> None: ...
 
-        def _answer(self) -> None:
+        def do_GET(self) -> None:
             hub.requests.append((self.command, unquote(self.path)))
             owner_and_name, _, rest = self.path.strip("/").partition("/resolve/")
             name, (revision, _, path) = unquote(owner_and_name), rest.partition("/")
@@ -132,48 +136,41 @@ def _handler_of(hub: Hub) -> type[BaseHTTPRequestHandler]:
                 self._send(body, commit, fault if self.command == "GET" else "")
 
         def _refuse(self, status: int, code: str = "", commit: str = "") -> None:
-            self.send_response(status)
-            for header, value in (("X-Error-Code", code), ("X-Error-Message", code), ("X-Repo-Commit", commit)):
-                if value:
-                    self.send_header(header, value)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
+            self._head(status, 0, X_Error_Code=code, X_Repo_Commit=commit)
 
         def _send(self, body: bytes, commit: str, fault: str) -> None:
-            etag = hashlib.sha256(body).hexdigest()
-            if fault == "too short":
-                body = body[:-10]
-            if fault == "corrupt":
-                body = body[:-10] + bytes(255 - byte for byte in body[-10:])
-            self.send_response(200)
-            self.send_header("ETag", f'"{etag}"')
-            self.send_header("X-Repo-Commit", commit)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            if self.command == "HEAD":
-                return
-            pieces, step = 20, -(-len(body) // 20)
-            for piece in range(pieces):
-                if piece == pieces // 2 and fault == "cut off":
+            etag = f'"{hashlib.sha256(body).hexdigest()}"'
+            if fault in ("too short", "corrupt"):
+                body, end = body[:-10], body[-10:]
+                body += bytes(255 - byte for byte in end) if fault == "corrupt" else b""
+            self._head(200, len(body), ETag=etag, X_Repo_Commit=commit)
+            step = len(body) // PIECES + 1
+            for piece in range(PIECES if self.command == "GET" else 0):
+                if piece == PIECES // 2 and fault == "cut off":
                     return
-                if piece == pieces // 2 and fault == "stalled":
+                if piece == PIECES // 2 and fault == "stalled":
                     hub.resume.wait(PATIENCE_S)
-                if fault == "slow":
-                    time.sleep(SLOW_S / pieces)
+                time.sleep(SLOW_S / PIECES if fault == "slow" else 0)
                 self.wfile.write(body[piece * step : (piece + 1) * step])
+
+        def _head(self, status: int, length: int, **headers: str) -> None:
+            self.send_response(status)
+            for name, value in {"Content-Length": str(length), **headers}.items():
+                if value:
+                    self.send_header(name.replace("_", "-"), value)
+            self.end_headers()
 
         def handle(self) -> None:
             with suppress(ConnectionError):  # whoever asked has gone: most tests of faults end like this
                 super().handle()
+
+        do_HEAD = do_GET
 
     return Handler
 
 
 def timm_repo(model: "object", safe: bool = True, **config: object) -> Files:
     """Return the files of a model in timm's hub format; `config` goes into config.json."""
-    import tempfile
-    from pathlib import Path
-
     from timm.models._hub import save_for_hf
 
     with tempfile.TemporaryDirectory() as folder:

@@ -42,12 +42,6 @@ def test_many_ask_and_it_is_loaded_once(make_pool, fakes):
     assert loading.get("fake:a") is answers[0].result()
 
 
-def test_two_entries_of_one_backbone_are_two(make_pool, fakes):
-    loading = make_pool("backbones: [{name: x, backbone: 'fake:a'}, {name: y, backbone: 'fake:a'}]")
-    assert loading.names == ["x", "y"]
-    assert loading.get("x") is not loading.get("y")
-
-
 def test_a_slow_load_keeps_nobody_else_waiting(make_pool, fakes):
     loading, held = make_pool(), fakes.hold("build a")
     slow = loading.start("fake:a")
@@ -121,19 +115,6 @@ def test_any_other_failure_is_final(make_pool, fakes, monkeypatch):
     assert fakes.built == ["a"]
 
 
-def test_a_hub_that_is_gone_is_told_with_the_entrys_name_and_asked_again_later(
-    make_pool, fakes, hub, fresh_cache, monkeypatch
-):
-    monkeypatch.setattr(pool, "RETRY_AFTER_S", 0)
-    hub.put("me/pets", {"model.safetensors": b"1234"})
-    fakes.weights["a"] = HubFile("me/pets", ("model.safetensors",))
-    loading = make_pool()
-    with hub.gone():
-        text = failure(loading, "fake:a", UnreachableError)
-    assert text.startswith("fake:a: me/pets/model.safetensors: expected a download from http://127.0.0.1")
-    assert loading.get("fake:a")
-
-
 def test_a_name_that_is_not_in_the_lineup_is_refused_with_a_hint(make_pool):
     loading = make_pool("backbones: [{name: resnet, backbone: 'fake:a'}, 'fake:b']")
     for ask in (loading.status, loading.start, loading.get, loading.look):
@@ -196,19 +177,3 @@ def test_the_status_as_json_is_what_the_contract_says(make_pool, fakes):
         "license": None,
         "facts": {},
     }
-
-
-@pytest.mark.parametrize(
-    ("entry", "source"),
-    [
-        ("resnet18", "timm"),
-        ("torchvision/resnet18", "torchvision"),
-        ("hf-hub:me/pets", "hf-hub"),
-        ("local-dir:pets", "local-dir"),
-        ("{backbone: resnet18, checkpoint: mine.pth}", "checkpoint"),
-        ("{backbone: torchvision/resnet18, pretrained: false}", "untrained"),
-    ],
-)
-def test_the_source_is_known_before_anything_is_loaded(make_pool, entry, source):
-    loading = make_pool(f"backbones: [{entry}]")
-    assert loading.status(loading.names[0]).source == source
