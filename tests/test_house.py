@@ -150,3 +150,18 @@ def test_a_config_is_read_before_anything_heavy_is_imported():
     code = f"import sys, {light}; print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_the_package_stays_small_enough_to_read():
+    """Count lines of code: blank lines, comments and docstrings are there to be read, and do not count."""
+    count = 0
+    for path in sorted((ROOT / "lineup").rglob("*.py")):
+        text = path.read_text(encoding="utf-8")
+        kinds = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+        told = [
+            node.body[0] for node in ast.walk(ast.parse(text)) if isinstance(node, kinds) and ast.get_docstring(node)
+        ]
+        docstrings = {line for node in told for line in range(node.lineno, node.end_lineno + 1)}
+        lines = enumerate(map(str.strip, text.splitlines()), start=1)
+        count += sum(bool(line) and line[0] != "#" and number not in docstrings for number, line in lines)
+    assert 1000 < count < 2500

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lineup.config import Entry, did_you_mean
 from lineup.errors import BackboneError, LineupError
-from lineup.registry import timm_models, torchvision_models
+from lineup.registry import checkpoint, timm_models, torchvision_models
 from lineup.registry.plan import Backbone, Context, Plan, Source, Transform
 
 __all__ = ["SOURCES", "Backbone", "Context", "Plan", "Source", "Transform", "build", "plan"]
@@ -18,12 +18,12 @@ _log = logging.getLogger(__name__)
 
 
 def _own(entry: Entry, context: Context) -> Plan:
-    own = {"timm": timm_models.own, "torchvision": torchvision_models.own}.get(entry.spec.source)
-    if own is None:
+    libraries = {"timm": timm_models.architecture, "torchvision": torchvision_models.architecture}
+    if entry.spec.source not in libraries:
         raise BackboneError(
             f"expected an architecture of timm or torchvision beside `pretrained: false`; got {entry.backbone!r}"
         )
-    return own(entry, context)
+    return checkpoint.plan(entry, context, libraries[entry.spec.source](entry))
 
 
 SOURCES: dict[str, Source] = {

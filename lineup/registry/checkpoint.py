@@ -1,42 +1,91 @@
-"""Files of the user's own weights: what is in them, and whether it fits."""
+"""An architecture with weights of the user's own: what is in the file, and whether it fits."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError, safe_open
 from timm.models import clean_state_dict, load_state_dict
 from torch import nn
 
 from lineup.config import Entry
 from lineup.errors import BackboneError
-from lineup.registry.plan import Context
+from lineup.registry.plan import Context, Plan, Transform, chosen_labels, given_labels
 from lineup.weights import LocalFile
 
 Shapes = dict[str, tuple[int, ...]]
 
 
-def local(entry: Entry, context: Context) -> LocalFile | None:
-    """Return the entry's checkpoint file, if it names one.
+@dataclass(frozen=True)
+class Architecture:
+    """A network of timm's or torchvision's, to be given other weights than the published ones."""
 
-    Raises:
-        BackboneError: when it is not there.
-    """
-    if entry.checkpoint is None:
-        return None
-    path = context.folder / entry.checkpoint
-    if not path.is_file():
-        raise BackboneError(
-            f"checkpoint: expected a file; {path} is not there; check the path, it starts at the config's folder"
-        )
-    return LocalFile(path)
+    name: str
+    published: str  # the weights whose transform is assumed
+    num_classes: int  # of the published weights; 0 when they have no head
+    head: str  # the layer that gives the classes
+    transform: Transform
+    create: Callable[..., nn.Module]  # takes num_classes
+
+
+def plan(entry: Entry, context: Context, architecture: Architecture) -> Plan:
+    """Plan an architecture with the entry's checkpoint, or with random weights."""
+    given, file, there = given_labels(entry, context), None, {}
+    num_classes = len(given) if given else architecture.num_classes
+    if entry.checkpoint:
+        file = LocalFile(context.folder / entry.checkpoint)
+        there = shapes(file.path)
+        num_classes = there.get(f"{architecture.head}.weight", (num_classes,))[0]
+    if num_classes == 0:
+        raise BackboneError(f"expected a number of classes; {architecture.name} has none of its own; add `labels`")
+    create = partial(architecture.create, num_classes=num_classes)
+    network = blank(create)
+    if file:
+        fit(there, network, architecture.name)
+
+    def make(path: Path | None) -> nn.Module:
+        network = create()
+        if path:
+            network.load_state_dict(load_state_dict(str(path)))
+        return network
+
+    return Plan(
+        name=entry.name,
+        source=entry.source,
+        architecture=architecture.name,
+        parameters=count(network),
+        labels=chosen_labels(given, None, num_classes),
+        transform=architecture.transform,
+        weights=file,
+        make=make,
+        notes=_notes(entry, architecture),
+    )
+
+
+def blank(create: Callable[[], nn.Module]) -> nn.Module:
+    """Build a network without memory behind it, to count and to compare shapes."""
+    try:
+        with torch.device("meta"):
+            return create()
+    except Exception:  # torchvision's regnets ask their weights for numbers while they are built
+        return create()
+
+
+def count(network: nn.Module) -> int:
+    """Count the parameters of a network."""
+    return sum(parameter.numel() for parameter in network.parameters())
 
 
 def shapes(path: Path) -> Shapes:
     """Return the shape of each tensor in a checkpoint, without reading the numbers.
 
     Raises:
-        BackboneError: when the file is no checkpoint, or holds more than weights.
+        BackboneError: when there is no file, it is no checkpoint, or it holds more than weights.
     """
+    if not path.is_file():
+        raise BackboneError(f"expected a checkpoint; {path} is not there; paths start at the config's folder")
     try:
         if path.suffix == ".safetensors":
             with safe_open(path, "pt") as file:
@@ -73,6 +122,13 @@ def fit(there: Mapping[str, tuple[int, ...]], network: nn.Module, architecture: 
             f"expected the {len(wanted)} tensors of {architecture}; the checkpoint has {', '.join(found)}; "
             "name the architecture that it was trained with"
         )
+
+
+def _notes(entry: Entry, architecture: Architecture) -> tuple[str, ...]:
+    if not entry.pretrained:
+        return ("untrained: the weights are random, so the answers mean nothing",)
+    told = all((entry.input_size, entry.mean, entry.std, entry.crop_pct, entry.interpolation))
+    return () if told else (f"preprocessing assumed from {architecture.published}",)
 
 
 def _first(error: Exception) -> str:

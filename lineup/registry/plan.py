@@ -92,16 +92,3 @@ def chosen_labels(given: LabelSet | None, found: LabelSet | None, num_classes: i
         BackboneError: when there is not one label for each class.
     """
     return labels.check_count(given or found or labels.numbered(num_classes), num_classes)
-
-
-def count(network: nn.Module) -> int:
-    """Count the parameters of a network."""
-    return sum(parameter.numel() for parameter in network.parameters())
-
-
-def own_notes(entry: Entry, published: str) -> tuple[str, ...]:
-    """Say what nobody can know of the user's own weights, or that there are none."""
-    if not entry.pretrained:
-        return ("untrained: the weights are random, so the answers mean nothing",)
-    told = all((entry.input_size, entry.mean, entry.std, entry.crop_pct, entry.interpolation))
-    return () if told else (f"preprocessing assumed from {published}",)

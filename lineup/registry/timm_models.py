@@ -3,22 +3,24 @@
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import timm
-import torch
 from timm.data import create_transform, resolve_data_config
-from timm.models import get_pretrained_cfg, load_state_dict
+from timm.models import get_pretrained_cfg
 from timm.models._hub import load_model_config_from_path  # timm.models does not pass it on
 from torch import nn
+from torch.hub import get_dir
 
 from lineup import labels, weights
 from lineup.config import Entry, did_you_mean
 from lineup.errors import BackboneError
 from lineup.labels import LabelSet
 from lineup.registry import checkpoint, wordnet
-from lineup.registry.plan import Context, Plan, Transform, chosen_labels, count, given_labels, own_notes
+from lineup.registry.checkpoint import Architecture, blank, count
+from lineup.registry.plan import Context, Plan, Transform, chosen_labels, given_labels
 
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 
@@ -36,7 +38,7 @@ def published(entry: Entry, context: Context) -> Plan:
     num_classes = _num_classes(cfg, full_name)
     found = wordnet.for_tag(cfg["tag"] or "", num_classes)
     _refuse_embedding(full_name, num_classes, found)
-    sizes = size_arguments(entry, cfg)
+    sizes = _size_arguments(entry, cfg)
 
     def make(path: Path | None) -> nn.Module:
         # timm's own loading code, given the file that was fetched under our deadline
@@ -46,9 +48,9 @@ def published(entry: Entry, context: Context) -> Plan:
         name=entry.name,
         source=entry.source,
         architecture=full_name,
-        parameters=count(blank(full_name, **sizes)),
+        parameters=count(blank(partial(timm.create_model, full_name, **sizes))),
         labels=chosen_labels(given_labels(entry, context), found, num_classes),
-        transform=transform(entry, cfg),
+        transform=_transform(entry, cfg),
         weights=_where(cfg),
         make=make,
         license=cfg["license"] or "",
@@ -77,40 +79,17 @@ def from_hub(entry: Entry, context: Context) -> Plan:
     )
 
 
-def own(entry: Entry, context: Context) -> Plan:
-    """Plan one of timm's architectures with a checkpoint of the user's, or with random weights."""
-    name = entry.spec.target
-    cfg = _config(name)
-    sizes, given = size_arguments(entry, cfg), given_labels(entry, context)
-    num_classes = len(given) if given else cfg["num_classes"]
-    file = checkpoint.local(entry, context)
-    if file:
-        head = cfg["classifier"] if isinstance(cfg["classifier"], str) else (cfg["classifier"] or [""])[0]
-        there = checkpoint.shapes(file.path)
-        num_classes = there.get(f"{head}.weight", (num_classes,))[0]
-    if num_classes == 0:
-        raise BackboneError(f"expected a number of classes; {name} has none of its own; add `labels`")
-    arguments = {"num_classes": num_classes, **sizes}
-    network = blank(cfg["architecture"], **arguments)
-    if file:
-        checkpoint.fit(there, network, cfg["architecture"])
-
-    def make(path: Path | None) -> nn.Module:
-        network = timm.create_model(cfg["architecture"], pretrained=False, **arguments)
-        if path:
-            network.load_state_dict(load_state_dict(str(path)))
-        return network
-
-    return Plan(
-        name=entry.name,
-        source=entry.source,
-        architecture=cfg["architecture"],
-        parameters=count(network),
-        labels=chosen_labels(given, None, num_classes),
-        transform=transform(entry, cfg),
-        weights=file,
-        make=make,
-        notes=own_notes(entry, f"{cfg['architecture']}.{cfg['tag']}" if cfg["tag"] else cfg["architecture"]),
+def architecture(entry: Entry) -> Architecture:
+    """Return one of timm's architectures, for weights of the user's own."""
+    cfg = _config(entry.spec.target)
+    head = cfg["classifier"] or ""
+    return Architecture(
+        name=cfg["architecture"],
+        published=_full_name(cfg),
+        num_classes=cfg["num_classes"],
+        head=head if isinstance(head, str) else head[0],
+        transform=_transform(entry, cfg),
+        create=partial(timm.create_model, cfg["architecture"], pretrained=False, **_size_arguments(entry, cfg)),
     )
 
 
@@ -124,8 +103,8 @@ def _from_folder(entry: Entry, context: Context, folder: Path, file: weights.Wei
         else wordnet.for_tag(cfg.get("tag") or "", num_classes)
     )
     _refuse_embedding(full_name, num_classes, found)
-    sizes = size_arguments(entry, cfg)
-    network = blank(architecture, **{**arguments, "num_classes": num_classes, **sizes})
+    sizes = _size_arguments(entry, cfg)
+    network = blank(partial(timm.create_model, architecture, **{**arguments, "num_classes": num_classes, **sizes}))
     if isinstance(file, weights.LocalFile):
         checkpoint.fit(checkpoint.shapes(file.path), network, architecture)
     return Plan(
@@ -134,7 +113,7 @@ def _from_folder(entry: Entry, context: Context, folder: Path, file: weights.Wei
         architecture=full_name,
         parameters=count(network),
         labels=chosen_labels(given_labels(entry, context), found, num_classes),
-        transform=transform(entry, cfg),
+        transform=_transform(entry, cfg),
         weights=file,
         make=lambda path: timm.create_model(f"local-dir:{folder}", pretrained=True, **sizes),
         license=str(cfg.get("license") or ""),
@@ -170,8 +149,10 @@ def _num_classes(cfg: Mapping[str, Any], name: str) -> int:
 
 def _refuse_embedding(name: str, num_classes: int, found: LabelSet | None) -> None:
     # Contrastive models (CLIP and its kin) state their embedding's width as num_classes. Widths are
-    # multiples of 64; the class sets without names here (19,168 and 115,217 classes) are not.
-    if found is None and num_classes % 64 == 0:
+    # multiples of 64; the published class sets without names here (19,168 and 115,217) are not. Weights
+    # of somebody's own may have any number of classes, so they have to be the published ones.
+    published = get_pretrained_cfg(name) if name in timm.list_pretrained(name) else None
+    if found is None and num_classes % 64 == 0 and published and published.num_classes == num_classes:
         raise BackboneError(
             f"expected a backbone that classifies; its output is an embedding of {num_classes} numbers, not classes; "
             "choose one that was fine-tuned on classes (its tag has _ft_in1k)"
@@ -203,10 +184,10 @@ def _where(cfg: Mapping[str, Any]) -> weights.Weights:
         names = (cfg["hf_hub_filename"],) if cfg["hf_hub_filename"] else WEIGHT_FILES
         repo, _, revision = cfg["hf_hub_id"].partition("@")
         return weights.HubFile(repo, names, revision or None)
-    return weights.torch_hub_file(cfg["url"], torch.hub.get_dir())
+    return weights.torch_hub_file(cfg["url"], get_dir())
 
 
-def transform(entry: Entry, cfg: Mapping[str, Any]) -> Transform:
+def _transform(entry: Entry, cfg: Mapping[str, Any]) -> Transform:
     """Make the checkpoint's own transform, with what the entry says instead."""
     said = {
         "input_size": (3, *entry.input_size) if entry.input_size else None,
@@ -220,12 +201,6 @@ def transform(entry: Entry, cfg: Mapping[str, Any]) -> Transform:
     return Transform(create_transform(**data), (height, width), tuple(data["mean"]), tuple(data["std"]))
 
 
-def size_arguments(entry: Entry, cfg: Mapping[str, Any]) -> dict[str, Any]:
+def _size_arguments(entry: Entry, cfg: Mapping[str, Any]) -> dict[str, Any]:
     """Return what an architecture of fixed size must be told when the entry wants another one."""
     return {"img_size": entry.input_size} if entry.input_size and cfg.get("fixed_input_size") else {}
-
-
-def blank(name: str, **arguments: Any) -> nn.Module:
-    """Build a network without memory behind it, to count and to compare shapes."""
-    with torch.device("meta"):
-        return timm.create_model(name, pretrained=False, **arguments)

@@ -1,11 +1,10 @@
 """torchvision's classification models, by name and weights enum."""
 
-from pathlib import Path
+from functools import partial
 from typing import Any
 
-import torch
-from timm.models import load_state_dict
 from torch import nn
+from torch.hub import get_dir
 from torchvision import models
 from torchvision.transforms import InterpolationMode
 
@@ -13,8 +12,9 @@ from lineup import weights
 from lineup.config import Entry, did_you_mean
 from lineup.errors import BackboneError
 from lineup.labels import LabelSet, from_names
-from lineup.registry import checkpoint, wordnet
-from lineup.registry.plan import Context, Plan, Transform, chosen_labels, count, given_labels, own_notes
+from lineup.registry import wordnet
+from lineup.registry.checkpoint import Architecture, blank
+from lineup.registry.plan import Context, Plan, Transform, chosen_labels, given_labels
 
 
 def published(entry: Entry, context: Context) -> Plan:
@@ -28,7 +28,7 @@ def published(entry: Entry, context: Context) -> Plan:
         parameters=chosen.meta["num_params"],
         labels=chosen_labels(given_labels(entry, context), _categories(chosen), num_classes),
         transform=_transform(entry, chosen),
-        weights=weights.torch_hub_file(chosen.url, torch.hub.get_dir()),
+        weights=weights.torch_hub_file(chosen.url, get_dir()),
         # torchvision finds the fetched file where it would have kept it
         make=lambda path: models.get_model(name, weights=chosen, progress=False, **_size(entry, name)),
         license=chosen.meta.get("license", ""),
@@ -36,35 +36,16 @@ def published(entry: Entry, context: Context) -> Plan:
     )
 
 
-def own(entry: Entry, context: Context) -> Plan:
-    """Plan one of torchvision's architectures with a checkpoint of the user's, or with random weights."""
+def architecture(entry: Entry) -> Architecture:
+    """Return one of torchvision's architectures, for weights of the user's own."""
     name, assumed = entry.spec.target, _weights(entry)
-    given, file = given_labels(entry, context), checkpoint.local(entry, context)
-    num_classes = len(given) if given else len(assumed.meta["categories"])
-    if file:
-        there = checkpoint.shapes(file.path)
-        num_classes = there.get(f"{_head(name)}.weight", (num_classes,))[0]
-    arguments = {"num_classes": num_classes, **_size(entry, name)}
-    network = _blank(name, **arguments)
-    if file:
-        checkpoint.fit(there, network, name)
-
-    def make(path: Path | None) -> nn.Module:
-        network = models.get_model(name, weights=None, **arguments)
-        if path:
-            network.load_state_dict(load_state_dict(str(path)))
-        return network
-
-    return Plan(
-        name=entry.name,
-        source=entry.source,
-        architecture=name,
-        parameters=count(network),
-        labels=chosen_labels(given, None, num_classes),
+    return Architecture(
+        name=name,
+        published=f"torchvision/{name}@{assumed.name}",
+        num_classes=len(assumed.meta["categories"]),
+        head=_head(name),
         transform=_transform(entry, assumed),
-        weights=file,
-        make=make,
-        notes=own_notes(entry, f"torchvision/{name}@{assumed.name}"),
+        create=partial(models.get_model, name, weights=None, **_size(entry, name)),
     )
 
 
@@ -114,17 +95,9 @@ def _size(entry: Entry, name: str) -> dict[str, Any]:
     return {"image_size": entry.input_size[0]}
 
 
-def _blank(name: str, **arguments: Any) -> nn.Module:
-    try:
-        with torch.device("meta"):
-            return models.get_model(name, weights=None, **arguments)
-    except Exception:  # every regnet asks its weights for numbers while it is built
-        return models.get_model(name, weights=None, **arguments)
-
-
 def _head(name: str) -> str:
     """Return the name of the layer that gives the classes: the last that has as many outputs."""
-    network = _blank(name, num_classes=1000)
+    network = blank(partial(models.get_model, name, weights=None, num_classes=1000))
     return [
         layer
         for layer, module in network.named_modules()
