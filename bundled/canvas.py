@@ -12,10 +12,11 @@ import random
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
 
 Colour = tuple[int, ...]  # red, green, blue and, where something shows through, alpha; each 0-255
-Points = np.ndarray  # (n, 2); plain lists of pairs do as well
+Points = ArrayLike  # (n, 2): x and y of the corners; the shapes below are arrays, plain lists of pairs do as well
 
 STYLES = ("photo", "sketch")
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
@@ -57,23 +58,23 @@ def vary(rng: random.Random, colour: Colour, amount: int = 12) -> Colour:
     return tuple(min(255, max(0, channel + rng.randint(-amount, amount))) for channel in colour)
 
 
-def box(left: float, top: float, right: float, bottom: float) -> Points:
+def box(left: float, top: float, right: float, bottom: float) -> np.ndarray:
     """A rectangle."""
     return np.array([(left, top), (right, top), (right, bottom), (left, bottom)])
 
 
-def oval(x: float, y: float, width: float, height: float | None = None) -> Points:
+def oval(x: float, y: float, width: float, height: float | None = None) -> np.ndarray:
     """An ellipse of the given half-axes."""
     return CIRCLE * (width, width if height is None else height) + (x, y)
 
 
-def arc(x: float, y: float, width: float, height: float, start: float, end: float) -> Points:
+def arc(x: float, y: float, width: float, height: float, start: float, end: float) -> np.ndarray:
     """The part of an ellipse between two angles, in degrees, clockwise from the right."""
     angles = np.radians(np.linspace(start, end, 16))
     return np.stack([x + width * np.cos(angles), y + height * np.sin(angles)], axis=1)
 
 
-def rounded(left: float, top: float, right: float, bottom: float, radius: float) -> Points:
+def rounded(left: float, top: float, right: float, bottom: float, radius: float) -> np.ndarray:
     """A rectangle with round corners."""
     reach = np.array([right - left, bottom - top]) / 2 - radius
     return np.array([left + right, top + bottom]) / 2 + reach * np.sign(CIRCLE) + CIRCLE * radius
@@ -84,7 +85,7 @@ def mirrored(right_half: Sequence[tuple[float, float]]) -> list[tuple[float, flo
     return [*right_half, *((-x, y) for x, y in reversed(right_half) if x)]
 
 
-def smooth(corners: Sequence[tuple[float, float]]) -> Points:
+def smooth(corners: Sequence[tuple[float, float]]) -> np.ndarray:
     """A closed Catmull-Rom curve through `corners`."""
     p = np.array(corners, dtype=float)
     a, b, c, d = (np.roll(p, shift, axis=0)[:, None] for shift in (1, 0, -1, -2))
@@ -135,7 +136,7 @@ class Canvas:
         perspective = [rng.uniform(-lean, lean), rng.uniform(-lean, lean), 1]
         self.matrix = self.pixels @ np.array([[c, -s, x], [s, c, y], perspective])
 
-    def project(self, points: Points) -> Points:
+    def project(self, points: Points) -> np.ndarray:
         """Where points land on the image, in its pixels."""
         at = np.asarray(points, dtype=float) @ self.matrix[:, :2].T + self.matrix[:, 2]
         return at[:, :2] / at[:, 2:]
@@ -155,7 +156,8 @@ class Canvas:
         if self.sketch:
             width, colour = max(width * 0.6, 0.012), mix(INK, colour, 0.2)
         flat = self.project(points).ravel().tolist()
-        self.pen.line(flat, colour, max(1, round(width * self.unit * self.zoom)), joint="curve")
+        width_px = max(1, round(width * self.unit * self.zoom))
+        self.pen.line(flat, colour, width_px, joint="curve" if width_px > 3 else None)  # a joint costs a disc
 
     def blend(self, points: Points, *colours: Colour, tile: Image.Image = DOWN) -> None:
         """A polygon whose colour changes evenly, through `colours`, from its top to its bottom (or `ACROSS`)."""
@@ -169,10 +171,10 @@ class Canvas:
     def texture(self, points: Points, a: Colour, b: Colour, cells: tuple[int, int]) -> None:
         """A polygon in a random mixture of two colours: `cells` blotches across and down, and finer ones."""
         coarse, fine = (
-            Image.frombytes("L", (x, y), self.bytes(x * y)).resize((128, 128), Image.Resampling.BICUBIC)
+            Image.frombytes("L", (x, y), self.bytes(x * y)).resize((192, 128), Image.Resampling.BICUBIC)
             for x, y in (cells, (cells[0] * 3, cells[1] * 3))
         )
-        self._paint(points, (a, b), Image.blend(coarse, fine, 0.4), (0, 0, 128, 128))
+        self._paint(points, (a, b), Image.blend(coarse, fine, 0.4), (0, 0, 192, 128))
 
     def _paint(self, points: Points, colours: Sequence[Colour], tile: Image.Image, area: Sequence[float]) -> None:
         """Fill a polygon with an area of a grey tile, stretched over it, black to white becoming `colours`."""

@@ -22,12 +22,12 @@ import numpy as np
 from canvas import (
     ACROSS,
     BLACK,
+    CIRCLE,
     INK,
     STYLES,
     TAU,
     WHITE,
     Canvas,
-    Points,
     arc,
     box,
     dark,
@@ -43,6 +43,18 @@ from canvas import (
 )
 from PIL import Image
 
+# paints that go well together
+VIVID = [
+    (226, 58, 56),
+    (244, 146, 32),
+    (250, 208, 62),
+    (70, 170, 88),
+    (36, 166, 172),
+    (44, 104, 196),
+    (122, 78, 176),
+    (232, 92, 142),
+]
+
 
 def sky(c: Canvas, rng: random.Random) -> None:
     """A sky by day or in the evening, with or without clouds."""
@@ -51,8 +63,10 @@ def sky(c: Canvas, rng: random.Random) -> None:
     high, low = rng.choice(day * 2 + evening)
     c.backdrop(vary(rng, high), vary(rng, low))
     for _ in range(rng.randint(0, 3)):
-        x, y = rng.uniform(-c.right, c.right), rng.uniform(-0.9, 0.9)
-        c.haze(oval(x, y, rng.uniform(0.3, 0.9), rng.uniform(0.05, 0.16)), WHITE, 0.08, rng.uniform(0.3, 0.8))
+        lumps = [CIRCLE[k] * rng.uniform(0.55, 1) * (1, 1 if k < 20 else 1.8) for k in range(0, 40, 4)]
+        at = (rng.uniform(-c.right, c.right), rng.uniform(-0.9, 0.7))
+        cloud = smooth(lumps) * (rng.uniform(0.3, 0.7), rng.uniform(0.06, 0.14)) + at
+        c.haze(cloud, WHITE, rng.uniform(0.02, 0.06), rng.uniform(0.4, 0.85))
 
 
 def meadow(c: Canvas, rng: random.Random) -> None:
@@ -66,7 +80,8 @@ def lawn(c: Canvas, rng: random.Random, level: float) -> None:
     """Grass from `level` down."""
     green = hsv(rng.uniform(0.22, 0.33), rng.uniform(0.5, 0.75), rng.uniform(0.45, 0.65))
     area = box(-c.right, level, c.right, c.bottom)
-    c.texture(area, dark(green, 0.4), mix(green, (220, 230, 120), 0.25), (24, 16))
+    c.texture(area, dark(green, 0.5), mix(green, (220, 230, 120), 0.35), (64, 20))
+    c.haze(box(-c.right, level - 0.02, c.right, level + 0.03), green, 0.03, 0.7)
 
 
 def table(c: Canvas, rng: random.Random, level: float) -> None:
@@ -78,8 +93,8 @@ def table(c: Canvas, rng: random.Random, level: float) -> None:
 
 
 def traffic_light(c: Canvas, rng: random.Random) -> None:
-    if rng.random() < 0.3:
-        night = vary(rng, (30, 36, 60))
+    if rng.random() < 0.2:
+        night = vary(rng, (36, 44, 76))
         c.backdrop(night, dark(night, 0.3), spots=[(220, 160, 80), night, (60, 80, 140), night], big=0.18)
     else:
         sky(c, rng)
@@ -96,7 +111,7 @@ def traffic_light(c: Canvas, rng: random.Random) -> None:
     for y, colour in ((-0.5, (255, 46, 34)), (0, (255, 176, 24)), (0.5, (40, 232, 130))):
         c.fill(oval(0, y - 0.03, 0.235), dark(body, 0.6))
         if y == lit:
-            c.haze(oval(0, y, 0.3), colour, 0.12, 0.9)
+            c.haze(oval(0, y, 0.27), colour, 0.08, 0.7)
             c.ball(oval(0, y, 0.2), pale(colour, 0.75), pale(colour, 0.1), colour, light=(0, 0))
         else:
             off = dark(colour, 0.72)
@@ -208,13 +223,13 @@ def street_sign(c: Canvas, rng: random.Random) -> None:
     c.blend(box(-0.05, -0.55, 0.05, 3), (200, 204, 206), (110, 114, 118), tile=ACROSS)
     board = vary(rng, rng.choice([(0, 104, 66), (0, 104, 66), (20, 64, 140), (240, 240, 240)]), 8)
     letters = WHITE if board[0] < 100 else (30, 30, 34)
-    for y in (-0.42, 0.1) if rng.random() < 0.6 else (-0.3,):
+    names = rng.sample(("MAPLE", "OAK", "PARK", "RIVER", "MAIN", "ELM", "LAKE", "HILL", "2nd", "5th"), 2)
+    for name, y in zip(names, (-0.42, 0.1) if rng.random() < 0.6 else (-0.3,), strict=False):
         skew = rng.uniform(-0.15, 0.15)
         plate = box(-1, -1, 1, 1) * (0.98, 0.2) + [(0, y + skew), (0, y - skew), (0, y - skew), (0, y + skew)]
         c.haze(plate + 0.03, BLACK, 0.03, 0.4)
         c.fill(plate, pale(board, 0.85))
         c.blend((plate - (0, y)) * (0.975, 0.88) + (0, y), pale(board, 0.1), dark(board, 0.1))
-        name = rng.choice(("MAPLE", "OAK", "PARK", "RIVER", "MAIN", "ELM", "LAKE", "HILL", "2nd", "5th"))
         c.text(0, y, 0.22, f"{name} {rng.choice(('ST', 'AVE', 'RD', 'DR'))}", letters)
 
 
@@ -223,18 +238,19 @@ def balloon(c: Canvas, rng: random.Random) -> None:
     for x in np.arange(-2, 2.1, 0.4) if rng.random() < 0.6 else ():
         c.haze(oval(x, 1.15, 0.5, rng.uniform(0.1, 0.4)), vary(rng, (60, 84, 70)), 0.02)
     c.look(tilt=5, zoom=(0.65, 1.0), shift=0.2)
-    hue, step = rng.random(), rng.choice([0.25, 0.33, 0.5])
-    colours = [hsv(hue + step * k, rng.uniform(0.7, 0.95), rng.uniform(0.8, 1)) for k in range(rng.randint(2, 4))]
+    colours = [vary(rng, colour) for colour in rng.sample(VIVID, rng.randint(2, 4))]
     colours += [(250, 244, 226)] * rng.randint(0, 1)
-    down = np.linspace(0, 1, 20)
-    half_width = 0.74 * np.sin(0.86 * np.pi * down) ** 0.62 * (1 - 0.2 * down)
+    down = np.linspace(0, 1, 20) ** 1.5
+    half_width = 0.74 * np.sin(0.86 * np.pi * down) ** 0.6 * (1 - 0.2 * down)
     seams = [half_width * math.sin(k * math.pi / 12) for k in range(-6, 7)]
     for k, (a, b) in enumerate(itertools.pairwise(seams)):
         gore = np.stack([np.concatenate([a, b[::-1]]), np.concatenate([down, down[::-1]]) * 1.4 - 0.92], axis=1)
         colour = dark(pale(colours[k % len(colours)], max(0, 0.3 - 0.1 * abs(k - 3))), max(0, k - 6) * 0.08)
         c.blend(gore, pale(colour, 0.15), colour, dark(colour, 0.3))
-    for x in (-1, 1):
-        c.line([(half_width[-1] * x, 0.48), (0.1 * x, 0.68)], 0.01, (60, 50, 44))
+    mouth = half_width[-1]
+    c.blend(oval(0, 0.48, mouth, mouth * 0.16), (60, 44, 44), (120, 84, 64))
+    for x in (-mouth, -mouth * 0.4, mouth * 0.4, mouth):
+        c.line([(x, 0.49), (x * 0.1 / mouth, 0.68)], 0.01, (60, 50, 44))
     c.blend(rounded(-0.12, 0.68, 0.12, 0.86, 0.02), (160, 112, 66), (96, 62, 36))
 
 
@@ -255,9 +271,10 @@ def soccer_ball(c: Canvas, rng: random.Random) -> None:
         near = corners[abs(corners @ corner - 0.447) < 0.01]
         u = near[0] - corner * 0.447
         order = np.argsort(np.arctan2(near @ np.cross(corner, u), near @ u))
-        for other in near[near[:, 2] + corner[2] > 0]:
-            seam = (np.array([corner, other]) * 2 + [other, corner])[:, :2]
-            c.line(seam * 0.85 / 2.7, 0.015, (60, 60, 64))
+        for other in near:
+            seam = (2 * np.array([corner, other]) + [other, corner]) / 2.605
+            if (seam[:, 2] > 0).all():
+                c.line(seam[:, :2] * 0.85, 0.015, (60, 60, 64))
         pentagon = (2 * corner + near[order]) / np.linalg.norm(2 * corner + near[order], axis=1, keepdims=True)
         if (pentagon[:, 2] > -0.05).any():
             rim = np.linalg.norm(pentagon[:, :2], axis=1, keepdims=True)  # what lies behind is drawn on the rim
@@ -271,7 +288,7 @@ def daisy(c: Canvas, rng: random.Random) -> None:
     c.look(tilt=30, zoom=(0.7, 1.1), shift=0.15, lean=0.15)
     petal = smooth([(0.15, 0), (0.5, 0.09), (0.85, 0.1), (1, 0), (0.85, -0.1), (0.5, -0.09)])[::2]
     for x, y, s in rng.choice([[(0, 0, 0.95)], [(0, 0, 0.9)], [(-0.45, 0.3, 0.5), (0.4, -0.25, 0.6)]]):
-        c.line([(x, y), (x + 0.15, y + 1), (x + 0.1, 3)], 0.05 * s, (84, 130, 50))
+        c.line(arc(x - 0.6, y, 0.6, 3, 0, 60), 0.05 * s, (96, 146, 58))
         n = rng.randint(16, 22)
         for k in range(2 * n):  # the second time round in between, and nearer
             turn, length = (k + k // n * 0.5 + rng.uniform(-0.2, 0.2)) * TAU / n, s * rng.uniform(0.85, 1)
@@ -343,8 +360,8 @@ def jack_o_lantern(c: Canvas, rng: random.Random) -> None:
         c.haze(hole, (255, 170, 40), 0.06, 0.9)
         c.fill(hole - (0, 0.02), (255, 190, 90))
         c.blend(hole, (255, 250, 190), (255, 216, 80), (255, 150, 20))
-    for x, y in ((-0.3, 0.31), (0.25, 0.31), (0, 0.56)):
-        c.fill(box(x - 0.08, y, x + 0.08, y + 0.17), skin)
+    for x, y in ((-0.3, 0.3), (0.25, 0.32), (0, 0.56)):
+        c.blend(box(x - 0.08, y, x + 0.08, y + 0.17), mix(skin, (255, 150, 30), 0.55), mix(skin, (255, 150, 30), 0.3))
 
 
 def hourglass(c: Canvas, rng: random.Random) -> None:
@@ -375,7 +392,7 @@ def beacon(c: Canvas, rng: random.Random) -> None:
     c.texture(box(-c.right, rng.uniform(0.5, 0.75), c.right, c.bottom), dark(sea, 0.2), pale(sea, 0.3), (4, 24))
     c.look(tilt=2, zoom=(0.85, 1.1), shift=0.2, lean=0.02)
     rock = smooth([(-0.8, 0.8), (-0.4, 0.66), (0.3, 0.62), (0.7, 0.8), (1.4, 1.5), (-1.4, 1.5)])
-    c.texture(rock, (50, 48, 44), (140, 130, 112), (16, 10))
+    c.texture(rock, (44, 42, 40), (150, 138, 118), (30, 16))
     paint, n = rng.choice([(196, 36, 36), (196, 36, 36), (30, 34, 40), (240, 240, 240)]), rng.choice([5, 7])
     for k in range(n):
         a, b = k / n, (k + 1) / n
@@ -387,9 +404,10 @@ def beacon(c: Canvas, rng: random.Random) -> None:
     c.fill(box(-0.26, -0.54, 0.26, -0.49), iron)
     c.line([(-0.26, -0.62), (0.26, -0.62)], 0.012, iron)
     c.blend(box(-0.12, -0.76, 0.12, -0.54), (255, 246, 190), (150, 170, 180), tile=ACROSS)
-    for x in np.linspace(-0.25, 0.25, 9):
-        c.line([(x, -0.62), (x, -0.52)], 0.01, iron)
-        c.line([(x * 0.48, -0.76), (x * 0.48, -0.54)], 0.008, iron)
+    for x in np.linspace(-1, 1, 9):
+        c.line([(x * 0.25, -0.62), (x * 0.25, -0.52)], 0.01, iron)
+    for x in (-0.12, -0.04, 0.04, 0.12):
+        c.line([(x, -0.76), (x, -0.54)], 0.01, iron)
     c.blend([(-0.16, -0.75), (0, -0.92), (0.16, -0.75)], pale(paint, 0.2), dark(paint, 0.5), tile=ACROSS)
     c.line([(0, -0.9), (0, -1.0)], 0.015, iron)
 
@@ -397,15 +415,14 @@ def beacon(c: Canvas, rng: random.Random) -> None:
 def parachute(c: Canvas, rng: random.Random) -> None:
     sky(c, rng)
     c.look(tilt=18, zoom=(0.5, 1.0), shift=0.25)
-    hue, suit = rng.random(), (44, 48, 62)
-    second = rng.choice([WHITE, hsv(hue + 0.5, 0.8, 0.9), hsv(hue + 0.15, 0.9, 0.95)])
+    (first, second), suit = rng.sample([*VIVID, WHITE, WHITE], 2), (44, 48, 62)
     seams = [0.85 * math.sin(k * math.pi / 8) for k in range(-4, 5)]
     for x in seams:
         c.line([(x, -0.15), (0, 0.72)], 0.007, (70, 70, 76))
     for k, (a, b) in enumerate(itertools.pairwise(seams)):
         hem = arc((a + b) / 2, -0.12, (b - a) / 2, 0.04, 180, 360)
         gore = np.concatenate([arc(0, -0.12, a, 0.72, 270, 360), hem, arc(0, -0.12, b, 0.72, 360, 270)])
-        shade = dark(second if k % 2 else hsv(hue, 0.85, 0.9), 0.05 * k)
+        shade = dark(second if k % 2 else first, 0.05 * k)
         c.blend(gore, pale(shade, 0.25), shade, dark(shade, 0.25))
     for x in (-1, 1):
         c.line([(0.03 * x, 0.95), (0.06 * x, 1.15)], 0.045, suit)
@@ -498,15 +515,15 @@ def pinwheel(c: Canvas, rng: random.Random) -> None:
     rng.choice([sky, sky, meadow])(c, rng)
     c.look(tilt=10, zoom=(0.7, 1.05), shift=0.15)
     c.line([(0, 0), (0.02, 3)], 0.05, (230, 224, 214))
-    n, hue, spin = rng.choice([4, 4, 6, 8]), rng.random(), rng.random()
-    step = rng.choice([1 / n, 0.5])
+    n, spin = rng.choice([4, 4, 6, 8]), rng.random()
+    colours = rng.choice([VIVID, rng.sample(VIVID, 2)])
 
-    def wing(*corners: tuple[float, float]) -> Points:
+    def wing(*corners: tuple[float, float]) -> np.ndarray:
         ways = [(r, (spin + k / n + turn / n) * TAU) for r, turn in corners]
         return np.array([(0, -0.15), *((r * math.cos(a), r * math.sin(a) - 0.15) for r, a in ways)])
 
     for k in range(n):
-        colour = hsv(hue + k * step, 0.85, 0.95)
+        colour = colours[k % len(colours)]
         c.blend(wing((0.85, 0), (0.62, 0.62)), dark(colour, 0.35), dark(colour, 0.15))
         c.blend(wing((0.85, 0), (0.5, -0.1), (0.16, -0.5)), pale(colour, 0.35), colour)
         c.blend(wing((0.45, 0.35), (0.85, 0)), pale(colour, 0.2), dark(colour, 0.1))
@@ -559,7 +576,15 @@ CLASSES: dict[str, tuple[str, Callable[[Canvas, random.Random], None]]] = {
 
 # what the page offers: name, seed, size in pixels
 EXAMPLES = [
-    ("balloon", 1, (960, 720)),
+    ("balloon", 14, (960, 720)),
+    ("beacon", 5, (960, 720)),
+    ("candle", 12, (960, 720)),
+    ("daisy", 1, (960, 720)),
+    ("hourglass", 0, (960, 720)),
+    ("jack_o_lantern", 12, (800, 800)),
+    ("pinwheel", 14, (800, 800)),
+    ("soccer_ball", 7, (800, 800)),
+    ("traffic_light", 7, (960, 720)),
 ]
 
 
