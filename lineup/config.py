@@ -229,8 +229,9 @@ def _misnamed(config: Config, source: Document) -> Iterator[str]:
 
 def did_you_mean(word: str, known: list[str]) -> str:
     """Return ``; did you mean 'resnet50'?``, or nothing when no known word is near."""
-    near = difflib.get_close_matches(word.lower(), known, n=1, cutoff=0.75)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    spelled = {name.lower(): name for name in known}
+    near = difflib.get_close_matches(word.lower(), spelled, n=1, cutoff=0.75)
+    return f"; did you mean {spelled[near[0]]!r}?" if near else ""
 
 
 _EXPECTED = {

@@ -114,7 +114,9 @@ class Pool:
         try:
             plan = self._plan(slot, offline)
             if isinstance(plan.weights, weights.HubFile) and slot.download_bytes is None and not offline:
-                self._ask_size(slot, plan.weights)
+                with self._listening(plan.weights):
+                    slot.download_bytes = weights.download_bytes(plan.weights)
+            slot.problem = None
         except LineupError as error:
             slot.problem = _named(error, name)
 
@@ -123,12 +125,17 @@ class Pool:
         return _problem(self._slot(name))
 
     @contextmanager
-    def _listening(self) -> Iterator[None]:
-        """Remember when a server did not answer: asking it for each entry in turn would take minutes."""
+    def _listening(self, file: "weights.Weights", patient: bool = False) -> Iterator[None]:
+        """Remember when the Hub did not answer: waiting for it once for each entry would take minutes."""
+        from lineup import weights
+
+        if time.monotonic() < self._hub_silent_until and not patient and not weights.cached(file):
+            raise UnreachableError(f"{file}: expected the Hub to answer; it did not a moment ago; try again later")
         try:
             yield
         except UnreachableError:
-            self._hub_silent_until = time.monotonic() + SILENCE_S
+            if isinstance(file, weights.HubFile):
+                self._hub_silent_until = time.monotonic() + SILENCE_S
             raise
 
     def _slot(self, name: str) -> _Slot:
@@ -142,22 +149,16 @@ class Pool:
             from lineup import registry, weights
 
             def fetch(file: weights.HubFile) -> Path:
-                path = weights.cached(file) if offline else weights.fetch(file, self._config.limits.hub_timeout_s)
-                if path is None:
-                    raise UnreachableError(f"{file}: expected to read it; nobody was asked; leave --offline out")
-                return path
+                if not offline:
+                    with self._listening(file):
+                        return weights.fetch(file, self._config.limits.hub_timeout_s)
+                if path := weights.cached(file):
+                    return path
+                raise UnreachableError(f"{file}: expected to read it; nobody was asked; leave --offline out")
 
             plan = registry.plan(slot.entry, registry.Context(self._config.folder, fetch))
             slot.plan, slot.download_bytes = plan, plan.download_bytes
         return slot.plan
-
-    def _ask_size(self, slot: _Slot, file: "weights.HubFile") -> None:
-        from lineup import weights
-
-        if time.monotonic() < self._hub_silent_until and not weights.cached(file):
-            raise UnreachableError("expected the Hub to answer; it did not a moment ago; try again later")
-        with self._listening():
-            slot.download_bytes = weights.download_bytes(file)
 
     def _fill(self, slot: _Slot) -> None:
         assert slot.load
@@ -188,7 +189,7 @@ class Pool:
         if plan.weights:
             slot.progress = Progress("asking for the weights")
             try:
-                with self._listening():
+                with self._listening(plan.weights, patient=True):
                     path = weights.fetch(plan.weights, self._config.limits.hub_timeout_s, report)
             except HubError as error:
                 raise _named(error, slot.entry.name) from error.__cause__

@@ -21,13 +21,21 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlparse
 
 import httpx2
-from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
+from huggingface_hub import (
+    HfFileMetadata,
+    constants,
+    get_hf_file_metadata,
+    hf_hub_download,
+    hf_hub_url,
+    try_to_load_from_cache,
+)
 from huggingface_hub import errors as hub
 
 from lineup.errors import HubError, UnreachableError
 
 ASK_TIMEOUT_S = 10.0
 CACHED_TIMEOUT_S = 3.0  # asking whether a cached file is still the newest must not keep anybody waiting
+constants.DOWNLOAD_CHUNK_SIZE = 1 << 18  # the client reports once a chunk: its 10 MB look like standing still
 
 Report = Callable[[int, int | None], None]  # bytes that have come, bytes that will come if known
 
@@ -93,7 +101,7 @@ def download_bytes(weights: HubFile) -> int | None:
     if path := cached(weights):
         return path.stat().st_size
     with _told(weights):
-        return _ask(weights)[1]
+        return _ask(weights)[1].size
 
 
 def fetch(weights: Weights, timeout_s: float, report: Report = lambda done, total: None) -> Path:
@@ -140,31 +148,44 @@ def fetch(weights: Weights, timeout_s: float, report: Report = lambda done, tota
     return got.result()
 
 
-def _ask(weights: HubFile) -> tuple[str, int | None]:
-    """Ask the Hub, once, which of the names is there, and how many bytes it has."""
+def _ask(weights: HubFile) -> tuple[str, HfFileMetadata]:
+    """Ask the Hub, once, which of the names is there, and what it says of that file."""
     *optional, last = weights.names
     for name in optional:
         try:
-            return name, _size(weights, name)
+            return name, _metadata(weights, name)
         except hub.RemoteEntryNotFoundError:
             continue
-    return last, _size(weights, last)
+    return last, _metadata(weights, last)
 
 
-def _size(weights: HubFile, name: str) -> int | None:
-    url = hf_hub_url(weights.repo, name, revision=weights.revision)
-    return get_hf_file_metadata(url, timeout=ASK_TIMEOUT_S).size
+def _metadata(weights: HubFile, name: str) -> HfFileMetadata:
+    return get_hf_file_metadata(hf_hub_url(weights.repo, name, revision=weights.revision), timeout=ASK_TIMEOUT_S)
 
 
 def _download_hub(weights: HubFile, report: Report) -> Path:
-    there = cached(weights)
+    bar: Any = _reporting_bar(report)
+
+    def download(name: str) -> Path:
+        settings: dict[str, Any] = {"revision": weights.revision, "etag_timeout": CACHED_TIMEOUT_S, "tqdm_class": bar}
+        return Path(hf_hub_download(weights.repo, name, **settings))
+
+    if there := cached(weights):
+        return download(there.name)
     # Asked for a file that is not in its cache, the Hub's client tries a dead address for half a
     # minute; asking once ourselves tells a dead one in a moment.
-    name = there.name if there else _ask(weights)[0]
-    bar: Any = _reporting_bar(report)
-    return Path(
-        hf_hub_download(weights.repo, name, revision=weights.revision, etag_timeout=CACHED_TIMEOUT_S, tqdm_class=bar)
-    )
+    name, metadata = _ask(weights)
+    path = download(name)
+    # The client compares lengths alone; the etag of a large file is its SHA-256.
+    if re.fullmatch("[0-9a-f]{64}", metadata.etag or "") and _sha256(path) != metadata.etag:
+        path.resolve().unlink()
+        raise HubError(f"{weights}: expected the file that the Hub describes; other bytes came; try again later")
+    return path
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _reporting_bar(report: Report) -> type:

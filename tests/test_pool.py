@@ -34,7 +34,7 @@ def failure(loading, name: str, of=BackboneError) -> str:
 def test_many_ask_and_it_is_loaded_once(make_pool, fakes):
     loading, held = make_pool(), fakes.hold("build a")
     with ThreadPoolExecutor(32) as threads:
-        answers = [threads.submit(loading.get, "fake:a") for _ in range(32)]
+        answers = [threads.submit(lambda: loading.start("fake:a").result(10)) for _ in range(32)]
         until(lambda: fakes.built)
         held.set()
         assert len({id(answer.result()) for answer in answers}) == 1
@@ -177,3 +177,23 @@ def test_the_status_as_json_is_what_the_contract_says(make_pool, fakes):
         "license": None,
         "facts": {},
     }
+
+
+def test_a_repository_that_has_come_back_is_no_longer_unavailable(hub, fresh_cache, make_service):
+    from conftest import seeded_timm
+    from hub import timm_repo
+
+    service = make_service("backbones: ['hf-hub:me/late']")
+    assert service.look()[0].status == "unavailable"
+    hub.put("me/late", timm_repo(seeded_timm("test_resnet", num_classes=3)))
+    assert service.look()[0].status == "idle"
+
+
+def test_a_hub_that_hangs_is_waited_for_once_and_not_once_for_each_entry(hub, fresh_cache, make_service):
+    names = [f"me/hung{number}" for number in range(4)]
+    hub.faults |= dict.fromkeys(names, "hung")
+    entries = ", ".join(f"'hf-hub:{name}'" for name in names)
+    service = make_service(f"limits: {{hub_timeout_s: 1}}\nbackbones: [{entries}]")
+    service.look()
+    assert len(hub.requests) == 1
+    assert all(status.status == "unavailable" for status in service.backbones())

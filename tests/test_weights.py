@@ -219,3 +219,20 @@ def test_a_full_disk_is_told(pets, tmp_path, monkeypatch):
     assert "the disk is full; make room where downloads are kept (HF_HOME, TORCH_HOME)" in refusal(FILE)
     monkeypatch.setattr(Path, "open", full)
     assert "the disk is full; make room" in refusal(url_file(pets, tmp_path))
+
+
+def test_a_slow_download_is_not_given_up_while_bytes_come(hub, fresh_cache):
+    body = bytes(3_000_000)
+    hub.put("me/slow", {"model.safetensors": body})
+    hub.faults["me/slow"] = "slow"
+    assert fetch(HubFile("me/slow", ("model.safetensors",)), 0.6).read_bytes() == body
+
+
+def test_other_bytes_of_the_same_length_are_refused_and_not_kept(hub, fresh_cache):
+    file = HubFile("me/corrupt", ("model.safetensors",))
+    hub.put("me/corrupt", {"model.safetensors": bytes(1000)})
+    hub.faults["me/corrupt"] = "corrupt"
+    with pytest.raises(HubError, match="other bytes came; try again later"):
+        fetch(file, 10)
+    hub.faults.clear()
+    assert fetch(file, 10).read_bytes() == bytes(1000)

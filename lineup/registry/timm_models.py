@@ -62,7 +62,9 @@ def from_folder(entry: Entry, context: Context) -> Plan:
     folder = context.folder / entry.spec.target
     if not folder.is_dir():
         raise BackboneError(f"expected a folder; {folder} is not there; paths start at the config's folder")
-    files = [path for suffix in ("safetensors", "pth", "bin") for path in sorted(folder.glob(f"*.{suffix}"))]
+    # in the order in which timm looks for them
+    patterns = (*WEIGHT_FILES, "pytorch_model.pth", "model.pth", "*.safetensors", "*.pth", "*.pth.tar", "*.bin")
+    files = [path for pattern in patterns for path in sorted(folder.glob(pattern))]
     if not files:
         raise BackboneError(f"expected weights in {folder}; there are none; add model.safetensors")
     return _from_folder(entry, context, folder, weights.LocalFile(files[0]), f"label_names of {entry.spec.target}")
@@ -197,7 +199,9 @@ def _transform(entry: Entry, cfg: Mapping[str, Any]) -> Transform:
         "interpolation": entry.interpolation,
     }
     data = resolve_data_config(said, pretrained_cfg=dict(cfg))
-    _, height, width = data["input_size"]
+    channels, height, width = data["input_size"]
+    if channels != 3:
+        raise BackboneError(f"expected a backbone for RGB pictures; it takes {channels} channels; choose another one")
     return Transform(create_transform(**data), (height, width), tuple(data["mean"]), tuple(data["std"]))
 
 

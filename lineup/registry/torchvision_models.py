@@ -16,10 +16,18 @@ from lineup.registry import wordnet
 from lineup.registry.checkpoint import Architecture, blank
 from lineup.registry.plan import Context, Plan, Transform, chosen_labels, given_labels
 
+FIXED = ("vit", "maxvit")  # these take pictures of one size only
+
 
 def published(entry: Entry, context: Context) -> Plan:
     """Plan a model with torchvision's weights: ``torchvision/resnet50@IMAGENET1K_V1``."""
     name, chosen = entry.spec.target, _weights(entry)
+    if not chosen.meta["categories"]:
+        raise BackboneError(f"expected weights that classify; {chosen} give only features; choose others of {name}")
+    if name.startswith(FIXED) and entry.input_size not in (None, chosen.meta["min_size"]):
+        raise BackboneError(
+            f"expected input_size {chosen.meta['min_size'][0]}, the only one of these weights; got {entry.input_size}"
+        )
     num_classes = len(chosen.meta["categories"])
     return Plan(
         name=entry.name,
@@ -30,7 +38,7 @@ def published(entry: Entry, context: Context) -> Plan:
         transform=_transform(entry, chosen),
         weights=weights.torch_hub_file(chosen.url, get_dir()),
         # torchvision finds the fetched file where it would have kept it
-        make=lambda path: models.get_model(name, weights=chosen, progress=False, **_size(entry, name)),
+        make=lambda path: models.get_model(name, weights=chosen, progress=False),
         license=chosen.meta.get("license", ""),
         download_bytes=round(chosen.meta["_file_size"] * 2**20),
     )
@@ -39,13 +47,14 @@ def published(entry: Entry, context: Context) -> Plan:
 def architecture(entry: Entry) -> Architecture:
     """Return one of torchvision's architectures, for weights of the user's own."""
     name, assumed = entry.spec.target, _weights(entry)
+    transform = _transform(entry, assumed)
     return Architecture(
         name=name,
         published=f"torchvision/{name}@{assumed.name}",
-        num_classes=len(assumed.meta["categories"]),
+        num_classes=len(assumed.meta["categories"] or ()),
         head=_head(name),
-        transform=_transform(entry, assumed),
-        create=partial(models.get_model, name, weights=None, **_size(entry, name)),
+        transform=transform,
+        create=partial(models.get_model, name, weights=None, **_arguments(name, transform)),
     )
 
 
@@ -75,6 +84,8 @@ def _categories(chosen: Any) -> LabelSet:
 
 def _transform(entry: Entry, chosen: Any) -> Transform:
     steps = chosen.transforms()
+    if entry.input_size and entry.input_size[0] != entry.input_size[1]:
+        raise BackboneError(f"expected a square input_size, as torchvision's transforms are; got {entry.input_size}")
     if entry.input_size or entry.crop_pct:
         crop_pct = entry.crop_pct or min(steps.crop_size) / min(steps.resize_size)
         steps.crop_size = list(entry.input_size or steps.crop_size)
@@ -86,13 +97,14 @@ def _transform(entry: Entry, chosen: Any) -> Transform:
     return Transform(steps, (height, width), tuple(steps.mean), tuple(steps.std))
 
 
-def _size(entry: Entry, name: str) -> dict[str, Any]:
-    """Return what the transformers of fixed size must be told when the entry wants another one."""
-    if not entry.input_size or not name.startswith(("vit", "maxvit")):
-        return {}
+def _arguments(name: str, transform: Transform) -> dict[str, Any]:
+    """Return what a network must be told to be the one that its published weights are for."""
+    if name.startswith("vit"):
+        return {"image_size": transform.input_size[0]}
     if name.startswith("maxvit"):
-        return {"input_size": entry.input_size}
-    return {"image_size": entry.input_size[0]}
+        return {"input_size": transform.input_size}
+    # these two normalise a second time, and only their own weights make torchvision say so
+    return {"transform_input": True} if name in ("googlenet", "inception_v3") else {}
 
 
 def _head(name: str) -> str:
