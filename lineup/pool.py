@@ -144,13 +144,13 @@ class Pool:
             raise BackboneError(f"backbone: expected a name of the line-up; got {name!r}{hint}")
         return self._slots[name]
 
-    def _plan(self, slot: _Slot, offline: bool = False) -> "Plan":
+    def _plan(self, slot: _Slot, offline: bool = False, patient: bool = False) -> "Plan":
         if slot.plan is None:
             from lineup import registry, weights
 
             def fetch(file: weights.HubFile) -> Path:
                 if not offline:
-                    with self._listening(file):
+                    with self._listening(file, patient):
                         return weights.fetch(file, self._config.limits.hub_timeout_s)
                 if path := weights.cached(file):
                     return path
@@ -184,7 +184,7 @@ class Pool:
 
         device = runtime.choose(self._config.device).device
         slot.progress = Progress("looking up")
-        plan = self._plan(slot)
+        plan = self._plan(slot, patient=True)  # somebody asked for this one: the Hub is asked again
         path = None
         if plan.weights:
             slot.progress = Progress("asking for the weights")
