@@ -34,7 +34,7 @@ class Service:
         self.examples, self.example_problems = examples.find(config)
         self.started = threading.Event()  # it is decided what the page opens with
         self.looked = threading.Event()  # all that can be known of every entry is known
-        self._preselected = config.default_name
+        self._stand_in = config.default_name  # what the page opens with while the default cannot run
         # One answer is computed at a time: a network uses all cores, a second would only slow both.
         self._turn, self._counting, self._waiting = threading.Lock(), threading.Lock(), 0
         self._forward = runtime.on_lent_gpu(self._run)
@@ -54,7 +54,7 @@ class Service:
     @property
     def preselected(self) -> str:
         """Return the entry the page opens with: the default, or the first that can run in its stead."""
-        return self._preselected
+        return self._stand_in if self.default_problem else self.config.default_name
 
     @property
     def default_problem(self) -> str:
@@ -164,7 +164,7 @@ class Service:
 
     def _decide(self) -> None:
         if self.default_problem:
-            self._preselected = self._first_that_runs() or self.config.default_name
+            self._stand_in = self._first_that_runs() or self.config.default_name
         self.started.set()
 
     def _first_that_runs(self) -> str | None:
