@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -19,6 +20,7 @@ EXIT_WRONG = 2
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return 0, or 2 when something is wrong, with every problem told on stderr."""
     arguments = _parser().parse_args(argv)
+    logging.basicConfig(level=logging.ERROR)  # what went wrong with a backbone is told once, at the end
     run: Callable[[Service, argparse.Namespace], int] = arguments.run
     try:
         return run(Service(config.load(arguments.config)), arguments)

@@ -6,6 +6,7 @@ whether a file exists is asked when it is used: neither keeps the page from open
 """
 
 import difflib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -47,7 +48,7 @@ class Entry(_Section):
     name: str = Field("", description="what the page, the API and links call it; `backbone` if left out; unique")
     backbone: str = Field(description="which one, in one of the forms above")
     pretrained: bool = Field(True, description="false means random weights, and the page says so")
-    checkpoint: str | None = Field(None, description="a file of your own weights for this architecture")
+    checkpoint: str | None = Field(None, min_length=1, description="a file of your own weights for this architecture")
     labels: Annotated[_Text | Annotated[list[str], Tag("list")], _by_type] | None = Field(
         None, description="a file with a name per line, or a list of names"
     )
@@ -56,7 +57,7 @@ class Entry(_Section):
     )
     mean: Three | None = Field(None, description="three numbers that are subtracted from the channels (0 to 1)")
     std: Three | None = Field(None, description="three numbers that the channels are divided by")
-    crop_pct: float | None = Field(None, gt=0, le=1, description="share of the shorter side that the crop keeps")
+    crop_pct: float | None = Field(None, ge=0.25, le=1, description="share of the shorter side that the crop keeps")
     interpolation: Interpolation | None = Field(
         None, description="how it is resized: nearest, bilinear, bicubic or lanczos"
     )
@@ -77,10 +78,12 @@ class Entry(_Section):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         parse_spec(self.backbone)
-        if not self.name.strip():
-            raise ValueError("expected a name; got an empty one; leave `name` out to use `backbone`")
-        if self.std and min(self.std) <= 0:
-            raise ValueError(f"expected std of three numbers above 0; got {list(self.std)}")
+        if not self.name.isprintable() or self.name != self.name.strip() or not 0 < len(self.name) <= 200:
+            raise ValueError(f"expected a name of 1 to 200 letters, with no space around it; got {_shown(self.name)}")
+        if isinstance(self.labels, list) and not all(label.strip() for label in self.labels or [""]):
+            raise ValueError("expected labels that are not empty; got an empty one, or none; name each class")
+        if self.std and min(self.std) < 1e-3:
+            raise ValueError(f"expected std of three numbers from 0.001; got {list(self.std)}")
         if self.checkpoint and self.spec.source not in ("timm", "torchvision"):
             raise ValueError(
                 f"expected a checkpoint only with an architecture of timm or torchvision; got {self.backbone!r}; "
@@ -250,6 +253,12 @@ _EXPECTED = {
     "less_than_equal": "{le} or less",
     "literal_error": "one of {expected}",
     "string_too_long": "at most {max_length} characters",
+    "string_too_short": "text that is not empty",
+}
+_EITHER = {  # keys that take more than one kind of value
+    "examples": "a folder, or a list of pictures",
+    "labels": "a file, or a list of names",
+    "input_size": "a whole number, or a list of two",
 }
 
 
@@ -272,7 +281,11 @@ def _explain(source: Document, problem: Any) -> str:
         bound = problem["ctx"]["min_length" if short else "max_length"]
         return f"{where}: expected {bound} {'or more' if short else 'at most'}; got {_shown(value)}"
     expected = _EXPECTED.get(kind, problem["msg"]).format(**problem.get("ctx", {}))
+    if kind.endswith("_type") and not isinstance(value, str | list):
+        expected = _EITHER.get(str(trail[-1]) if trail else "", expected)
     hint = "; put it in quotes" if kind == "string_type" and isinstance(value, bool | int | float) else ""
+    if kind == "float_type" and re.fullmatch(r"[-+]?\d+e[-+]?\d+", str(value)):
+        hint = f"; YAML wants a point: {str(value).replace('e', '.0e')}"
     return f"{where}: expected {expected}; got {_shown(value)}{hint}"
 
 

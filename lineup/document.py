@@ -1,5 +1,6 @@
 """Reads a YAML document into plain values, and remembers where each of them stands."""
 
+import re
 from collections.abc import Hashable
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,8 +60,10 @@ def read(path: Path) -> Document:
         raise ConfigError(
             f"{path}: expected a config file; there is none; create it, or name another with --config"
         ) from None
+    except IsADirectoryError:
+        raise ConfigError(f"{path}: expected a config file; got a folder; name the file in it") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: expected a readable UTF-8 text file; got {error}; save it again as UTF-8") from None
+        raise ConfigError(f"{path.name}:1:1: expected UTF-8 text; got {error}; save it again as UTF-8") from None
     return parse(text, path.name)
 
 
@@ -111,6 +114,8 @@ class _Loader(yaml.SafeLoader):
                 return node.value
             if kind not in ("int", "float", "bool", "null") or len(node.value) > LONGEST_NUMBER:
                 raise ValueError
+            if kind in ("int", "float") and re.search(r":|^[-+]?0[0-9]", node.value):
+                raise ValueError  # YAML 1.1 reads 1:30 as 90 and 010 as 8
             return self.construct_object(node)
         except (ValueError, LookupError, AttributeError, OverflowError):
             value = node.value[:40].encode(errors="replace").decode()

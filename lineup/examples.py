@@ -1,6 +1,7 @@
 """The pictures that the page offers, as the config names them."""
 
 import hashlib
+import os
 import re
 import tempfile
 from dataclasses import dataclass
@@ -53,7 +54,7 @@ def find(config: Config) -> tuple[list[Example], list[str]]:
         picture = _address(entry.picture)
         if not picture.startswith("https://"):
             path = config.folder / picture
-            if not path.is_file():
+            if not os.path.isfile(path):
                 what = f"got {picture}" if "://" in picture else f"{path} is not there"
                 where = config.where("examples", index)
                 problems.append(f"{where}: expected a path, https:// or hf://datasets/; {what}; check it")
@@ -65,7 +66,7 @@ def find(config: Config) -> tuple[list[Example], list[str]]:
 
 def _in_folder(config: Config, name: str) -> tuple[list[Example], list[str]]:
     folder, where = config.folder / name, config.where("examples")
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         return [], [f"{where}: expected a folder of pictures; {folder} is not there; check the path"]
     paths = sorted(path for path in folder.iterdir() if path.is_file() and path.suffix.lower() in SUFFIXES)
     if not paths:

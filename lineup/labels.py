@@ -115,7 +115,9 @@ def read_file(path: Path) -> LabelSet:
         raise BackboneError(
             f"labels: expected a file with a name per line; {path} is not there; check the path"
         ) from None
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise BackboneError(f"labels: expected a file of names; {path}: {error.strerror}; check the path") from None
+    except UnicodeDecodeError as error:
         raise BackboneError(f"labels: expected a UTF-8 text file; {path}: {error}; save it again as UTF-8") from None
     empty = [number for number, line in enumerate(lines, start=1) if not line.strip()]
     if empty:

@@ -2,12 +2,14 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from lineup.errors import PictureError
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+LONGEST = 20  # how many times longer than its other side a picture may be
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif")
 
 _ADVICE = f"use one of {', '.join(FORMATS)}"
@@ -44,7 +46,7 @@ def open_picture(path: str | os.PathLike[str], max_megapixels: int = 40) -> Imag
     except UnidentifiedImageError:
         raise PictureError(f"{name}: expected a picture; this file is not one that can be read; {_ADVICE}") from None
     except Image.DecompressionBombError:
-        raise PictureError(_too_large(name, "far more", max_megapixels)) from None
+        raise PictureError(_too_large(name, "several times that", max_megapixels)) from None
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise PictureError(
@@ -53,9 +55,14 @@ def open_picture(path: str | os.PathLike[str], max_megapixels: int = 40) -> Imag
 
 
 def _check_size(picture: Image.Image, name: str, max_megapixels: int) -> None:
+    short, long = sorted(picture.size)
+    if long > LONGEST * short:  # resized until the shorter side fits, a thread of pixels fills the memory
+        raise PictureError(
+            f"{name}: expected sides of at most {LONGEST} to 1; got {long} × {short} pixels; cut a part out of it"
+        )
     megapixels = picture.width * picture.height / 1e6  # from the header: nothing is decoded yet
     if megapixels > max_megapixels:
-        size = f"{picture.width} × {picture.height} = {megapixels:.0f}"
+        size = f"{megapixels:.1f} ({picture.width} × {picture.height} pixels)"
         raise PictureError(_too_large(name, size, max_megapixels))
 
 
@@ -75,6 +82,13 @@ def _rgb(picture: Image.Image) -> Image.Image:
 
 
 def _eight_bits(picture: Image.Image) -> Image.Image:
-    """Scale 16-bit greys (0 to 65535), and floats of 0 to 1, to 8 bits; Pillow would clip them to white."""
-    scale = 255.0 if picture.mode == "F" else 1 / 257
+    """Scale wider greys to 8 bits: Pillow would clip them to white.
+
+    Nothing in a file of floats or 32-bit integers says what white is, so the brightest value decides
+    whether it was meant to be 1, 255, 65535 or itself.
+    """
+    extrema: Any = picture.getextrema()
+    top = extrema[1]
+    whites = (1, 255, 65535) if picture.mode == "F" else (65535,)
+    scale = 255 / next((white for white in whites if top <= white), top)
     return picture.convert("F").point(lambda value: value * scale + 0).convert("L")

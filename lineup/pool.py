@@ -141,7 +141,7 @@ class Pool:
     def _slot(self, name: str) -> _Slot:
         if name not in self._slots:
             hint = did_you_mean(name, self.names) or f"; use one of: {', '.join(self.names)}"
-            raise BackboneError(f"backbone: expected a name of the line-up; got {name!r}{hint}")
+            raise BackboneError(f"backbone: expected a name of the line-up; got {name[:100]!r}{hint}")
         return self._slots[name]
 
     def _plan(self, slot: _Slot, offline: bool = False, patient: bool = False) -> "Plan":

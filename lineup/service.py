@@ -148,7 +148,13 @@ class Service:
                 self._waiting -= 1
 
     def _run(self, name: str, batch: np.ndarray) -> np.ndarray:
-        return self.pool.get(name).engine(batch)
+        try:
+            return self.pool.get(name).engine(batch)
+        except RuntimeError as error:
+            _log.exception("%s cannot answer", name)
+            raise BackboneError(
+                f"{name}: expected an answer; {' '.join(str(error).split())[:200]}; see the log"
+            ) from error
 
     def _start(self) -> None:
         try:
@@ -192,10 +198,11 @@ def _classification(
 ) -> Classification:
     plan = loaded.backbone.plan
     labels, names = plan.labels.labels, plan.labels.display_names
-    if logits.shape != (1, len(labels)) or not np.isfinite(logits).all():
+    if logits.shape != (1, len(labels)):
+        raise BackboneError(f"{name}: expected {len(labels)} numbers for a picture; got shape {logits.shape}")
+    if not np.isfinite(logits).all():
         raise BackboneError(
-            f"{name}: expected {len(labels)} finite numbers for a picture; got shape {logits.shape}; "
-            "its weights or its preprocessing are wrong"
+            f"{name}: expected finite numbers; got NaN or infinity; its weights are damaged: fetch them anew"
         )
     probabilities = softmax(logits)[0]  # (classes,)
     notes = plan.notes

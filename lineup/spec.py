@@ -22,6 +22,9 @@ def parse_spec(text: str) -> Spec:
     if colon:
         if not re.fullmatch(r"[a-z][a-z0-9-]+", scheme) or not rest or rest != rest.strip():
             raise ValueError(f"expected source:name, such as hf-hub:owner/repo or local-dir:path; got {text!r}")
+        if scheme in ("timm", "torchvision", "checkpoint", "untrained"):
+            name = f"torchvision/{rest}" if scheme == "torchvision" else rest
+            raise ValueError(f"expected {name}, without {scheme}: in front; got {text!r}")
         if scheme != "hf-hub":
             return Spec(scheme, rest)
         match = re.fullmatch(r"([\w.-]+/[\w.-]+)(?:@([\w./-]+))?", rest)

@@ -64,6 +64,8 @@ BROKEN = [
     ('a: "\\ud800"', "1:4: expected YAML; got '?', which cannot be read as tag:yaml.org,2002:str"),
     ('a: "\\UFFFFFFFF"', "1:1: expected YAML; got Python int too large"),
     ("a: 1" + ":59" * 300 + ".0", "1:4: expected YAML; got '1:59:59:59:59:59"),
+    ("a: 1:30", "1:4: expected YAML; got '1:30', which cannot be read as tag:yaml.org,2002:int"),
+    ("a: 010", "1:4: expected YAML; got '010', which cannot be read as tag:yaml.org,2002:int"),
     ("a: 0x" + "f" * 4000, "1:4: expected YAML; got '0xffff"),
     ("a: " + "9" * 5000, "1:4: expected YAML; got '9999"),
     ("a: " + "[" * 600, "1:1: expected YAML; got maximum recursion depth exceeded"),
@@ -88,9 +90,10 @@ def test_a_file_that_cannot_be_read_is_named_with_its_folder(tmp_path):
     assert refusal(document.read, path) == missing
     path.write_bytes("title: Käse".encode("latin-1"))
     message = refusal(document.read, path)
-    assert message.startswith(f"{path}: expected a readable UTF-8 text file; got 'utf-8' codec can't decode byte 0xe4")
+    assert message.startswith("config.yaml:1:1: expected UTF-8 text; got 'utf-8' codec can't decode byte 0xe4")
     assert message.endswith("; save it again as UTF-8")
-    assert refusal(document.read, tmp_path).startswith(f"{tmp_path}: expected a readable UTF-8 text file; got ")
+    folder = f"{tmp_path}: expected a config file; got a folder; name the file in it"
+    assert refusal(document.read, tmp_path) == folder
 
 
 def test_a_date_is_the_text_that_was_written():

@@ -126,3 +126,30 @@ def test_a_visitor_who_has_chosen_keeps_the_choice(make_service, fakes):
     service.start()
     updates = all_of(events.open_page(service, events.Visit(turn=2)))
     assert all("selected" not in update for update in updates)
+
+
+def test_a_load_that_ends_after_the_mind_was_changed_shows_nothing_more(make_service, picture, fakes):
+    service, visit = make_service(TWO), events.Visit()
+    go = fakes.hold("build a")
+
+    async def change_of_mind():
+        seen = []
+
+        async def collect():
+            async for update in events.answer(service, visit, picture, "fake:a", 1, 3):
+                seen.append(update)
+
+        first = asyncio.create_task(collect())
+        await asyncio.sleep(0.5)
+        visit.turn += 1  # something newer was asked, and has its answer already
+        before = len(seen)
+        go.set()
+        await first
+        return seen[before:]
+
+    assert asyncio.run(change_of_mind()) == []
+
+
+def test_a_page_that_keeps_more_labels_than_there_are_does_not_blame_the_visitor(make_service, picture):
+    last = all_of(events.answer(make_service(TWO), events.Visit(), picture, "fake:a", 3, 20))[-1]
+    assert "is more than there are classes" not in last["result"]

@@ -86,7 +86,10 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path):
     message = refusal(labels.read_file, path)
     assert message.startswith(f"labels: expected a UTF-8 text file; {path}: 'utf-8' codec can't decode byte 0xfc")
     assert message.endswith("; save it again as UTF-8")
-    assert refusal(labels.read_file, tmp_path).startswith(f"labels: expected a UTF-8 text file; {tmp_path}: ")
+    assert (
+        refusal(labels.read_file, tmp_path)
+        == f"labels: expected a file of names; {tmp_path}: Is a directory; check the path"
+    )
 
 
 ELEVEN = ["n01440764", *(f"bird {index}" for index in range(1, 11))]  # as text, "10" comes before "2"

@@ -148,7 +148,8 @@ def test_a_missing_file_is_named_without_its_folder(tmp_path):
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 @pytest.mark.parametrize(
-    ("side", "got"), [(6400, "6400 × 6400 = 41"), (13300, "13300 × 13300 = 177"), (40000, "far more")]
+    ("side", "got"),
+    [(6400, "41.0 (6400 × 6400 pixels)"), (13300, "176.9 (13300 × 13300 pixels)"), (40000, "several times that")],
 )
 def test_a_picture_that_is_too_large_is_refused_from_its_header(tmp_path, side, got):
     Image.new("1", (1, 1)).save(tmp_path / "a.png")
@@ -163,7 +164,9 @@ def test_the_limit_is_the_callers_and_a_picture_may_reach_it(tmp_path):
     Image.new("1", (1000, 1000)).save(tmp_path / "a.png")
     Image.new("1", (1000, 1010)).save(tmp_path / "b.png")
     assert open_picture(tmp_path / "a.png", max_megapixels=1).size == (1000, 1000)
-    assert refusal(tmp_path / "b.png", max_megapixels=1).startswith("b.png: expected at most 1 megapixels; got 1000 ×")
+    assert refusal(tmp_path / "b.png", max_megapixels=1).startswith(
+        "b.png: expected at most 1 megapixels; got 1.0 (1000 ×"
+    )
 
 
 def test_a_turned_picture_with_another_broken_exif_tag_is_read(tmp_path):
@@ -174,3 +177,22 @@ def test_a_turned_picture_with_another_broken_exif_tag_is_read(tmp_path):
     exif = b"Exif\0\0II*\0\x08\0\0\0\2\0" + turned + broken + b"\0" * 4
     Image.new("RGB", (16, 8)).save(tmp_path / "e.jpg", exif=exif)
     assert open_picture(tmp_path / "e.jpg").size == (8, 16)
+
+
+def test_a_thread_of_pixels_is_refused_before_it_is_resized(tmp_path):
+    Image.new("RGB", (3000, 1)).save(tmp_path / "thread.png")
+    message = "thread.png: expected sides of at most 20 to 1; got 3000 × 1 pixels; cut a part out of it"
+    assert refusal(tmp_path / "thread.png") == message
+    Image.new("RGB", (100, 5)).save(tmp_path / "strip.png")
+    assert open_picture(tmp_path / "strip.png").size == (100, 5)
+
+
+@pytest.mark.parametrize("top", [1.0, 255.0, 65535.0, 1e6])
+def test_floats_and_wide_integers_are_scaled_to_their_white(tmp_path, top):
+    half = np.full((4, 4), top / 2, dtype=np.float32)
+    half[0, 0] = top
+    Image.fromarray(half).save(tmp_path / "float.tiff")
+    assert abs(open_picture(tmp_path / "float.tiff").getpixel((2, 2))[0] - 127) <= 1
+    if top >= 65535:
+        Image.fromarray(half.astype(np.int32)).save(tmp_path / "wide.tiff")
+        assert abs(open_picture(tmp_path / "wide.tiff").getpixel((2, 2))[0] - 127) <= 1

@@ -336,6 +336,7 @@ def test_every_pretrained_tag_of_timm_is_named_or_refused():
             {"backbone": "torchvision/vit_b_16", "input_size": 96},
             "expected input_size 224, the only one of these weights",
         ),
+        ({"backbone": "torchvision/squeezenet1_0", "input_size": 16}, "expected an input_size that the network takes"),
         ("torchvision/vgg16@IMAGENET1K_FEATURES", "expected weights that classify"),
         ("torchvision/resnet50@imagenet1k_v1", "did you mean 'IMAGENET1K_V1'?"),
     ],
@@ -580,3 +581,22 @@ def test_a_backbone_for_grey_pictures_is_refused(hub, fresh_cache):
 def test_somebodys_own_backbone_may_have_any_number_of_classes(tmp_path):
     keep(tmp_path / "pets", timm_repo(seeded_timm(TINY, num_classes=128)))
     assert plan("local-dir:pets", tmp_path).num_classes == 128
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [("a list", [torch.ones(1)]), ("a training state", {"net": {"a": torch.ones(1)}}), ("a text", None)],
+)
+def test_a_file_that_holds_no_state_dict_is_told_without_internals(tmp_path, name, kept):
+    if kept is None:
+        (tmp_path / "m.pth").write_text("hello")
+    else:
+        torch.save(kept, tmp_path / "m.pth")
+    text = refusal({"backbone": TINY, "checkpoint": "m.pth"}, tmp_path)
+    assert "m.pth: expected a state dict and nothing else; this is something else, or cut off" in text
+    assert "object" not in text
+
+
+def test_a_path_that_is_too_long_is_one_that_is_not_there(tmp_path):
+    assert "is not there" in refusal({"backbone": TINY, "checkpoint": "a" * 5000}, tmp_path)
+    assert "is not there" in refusal({"backbone": f"local-dir:{'a' * 5000}", "name": "x"}, tmp_path)

@@ -144,7 +144,7 @@ def test_what_is_no_picture_is_refused(make_service, fakes, picture, tmp_path):
 @pytest.mark.parametrize("logits", [[1.0, float("nan"), 0.0], [float("inf"), 0.0, 0.0], [1.0, 2.0], [1.0] * 4])
 def test_numbers_that_are_no_answer_are_an_error(make_service, fakes, picture, logits):
     fakes.logits["a"] = logits
-    with pytest.raises(BackboneError, match="fake:a: expected 3 finite numbers for a picture"):
+    with pytest.raises(BackboneError, match=r"fake:a: expected (3|finite) numbers"):
         make_service(TWO).classify(picture)
 
 

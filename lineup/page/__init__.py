@@ -72,11 +72,14 @@ def build(service: Service) -> gr.Blocks:
                 yield shown(update)
 
         async def answer(path: Any, name: Any, wanted: Any, visit: events.Visit) -> AsyncIterator[dict[Any, Any]]:
-            async for update in events.answer(service, visit, path, name, int(wanted), most):
+            async for update in events.answer(service, visit, path, name, whole(wanted), most):
                 yield shown(update)
 
         def show(wanted: Any, visit: events.Visit) -> Any:
-            return render.answer(visit.answer, int(wanted)) if visit.answer else gr.skip()
+            return render.answer(visit.answer, whole(wanted)) if visit.answer else gr.skip()
+
+        def whole(wanted: Any) -> int:  # the number field of a slider can be emptied
+            return int(wanted) if isinstance(wanted, int | float) and 1 <= wanted <= most else config.top_k
 
         def choose(event: gr.SelectData) -> str:
             return service.example_path(event.index)

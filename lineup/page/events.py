@@ -73,11 +73,14 @@ async def answer(
             if visit.turn != turn:
                 return
             yield {"status": text}
+        if visit.turn != turn:
+            return
         if path is None:
             update: Update = {"status": _before_a_picture(service, name), "result": ""}
         else:
             yield {"status": render.thinking(name)}
-            found = await asyncio.to_thread(service.classify, path, name, most)
+            kept = min(most, service.pool.status(name).num_classes or most)
+            found = await asyncio.to_thread(service.classify, path, name, kept)
             update = {"status": "", "result": render.answer(found, top_k)}
     except LineupError as error:
         retry = isinstance(error, HubError | BusyError)

@@ -23,7 +23,7 @@ def uploaded(path: object) -> Path:
     if not isinstance(path, str) or not path:
         raise PictureError("picture: expected an uploaded file; there is none; send one")
     real, folder = Path(os.path.realpath(path)), Path(os.path.realpath(get_upload_folder()))
-    if not real.is_relative_to(folder):
+    if not real.is_relative_to(folder) or not real.is_file():
         raise PictureError("picture: expected an uploaded file; got a path of another place; upload the picture first")
     return real
 

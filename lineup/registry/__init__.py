@@ -49,7 +49,8 @@ def plan(entry: Entry, context: Context) -> Plan:
     """
     source = SOURCES.get(entry.source)
     if source is None:
-        hint = did_you_mean(entry.source, list(SOURCES)) or f"; use one of: {', '.join(SOURCES)}"
+        known = [name for name in SOURCES if name not in ("checkpoint", "untrained")]  # these are not written
+        hint = did_you_mean(entry.source, known) or f"; use one of: {', '.join(known)}"
         raise BackboneError(f"{entry.name}: expected a known source; got {entry.source!r}{hint}")
     try:
         return source(entry, context)

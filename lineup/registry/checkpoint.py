@@ -1,5 +1,6 @@
 """An architecture with weights of the user's own: what is in the file, and whether it fits."""
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -42,6 +43,7 @@ def plan(entry: Entry, context: Context, architecture: Architecture) -> Plan:
         raise BackboneError(f"expected a number of classes; {architecture.name} has none of its own; add `labels`")
     create = partial(architecture.create, num_classes=num_classes)
     network = blank(create)
+    dry_run(network, entry, architecture.transform)
     if file:
         fit(there, network, architecture.name)
 
@@ -73,6 +75,24 @@ def blank(create: Callable[[], nn.Module]) -> nn.Module:
         return create()
 
 
+def dry_run(network: nn.Module, entry: Entry, transform: Transform) -> None:
+    """Check that a network takes the size that the entry asks for, if it asks for one.
+
+    Raises:
+        BackboneError: when it does not.
+    """
+    if entry.input_size is None:
+        return
+    try:
+        device = next(network.parameters()).device
+        network.eval()(torch.empty(1, 3, *transform.input_size, device=device))
+    except Exception as error:  # each network has its own way to say so
+        raise BackboneError(
+            f"expected an input_size that the network takes; got {list(entry.input_size)}: {_first(error)}; "
+            "choose another one, or leave it out"
+        ) from None
+
+
 def count(network: nn.Module) -> int:
     """Count the parameters of a network."""
     return sum(parameter.numel() for parameter in network.parameters())
@@ -84,7 +104,7 @@ def shapes(path: Path) -> Shapes:
     Raises:
         BackboneError: when there is no file, it is no checkpoint, or it holds more than weights.
     """
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise BackboneError(f"expected a checkpoint; {path} is not there; paths start at the config's folder")
     try:
         if path.suffix == ".safetensors":
@@ -94,10 +114,10 @@ def shapes(path: Path) -> Shapes:
         return {key: tuple(tensor.shape) for key, tensor in tensors.items()}
     except (SafetensorError, OSError, EOFError) as error:
         raise BackboneError(f"{path.name}: expected a whole checkpoint; got {_first(error)}; copy it again") from None
-    except Exception as error:  # unpickling raises what it likes
+    except Exception as error:  # unpickling raises what it likes, and says it at length
         raise BackboneError(
-            f"{path.name}: expected a state dict and nothing else; got {_first(error)}; "
-            "save it anew with safetensors.torch.save_file(model.state_dict(), …)"
+            f"{path.name}: expected a state dict and nothing else; this is something else, or cut off "
+            f"({type(error).__name__}); save it anew: safetensors.torch.save_file(model.state_dict(), …)"
         ) from None
 
 
@@ -120,7 +140,7 @@ def fit(there: Mapping[str, tuple[int, ...]], network: nn.Module, architecture: 
     if found:
         raise BackboneError(
             f"expected the {len(wanted)} tensors of {architecture}; the checkpoint has {', '.join(found)}; "
-            "name the architecture that it was trained with"
+            "name the architecture, and the input_size, that it was trained with"
         )
 
 

@@ -1,6 +1,7 @@
 """timm's backbones: by name, from a Hub repository, or from a folder in timm's format."""
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from functools import partial
@@ -40,6 +41,9 @@ def published(entry: Entry, context: Context) -> Plan:
     _refuse_embedding(full_name, num_classes, found)
     sizes = _size_arguments(entry, cfg)
 
+    network = blank(partial(timm.create_model, full_name, **sizes))
+    checkpoint.dry_run(network, entry, _transform(entry, cfg))
+
     def make(path: Path | None) -> nn.Module:
         # timm's own loading code, given the file that was fetched under our deadline
         return timm.create_model(full_name, pretrained=True, pretrained_cfg_overlay={"file": str(path)}, **sizes)
@@ -48,7 +52,7 @@ def published(entry: Entry, context: Context) -> Plan:
         name=entry.name,
         source=entry.source,
         architecture=full_name,
-        parameters=count(blank(partial(timm.create_model, full_name, **sizes))),
+        parameters=count(network),
         labels=chosen_labels(given_labels(entry, context), found, num_classes),
         transform=_transform(entry, cfg),
         weights=_where(cfg),
@@ -60,7 +64,7 @@ def published(entry: Entry, context: Context) -> Plan:
 def from_folder(entry: Entry, context: Context) -> Plan:
     """Plan a backbone that lies in a folder: config.json and model.safetensors, as timm saves them."""
     folder = context.folder / entry.spec.target
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise BackboneError(f"expected a folder; {folder} is not there; paths start at the config's folder")
     # in the order in which timm looks for them
     patterns = (*WEIGHT_FILES, "pytorch_model.pth", "model.pth", "*.safetensors", "*.pth", "*.pth.tar", "*.bin")
@@ -107,6 +111,7 @@ def _from_folder(entry: Entry, context: Context, folder: Path, file: weights.Wei
     _refuse_embedding(full_name, num_classes, found)
     sizes = _size_arguments(entry, cfg)
     network = blank(partial(timm.create_model, architecture, **{**arguments, "num_classes": num_classes, **sizes}))
+    checkpoint.dry_run(network, entry, _transform(entry, cfg))
     if isinstance(file, weights.LocalFile):
         checkpoint.fit(checkpoint.shapes(file.path), network, architecture)
     return Plan(
@@ -141,6 +146,8 @@ def _full_name(cfg: Mapping[str, Any]) -> str:
 
 def _num_classes(cfg: Mapping[str, Any], name: str) -> int:
     num_classes = cfg.get("num_classes")
+    if isinstance(num_classes, str):
+        raise BackboneError(f"expected a whole number for num_classes in config.json; got {num_classes!r}; mend it")
     if not isinstance(num_classes, int) or num_classes <= 0:
         raise BackboneError(
             "expected a backbone that classifies; it gives only features and has no classification head; "

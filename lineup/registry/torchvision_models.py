@@ -13,7 +13,7 @@ from lineup.config import Entry, did_you_mean
 from lineup.errors import BackboneError
 from lineup.labels import LabelSet, from_names
 from lineup.registry import wordnet
-from lineup.registry.checkpoint import Architecture, blank
+from lineup.registry.checkpoint import Architecture, blank, dry_run
 from lineup.registry.plan import Context, Plan, Transform, chosen_labels, given_labels
 
 FIXED = ("vit", "maxvit")  # these take pictures of one size only
@@ -28,14 +28,16 @@ def published(entry: Entry, context: Context) -> Plan:
         raise BackboneError(
             f"expected input_size {chosen.meta['min_size'][0]}, the only one of these weights; got {entry.input_size}"
         )
-    num_classes = len(chosen.meta["categories"])
+    num_classes, transform = len(chosen.meta["categories"]), _transform(entry, chosen)
+    if entry.input_size:
+        dry_run(blank(partial(models.get_model, name, weights=None, **_arguments(name, transform))), entry, transform)
     return Plan(
         name=entry.name,
         source=entry.source,
         architecture=f"{name}@{chosen.name}",
         parameters=chosen.meta["num_params"],
         labels=chosen_labels(given_labels(entry, context), _categories(chosen), num_classes),
-        transform=_transform(entry, chosen),
+        transform=transform,
         weights=weights.torch_hub_file(chosen.url, get_dir()),
         # torchvision finds the fetched file where it would have kept it
         make=lambda path: models.get_model(name, weights=chosen, progress=False),

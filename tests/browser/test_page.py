@@ -1,0 +1,152 @@
+"""What a visitor can click, clicked: the shipped page with no network, in a real browser."""
+
+import base64
+import re
+from pathlib import Path
+
+import pytest
+from browser.conftest import ROOT, keep
+from playwright.sync_api import Page, expect
+
+EXAMPLES = sorted((ROOT / "examples").glob("*.jpg"))
+BUNDLED = ["tiny_resnet", "tiny_vit"]
+TOP = "#result .lu-first .lu-label"
+
+
+def label_of(example: Path) -> str:
+    """Return the name that WordNet has for an example's class, as the page shows it."""
+    return {"jack_o_lantern": "jack-o'-lantern", "beacon": "beacon"}.get(example.stem, example.stem.replace("_", " "))
+
+
+def click_example(page: Page, example: Path) -> None:
+    page.locator("#examples button.thumbnail-item").nth(EXAMPLES.index(example)).click()
+
+
+def choose(page: Page, backbone: str) -> None:
+    page.locator("#backbone input").click()
+    page.locator("[role=option]", has_text=backbone).first.click()
+
+
+def answered_by(page: Page, backbone: str) -> None:
+    expect(page.locator("#result .lu-ran")).to_contain_text(backbone, timeout=30_000)
+
+
+def test_the_page_says_what_could_not_be_had_and_what_is_selected_instead(page):
+    notice = page.locator("#notice")
+    expect(notice).to_contain_text("resnet18 cannot run now, so tiny_resnet is selected")
+    expect(notice).to_contain_text("cannot be reached; check this machine's network")
+    expect(page.locator("#status")).to_contain_text("tiny_resnet is ready")
+    page.locator("#backbone input").click()
+    first, *_ = page.locator("[role=option]").all_inner_texts()
+    assert "resnet18 · 11.7 M parameters · ✕ unavailable:" in first
+    keep(page, "opened")
+
+
+@pytest.mark.parametrize("backbone", BUNDLED)
+def test_every_example_is_answered_with_its_class_first(page, backbone):
+    choose(page, backbone)
+    expect(page.locator("#status")).to_contain_text(f"{backbone} is ready")
+    for example in EXAMPLES:
+        click_example(page, example)
+        expect(page.locator(TOP)).to_have_text(label_of(example), timeout=30_000)
+        answered_by(page, backbone)
+
+
+def test_another_backbone_answers_by_itself(page):
+    click_example(page, EXAMPLES[0])
+    answered_by(page, "tiny_resnet")
+    choose(page, "tiny_vit")
+    answered_by(page, "tiny_vit")
+    keep(page, "answered")
+
+
+def test_another_top_k_shows_more_labels_and_does_not_run_again(page):
+    click_example(page, EXAMPLES[0])
+    answered_by(page, "tiny_resnet")
+    expect(page.locator("#result li")).to_have_count(3)
+    ran = page.locator("#result .lu-ran").inner_text()
+    number = page.locator("#top-k input[type=number]")
+    number.fill("5")
+    number.press("Enter")
+    expect(page.locator("#result li")).to_have_count(5)
+    assert page.locator("#result .lu-ran").inner_text() == ran  # the same milliseconds: the same run
+
+
+def test_a_backbone_that_cannot_run_says_why_and_the_next_one_answers(page):
+    click_example(page, EXAMPLES[0])
+    answered_by(page, "tiny_resnet")
+    choose(page, "resnet18 ")
+    expect(page.locator("#status")).to_contain_text("resnet18 cannot run now")
+    expect(page.locator("#result li")).to_have_count(0)
+    expect(page.locator("#retry")).to_be_visible()
+    keep(page, "unavailable")
+    choose(page, "tiny_vit")
+    answered_by(page, "tiny_vit")
+    expect(page.locator("#retry")).not_to_be_visible()
+
+
+def test_a_file_is_uploaded(page):
+    page.set_input_files("#picture input[type=file]", EXAMPLES[-1])
+    expect(page.locator(TOP)).to_have_text(label_of(EXAMPLES[-1]), timeout=30_000)
+
+
+PASTE = """(data) => {
+  const bytes = Uint8Array.from(atob(data), letter => letter.charCodeAt(0));
+  const items = new DataTransfer();
+  items.items.add(new File([bytes], "pasted.jpg", {type: "image/jpeg"}));
+  document.dispatchEvent(new ClipboardEvent("paste", {clipboardData: items, bubbles: true}));
+}"""
+
+DROP = """(zone, [name, type, data]) => {
+  const bytes = Uint8Array.from(atob(data), letter => letter.charCodeAt(0));
+  const items = new DataTransfer();
+  items.items.add(new File([bytes], name, {type}));
+  for (const kind of ["dragenter", "dragover", "drop"])
+    zone.dispatchEvent(new DragEvent(kind, {dataTransfer: items, bubbles: true, cancelable: true}));
+}"""
+
+
+def drop(page: Page, name: str, body: bytes, kind: str = "image/jpeg") -> None:
+    page.locator("#picture button").first.evaluate(DROP, [name, kind, base64.b64encode(body).decode()])
+
+
+def test_a_picture_is_dropped(page):
+    drop(page, "dropped.jpg", EXAMPLES[-1].read_bytes())
+    expect(page.locator(TOP)).to_have_text(label_of(EXAMPLES[-1]), timeout=30_000)
+
+
+def test_a_broken_file_is_told_and_the_next_picture_answered(page):
+    drop(page, "broken.jpg", EXAMPLES[0].read_bytes()[:5000])
+    expect(page.locator("#status")).to_contain_text("It is damaged or cut off", timeout=30_000)
+    expect(page.locator("#status")).to_contain_text("broken.jpg: expected a whole picture")
+    keep(page, "broken")
+    click_example(page, EXAMPLES[0])
+    expect(page.locator(TOP)).to_have_text(label_of(EXAMPLES[0]), timeout=30_000)
+    expect(page.locator("#status")).to_have_text("")
+
+
+def test_a_picture_that_is_taken_away_takes_its_answer_along(page):
+    click_example(page, EXAMPLES[0])
+    answered_by(page, "tiny_resnet")
+    page.locator("#picture").get_by_label("Clear").click()
+    expect(page.locator("#result li")).to_have_count(0)
+    expect(page.locator("#status")).to_contain_text("tiny_resnet is ready")
+
+
+def test_a_reload_starts_anew(page):
+    click_example(page, EXAMPLES[0])
+    answered_by(page, "tiny_resnet")
+    page.reload()
+    expect(page.locator("#status")).to_contain_text("tiny_resnet is ready", timeout=30_000)
+    expect(page.locator("#result li")).to_have_count(0)
+
+
+def test_a_phone_in_the_dark_shows_everything_without_scrolling_sideways(phone):
+    click_example(phone, EXAMPLES[0])
+    answered_by(phone, "tiny_resnet")
+    assert phone.evaluate("document.documentElement.scrollWidth") == 390
+    answer, examples = (phone.locator(part).bounding_box() for part in ("#result", "#examples"))
+    assert answer["y"] < examples["y"]
+    background = phone.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert sum(map(int, re.findall(r"\d+", background)[:3])) < 150
+    keep(phone, "phone_dark")
