@@ -17,21 +17,18 @@ ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from hub import Hub, timm_repo  # noqa: E402
+from serving import caches  # noqa: E402
 
 _HUB = Hub()
 _HOME = tempfile.TemporaryDirectory(prefix="lineup-tests-", ignore_cleanup_errors=True)
 _FORGOTTEN = ("HF_TOKEN", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "HF_HUB_ETAG_TIMEOUT", "LINEUP_CONFIG", "SPACES_ZERO_GPU")
 
 
-def _caches(folder: Path) -> dict[str, str]:
-    return {"HF_HOME": str(folder / "hf"), "TORCH_HOME": str(folder / "torch")}
-
-
 # huggingface_hub and gradio read these when they are imported: nothing may import them before.
 for _name in _FORGOTTEN:
     os.environ.pop(_name, None)
 os.environ.update(
-    _caches(Path(_HOME.name)),
+    caches(Path(_HOME.name)),
     HF_ENDPOINT=_HUB.url,
     HF_HUB_DISABLE_TELEMETRY="1",
     HF_HUB_DISABLE_XET="1",
@@ -69,7 +66,7 @@ def fresh_cache(tmp_path, monkeypatch) -> Path:
 @pytest.fixture
 def env(tmp_path, hub) -> dict[str, str]:
     """Return the environment for ``subprocess.run([sys.executable, …], env=env, cwd=ROOT)``: this Hub, empty caches."""
-    return {**os.environ, **_caches(tmp_path / "env"), "PYTHONPATH": str(ROOT)}
+    return {**os.environ, **caches(tmp_path / "env"), "PYTHONPATH": str(ROOT)}
 
 
 @pytest.fixture(scope="session")

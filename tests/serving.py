@@ -14,6 +14,11 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 
 
+def caches(folder: Path) -> dict[str, str]:
+    """Return the environment in which downloads are kept in a folder."""
+    return {"HF_HOME": str(folder / "hf"), "TORCH_HOME": str(folder / "torch")}
+
+
 @dataclass
 class Served:
     """A running app.py: its address, and the file that its output goes to."""

@@ -12,7 +12,7 @@ from conftest import seeded_timm
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from hub import timm_repo
-from serving import serving
+from serving import ROOT, caches, serving
 
 CONFIG = """
 title: Birds & <b>others</b>
@@ -55,7 +55,7 @@ def served(home, publish, picture):
     import torch
     import torchvision
     from conftest import _HUB as hub
-    from conftest import ROOT, _caches, outspoken
+    from conftest import outspoken
     from safetensors.torch import save_file
 
     publish("resnet18.a1_in1k")
@@ -74,7 +74,7 @@ def served(home, publish, picture):
     torch.manual_seed(0)
     torch.save(outspoken(torchvision.models.squeezenet1_1(weights=None)).state_dict(), checkpoints / SQUEEZENET)
     (home / "config.yaml").write_text(CONFIG)
-    env = {**os.environ, **_caches(home), "PYTHONPATH": str(ROOT), "GRADIO_TEMP_DIR": str(home / "uploads")}
+    env = {**os.environ, **caches(home), "PYTHONPATH": str(ROOT), "GRADIO_TEMP_DIR": str(home / "uploads")}
     with serving(home / "config.yaml", env, home / "log.txt") as app:
         yield app
     hub.faults.clear()
@@ -242,8 +242,6 @@ def test_the_page_is_served_before_torch_is_imported(env, tmp_path, hub):
 def test_a_broken_config_ends_with_2_and_says_where(env, tmp_path):
     import subprocess
     import sys
-
-    from serving import ROOT
 
     (tmp_path / "config.yaml").write_text("backbones: [resnet18]\ntopk: 3\n")
     told = subprocess.run(

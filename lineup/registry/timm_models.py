@@ -124,6 +124,7 @@ def _from_folder(entry: Entry, context: Context, folder: Path, file: weights.Wei
         weights=file,
         make=lambda path: timm.create_model(f"local-dir:{folder}", pretrained=True, **sizes),
         license=str(cfg.get("license") or ""),
+        notes=(str(cfg["description"]),) if cfg.get("description") else (),
     )
 
 
