@@ -47,10 +47,10 @@ def main() -> None:
     _draw_quickly()
     rows = [] if arguments.only else _done()
     done = {row[0] for row in rows}
-    for name in _names():
-        if arguments.only not in name or name in done:
-            continue
-        rows.append(_try(name, picture, arguments.most))
+    planned = [_plan(name) for name in _names() if arguments.only in name and name not in done]
+    planned.sort(key=lambda found: found[2].parameters if found[2] else 0)  # the small ones first
+    while planned:
+        rows.append(_try(*planned.pop(0), picture, arguments.most))
         print(*rows[-1], sep="\t", flush=True)
         if not arguments.only:
             _append(rows[-1])
@@ -92,21 +92,25 @@ def _names() -> Iterator[str]:
     yield from (f"torchvision/{name}" for name in torchvision.models.list_models(module=torchvision.models))
 
 
-def _try(name: str, picture: Image.Image, most: float) -> tuple[object, ...]:
-    context = registry.Context(HERE, lambda file: HERE)
-    works, why = "yes", ""
-    try:
-        plan = registry.plan(Entry.model_validate({"backbone": name, "pretrained": False}), context)
-    except LineupError as error:
-        works, why = "with labels", str(error)
+def _plan(name: str) -> tuple[str, str, registry.Plan | None, str]:
+    """Plan an architecture with random weights: its name, whether it works, its plan, and why not."""
+    context, why = registry.Context(HERE, lambda file: HERE), ""
+    for works, more in (("yes", {}), ("with labels", {"labels": LABELS})):
         try:
-            plan = registry.plan(
-                Entry.model_validate({"backbone": name, "pretrained": False, "labels": LABELS}), context
-            )
-        except LineupError as refusal:
-            return name, "no", "", "", "", str(refusal)
-    height, width = plan.transform.input_size
-    size = (plan.parameters, height, width)
+            entry = Entry.model_validate({"backbone": name, "pretrained": False, **more})
+            return name, works, registry.plan(entry, context), why
+        except LineupError as error:
+            why = str(error)
+    return name, "no", None, why
+
+
+def _try(
+    name: str, works: str, plan: registry.Plan | None, why: str, picture: Image.Image, most: float
+) -> tuple[object, ...]:
+    """Let an architecture answer on a picture; return its row of the table."""
+    if plan is None:
+        return name, works, "", "", "", why
+    size = (plan.parameters, *plan.transform.input_size)
     if plan.parameters > most:
         return name, "planned", *size, f"more than {most:.2g} parameters: not built here"
     try:

@@ -4,21 +4,12 @@ import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-from conftest import ROOT, _caches
-from playwright.sync_api import Page, sync_playwright
-from serving import free_port, serving
+from playwright.sync_api import sync_playwright
+from serving import ROOT, caches, free_port, serving
 
-ARTEFACTS = ROOT / "artefacts"
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--no-first-run",
-]
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 
 
 def chromium() -> str | None:
@@ -49,7 +40,7 @@ def address(tmp_path_factory):
     """Serve the shipped config as a newcomer without a network gets it."""
     home = tmp_path_factory.mktemp("browser")
     nobody = f"http://127.0.0.1:{free_port()}"
-    env = {**os.environ, **_caches(home), "HF_ENDPOINT": nobody, "GRADIO_TEMP_DIR": str(home / "uploads")}
+    env = {**os.environ, **caches(home), "HF_ENDPOINT": nobody, "GRADIO_TEMP_DIR": str(home / "uploads")}
     with serving(ROOT / "config.yaml", env, home / "log.txt") as app:
         yield app.url
 
@@ -76,11 +67,3 @@ def opened(browser, address: str, width: int = 1280, height: int = 900, theme: s
     yield shown
     context.close()
     assert errors == []
-
-
-def keep(page: Page, name: str) -> Path:
-    """Keep a screenshot as a test artefact."""
-    ARTEFACTS.mkdir(exist_ok=True)
-    path = ARTEFACTS / f"{name}.png"
-    page.screenshot(path=path, full_page=True)
-    return path

@@ -5,12 +5,18 @@ import re
 from pathlib import Path
 
 import pytest
-from browser.conftest import ROOT, keep
 from playwright.sync_api import Page, expect
+from serving import ROOT
 
 EXAMPLES = sorted((ROOT / "examples").glob("*.jpg"))
-BUNDLED = ["tiny_resnet", "tiny_vit"]
+BUNDLED = ["tiny_resnet"]
 TOP = "#result .lu-first .lu-label"
+
+
+def keep(page: Page, name: str) -> None:
+    """Keep a screenshot as a test artefact."""
+    (ROOT / "artefacts").mkdir(exist_ok=True)
+    page.screenshot(path=ROOT / "artefacts" / f"{name}.png", full_page=True)
 
 
 def label_of(example: Path) -> str:
@@ -128,7 +134,7 @@ def test_a_broken_file_is_told_and_the_next_picture_answered(page):
 def test_a_picture_that_is_taken_away_takes_its_answer_along(page):
     click_example(page, EXAMPLES[0])
     answered_by(page, "tiny_resnet")
-    page.locator("#picture").get_by_label("Clear").click()
+    page.locator("#picture").get_by_label("Remove Image").click()
     expect(page.locator("#result li")).to_have_count(0)
     expect(page.locator("#status")).to_contain_text("tiny_resnet is ready")
 
