@@ -64,6 +64,8 @@ def _draw_quickly() -> None:
     block = torch.rand(1 << 20)
 
     def uniform_(tensor: torch.Tensor, low: float = 0.0, high: float = 1.0, **_: object) -> torch.Tensor:
+        if tensor.is_meta:
+            return tensor
         with torch.no_grad():
             flat = block.repeat(-(-tensor.numel() // block.numel()))[: tensor.numel()]
             return tensor.copy_((flat * (high - low) + low).view(tensor.shape))

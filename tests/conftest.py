@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from hub import Hub, timm_repo  # noqa: E402
+from networks import seeded_timm  # noqa: E402
 from serving import caches  # noqa: E402
 
 _HUB = Hub()
@@ -42,6 +43,12 @@ os.environ.update(
 def pytest_unconfigure() -> None:
     _HUB.close()
     _HOME.cleanup()
+
+
+@pytest.fixture(scope="session")
+def standing_hub() -> Hub:
+    """Return the Hub for what outlives a test: who sets a fault mends it."""
+    return _HUB
 
 
 @pytest.fixture
@@ -84,28 +91,6 @@ def publish():
         return repo.commits[repo.branches["main"]]
 
     return put
-
-
-def seeded_timm(name: str, **arguments):
-    import timm
-    import torch
-
-    torch.manual_seed(0)
-    return outspoken(timm.create_model(name, pretrained=False, **arguments))
-
-
-def outspoken(network):
-    """Scale the last layer: fresh weights call every class as likely, and so would hide mistakes."""
-    import torch
-    from torch import nn
-
-    layer = [module for module in network.modules() if isinstance(module, nn.Linear | nn.Conv2d)][-1]
-    height, width = getattr(network, "pretrained_cfg", {}).get("input_size", (3, 224, 224))[1:]
-    with torch.no_grad():
-        layer.bias.zero_()
-        logits = network.eval()(torch.rand(1, 3, height, width))
-        layer.weight *= 3 / logits.std()
-    return network
 
 
 @pytest.fixture(scope="session")

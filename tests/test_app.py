@@ -8,10 +8,10 @@ import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from conftest import seeded_timm
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from hub import timm_repo
+from networks import seeded_timm
 from serving import ROOT, caches, serving
 
 CONFIG = """
@@ -50,14 +50,14 @@ def home(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def served(home, publish, picture):
+def served(home, publish, picture, standing_hub):
     """Serve all kinds of backbones, good and bad, on one page."""
     import torch
     import torchvision
-    from conftest import _HUB as hub
-    from conftest import outspoken
+    from networks import outspoken
     from safetensors.torch import save_file
 
+    hub = standing_hub
     publish("resnet18.a1_in1k")
     pets = timm_repo(seeded_timm("resnet18", num_classes=3), label_names=PETS)
     hub.put("me/pets", pets)

@@ -180,8 +180,8 @@ def test_the_status_as_json_is_what_the_contract_says(make_pool, fakes):
 
 
 def test_a_repository_that_has_come_back_is_no_longer_unavailable(hub, fresh_cache, make_service):
-    from conftest import seeded_timm
     from hub import timm_repo
+    from networks import seeded_timm
 
     service = make_service("backbones: ['hf-hub:me/late']")
     assert service.look()[0].status == "unavailable"

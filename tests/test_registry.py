@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import timm
 import torch
-from conftest import outspoken, seeded_timm
 from hub import timm_repo, with_config
+from networks import outspoken, seeded_timm
 from PIL import Image
 from safetensors.torch import save_file
 from timm.models import get_pretrained_cfg
