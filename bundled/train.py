@@ -58,6 +58,9 @@ class Recipe:
     small: float = 0.7  # the first share of the steps is made with SMALL pixels, at half the price
 
 
+# the page shows it beside each answer
+TOLD = "trained on drawings of a few things, to show the page and the format for one's own: it knows nothing else"
+
 RECIPES = {
     "tiny_resnet": Recipe("test_resnet", "a residual network of four blocks", 750, 4e-3),
     "tiny_vit": Recipe(
@@ -195,7 +198,7 @@ def save(network: nn.Module, folder: Path) -> None:
     config = {
         "label_names": LABELS,
         # the architecture's own tag names other weights, trained on ImageNet
-        "pretrained_cfg": {"tag": "drawings", "license": "apache-2.0"},
+        "pretrained_cfg": {"tag": "drawings", "license": "apache-2.0", "description": TOLD},
     }
     save_for_hf(network.eval(), str(folder), config, safe_serialization=True, data_config=DATA)
     (folder / "model.safetensors").chmod(0o644)  # safetensors lets nobody else read what it writes

@@ -81,3 +81,12 @@ def test_python_is_the_same_everywhere():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     assert project["tool"]["ruff"]["target-version"] == "py311"
     assert "Python 3.11 or newer" in README
+
+
+@pytest.mark.parametrize("name", ["tiny_resnet", "tiny_vit"])
+def test_a_bundled_backbone_is_small_and_says_what_it_is(make_service, name):
+    service = make_service(f"backbones: ['local-dir:bundled/{name}']", ROOT)
+    assert (ROOT / "bundled" / name / "model.safetensors").stat().st_size <= 2_000_000
+    answer = service.classify(ROOT / "examples" / "beacon.jpg")
+    assert (answer.predictions[0].label, answer.predictions[0].id) == ("beacon", "n02814860")
+    assert answer.notes[0].startswith("trained on drawings of a few things")

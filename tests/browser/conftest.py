@@ -27,15 +27,15 @@ def _on_path() -> str | None:
     return next((path for path in found if path), None)
 
 
-@pytest.fixture(scope="session")
-def browser():
+@pytest.fixture(scope="module")
+def browser():  # no longer than its module: while Playwright runs, nobody else can start an event loop
     with sync_playwright() as playwright:
         launched = playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
         yield launched
         launched.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def address(tmp_path_factory):
     """Serve the shipped config as a newcomer without a network gets it."""
     home = tmp_path_factory.mktemp("browser")

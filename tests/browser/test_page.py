@@ -9,7 +9,7 @@ from playwright.sync_api import Page, expect
 from serving import ROOT
 
 EXAMPLES = sorted((ROOT / "examples").glob("*.jpg"))
-BUNDLED = ["tiny_resnet"]
+BUNDLED = ["tiny_resnet", "tiny_vit"]
 TOP = "#result .lu-first .lu-label"
 
 
