@@ -45,7 +45,7 @@ def main() -> None:
     logging.disable(logging.ERROR)
     picture = Image.effect_noise((640, 480), 80).convert("RGB")
     _draw_quickly()
-    rows = [] if arguments.only else _done()
+    rows = [] if arguments.only else _done(arguments.most)
     done = {row[0] for row in rows}
     planned = [_plan(name) for name in _names() if arguments.only in name and name not in done]
     planned.sort(key=lambda found: found[2].parameters if found[2] else 0)  # the small ones first
@@ -56,7 +56,7 @@ def main() -> None:
             _append(rows[-1])
         gc.collect()
     if not arguments.only:
-        _summarise(rows)
+        _summarise(rows, arguments.most)
 
 
 def _draw_quickly() -> None:
@@ -77,11 +77,13 @@ def _draw_quickly() -> None:
     torch.Tensor.erfinv_ = lambda tensor: tensor  # what makes a truncated normal of a uniform draw
 
 
-def _done() -> list[tuple[object, ...]]:
+def _done(most: float) -> list[tuple[object, ...]]:
+    """Return the rows of an earlier run, but those that were too large for it and are not for this one."""
     if not TABLE.exists():
         _append(COLUMNS)
     with TABLE.open(newline="") as file:
-        return [tuple(row) for row in csv.reader(file)][1:]
+        rows = [tuple(row) for row in csv.reader(file)][1:]
+    return [row for row in rows if row[1] != "planned" or float(row[2]) > most]
 
 
 def _append(row: tuple[object, ...]) -> None:
@@ -125,14 +127,19 @@ def _try(
     return name, works, *size, why
 
 
-def _summarise(rows: list[tuple[object, ...]]) -> None:
+def _summarise(rows: list[tuple[object, ...]], most: float) -> None:
     libraries = (("timm", False), ("torchvision", True))
+    order = {name: place for place, name in enumerate(_names())}
+    rows.sort(key=lambda row: order[str(row[0])])
+    with TABLE.open("w", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows([COLUMNS, *rows])
     lines = [
         "# Which architectures work",
         "",
         "Each was built with random weights through Lineup's registry and answered on a picture, or was refused.",
         "Made by `python benchmarks/architectures.py` with "
         f"timm {timm.__version__}, torchvision {torchvision.__version__} and torch {torch.__version__};",
+        f"up to {most:.3g} parameters each was run, above that only planned on the meta device. "
         "architectures.csv has a row for each.",
         "",
         "| library | architectures | work | work once given `labels` | only planned (too large) | refused |",
