@@ -40,6 +40,7 @@ def main() -> None:
         server_port=arguments.port,
         theme=page.THEME,
         css_paths=page.CSS,
+        js=page.JS,
         footer_links=["api", "gradio"],
         share=chosen.share or None,
         max_file_size=f"{chosen.limits.max_upload_mb}mb",

@@ -11,6 +11,7 @@ from lineup.page.picture import picture_field
 from lineup.service import Service
 
 CSS = Path(__file__).with_name("style.css")
+JS = Path(__file__).with_name("page.js").read_text(encoding="utf-8")
 SHOWN_AT_MOST = 20  # classes that the slider can ask for
 
 THEME = gr.themes.Base(

@@ -96,11 +96,11 @@ def test_a_file_is_uploaded(page):
     expect(page.locator(TOP)).to_have_text(label_of(EXAMPLES[-1]), timeout=30_000)
 
 
-PASTE = """(data) => {
+PASTE = """([name, type, data]) => {
   const bytes = Uint8Array.from(atob(data), letter => letter.charCodeAt(0));
   const items = new DataTransfer();
-  items.items.add(new File([bytes], "pasted.jpg", {type: "image/jpeg"}));
-  document.dispatchEvent(new ClipboardEvent("paste", {clipboardData: items, bubbles: true}));
+  items.items.add(new File([bytes], name, {type}));
+  document.body.dispatchEvent(new ClipboardEvent("paste", {clipboardData: items, bubbles: true, cancelable: true}));
 }"""
 
 DROP = """(zone, [name, type, data]) => {
@@ -112,12 +112,41 @@ DROP = """(zone, [name, type, data]) => {
 }"""
 
 
+COPY = """async (data) => {
+  const bytes = Uint8Array.from(atob(data), letter => letter.charCodeAt(0));
+  const bitmap = await createImageBitmap(new Blob([bytes], {type: "image/jpeg"}));
+  const canvas = new OffscreenCanvas(bitmap.width, bitmap.height);
+  canvas.getContext("2d").drawImage(bitmap, 0, 0);
+  await navigator.clipboard.write([new ClipboardItem({"image/png": await canvas.convertToBlob()})]);
+}"""
+
+
+def encoded(picture: Path) -> str:
+    return base64.b64encode(picture.read_bytes()).decode()
+
+
 def drop(page: Page, name: str, body: bytes, kind: str = "image/jpeg") -> None:
-    page.locator("#picture button").first.evaluate(DROP, [name, kind, base64.b64encode(body).decode()])
+    zone = page.locator("#picture .image-frame img, #picture button.upload-container:not(.hidden)")
+    zone.first.evaluate(DROP, [name, kind, base64.b64encode(body).decode()])
 
 
-def test_a_picture_is_dropped(page):
-    drop(page, "dropped.jpg", EXAMPLES[-1].read_bytes())
+def test_a_picture_is_dropped_and_then_another_one_on_top_of_it(page):
+    for example in (EXAMPLES[-1], EXAMPLES[0]):
+        drop(page, "dropped.jpg", example.read_bytes())
+        expect(page.locator(TOP)).to_have_text(label_of(example), timeout=30_000)
+
+
+def test_a_picture_is_pasted_anywhere_and_then_another_one(page):
+    for example in (EXAMPLES[-1], EXAMPLES[0]):
+        page.evaluate(PASTE, ["pasted.jpg", "image/jpeg", encoded(example)])
+        expect(page.locator(TOP)).to_have_text(label_of(example), timeout=30_000)
+
+
+def test_a_picture_is_pasted_with_the_keyboard(page, address):
+    """The browser's own clipboard, filled and pasted as a visitor does it."""
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=address)
+    page.evaluate(COPY, encoded(EXAMPLES[-1]))
+    page.keyboard.press("Control+V")
     expect(page.locator(TOP)).to_have_text(label_of(EXAMPLES[-1]), timeout=30_000)
 
 
