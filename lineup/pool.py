@@ -78,6 +78,7 @@ class Pool:
             parameters=plan.parameters if plan else None,
             download_bytes=slot.download_bytes,
             license=plan.license or None if plan else None,
+            facts=dict(plan.facts) if plan else {},
         )
 
     def start(self, name: str) -> "Future[Loaded]":

@@ -29,6 +29,7 @@ class Architecture:
     head: str  # the layer that gives the classes
     transform: Transform
     create: Callable[..., nn.Module]  # takes num_classes
+    recipe: Callable[..., str]  # so does this: the Python that makes the same network, and its transform
 
 
 def plan(entry: Entry, context: Context, architecture: Architecture) -> Plan:
@@ -63,6 +64,7 @@ def plan(entry: Entry, context: Context, architecture: Architecture) -> Plan:
         weights=file,
         make=make,
         notes=_notes(entry, architecture),
+        recipe=_recipe(entry.checkpoint, architecture.recipe(num_classes=num_classes)) if entry.checkpoint else "",
     )
 
 
@@ -149,6 +151,12 @@ def _notes(entry: Entry, architecture: Architecture) -> tuple[str, ...]:
         return ("untrained: the weights are random, so the answers mean nothing",)
     told = all((entry.input_size, entry.mean, entry.std, entry.crop_pct, entry.interpolation))
     return () if told else (f"preprocessing assumed from {architecture.published}",)
+
+
+def _recipe(path: str, recipe: str) -> str:
+    # timm's loader also unwraps what training scripts put around a state dict
+    load = f"network.load_state_dict(load_state_dict({path!r}))  # a relative path starts at the config's folder"
+    return f"from timm.models import load_state_dict\n{recipe}{load}\n"
 
 
 def _first(error: Exception) -> str:

@@ -1,7 +1,7 @@
 """What a backbone is made of: network, transform and labels are one object."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -32,9 +32,15 @@ class Transform:
         """Return a batch of one: ``(1, 3, H, W)`` float32, normalised."""
         return self.steps(picture).unsqueeze(0).numpy()
 
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What two transforms have in common that do the same."""
+        return repr(self.steps), self.input_size, self.mean, self.std  # the repr rounds mean and std
+
     def seen(self, batch: np.ndarray) -> Image.Image:
         """Return as a picture what the backbone saw: the normalisation undone."""
-        pixels = batch[0].transpose(1, 2, 0) * np.array(self.std) + np.array(self.mean)  # (H, W, 3) in 0–1
+        std, mean = (np.array(three, np.float32) for three in (self.std, self.mean))
+        pixels = batch[0].transpose(1, 2, 0) * std + mean  # (H, W, 3) in 0–1
         return Image.fromarray((pixels.clip(0, 1) * 255).round().astype(np.uint8))
 
 
@@ -53,6 +59,8 @@ class Plan:
     license: str = ""  # of the weights; empty when nobody says
     download_bytes: int | None = None  # when known without asking
     notes: tuple[str, ...] = ()  # what a visitor should know about the answers
+    facts: Mapping[str, float] = field(default_factory=dict)  # published of these weights at this input size
+    recipe: str = ""  # Python that makes `network` and `transform` again, without this project; empty if nobody can
 
     @property
     def num_classes(self) -> int:
@@ -76,6 +84,18 @@ class Context:
 
 
 Source = Callable[[Entry, Context], Plan]
+
+
+def spell(function: str, *arguments: object, **named: object) -> str:
+    """Write a call as Python: ``f('a', b=1)``; one argument a line where it gets long."""
+    spelled = [*map(repr, arguments), *(f"{name}={value!r}" for name, value in named.items())]
+    line = f"{function}({', '.join(spelled)})"
+    return line if len(line) <= 100 else "\n    ".join([f"{function}(", *(f"{each}," for each in spelled)]) + "\n)"
+
+
+def as_published(entry: Entry) -> bool:
+    """Tell whether pictures are prepared as for the published figures; these are by input size, whatever it is."""
+    return (entry.mean, entry.std, entry.crop_pct, entry.interpolation) == (None,) * 4
 
 
 def given_labels(entry: Entry, context: Context) -> LabelSet | None:

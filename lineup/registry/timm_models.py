@@ -15,13 +15,13 @@ from timm.models._hub import load_model_config_from_path  # timm.models does not
 from torch import nn
 from torch.hub import get_dir
 
-from lineup import labels, weights
+from lineup import facts, labels, weights
 from lineup.config import Entry, did_you_mean
 from lineup.errors import BackboneError
 from lineup.labels import LabelSet
 from lineup.registry import checkpoint, wordnet
 from lineup.registry.checkpoint import Architecture, blank, count
-from lineup.registry.plan import Context, Plan, Transform, chosen_labels, given_labels
+from lineup.registry.plan import Context, Plan, Transform, as_published, chosen_labels, given_labels, spell
 
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 
@@ -58,6 +58,8 @@ def published(entry: Entry, context: Context) -> Plan:
         weights=_where(cfg),
         make=make,
         license=cfg["license"] or "",
+        facts=_facts(entry, cfg, full_name),
+        recipe=_recipe(entry, cfg, full_name, pretrained=True),
     )
 
 
@@ -71,7 +73,7 @@ def from_folder(entry: Entry, context: Context) -> Plan:
     files = [path for pattern in patterns for path in sorted(folder.glob(pattern))]
     if not files:
         raise BackboneError(f"expected weights in {folder}; there are none; add model.safetensors")
-    return _from_folder(entry, context, folder, weights.LocalFile(files[0]), f"label_names of {entry.spec.target}")
+    return _from_folder(entry, context, folder, weights.LocalFile(files[0]), entry.backbone)
 
 
 def from_hub(entry: Entry, context: Context) -> Plan:
@@ -80,9 +82,8 @@ def from_hub(entry: Entry, context: Context) -> Plan:
     config = context.fetch(weights.HubFile(repo, ("config.json",), revision))
     # The cache keeps one folder per commit, so config and weights meet there, and stay of one commit.
     commit = config.parent.name
-    return _from_folder(
-        entry, context, config.parent, weights.HubFile(repo, WEIGHT_FILES, commit), f"label_names of {repo}"
-    )
+    file = weights.HubFile(repo, WEIGHT_FILES, commit)
+    return _from_folder(entry, context, config.parent, file, f"hf-hub:{repo}@{commit}")
 
 
 def architecture(entry: Entry) -> Architecture:
@@ -96,15 +97,18 @@ def architecture(entry: Entry) -> Architecture:
         head=head if isinstance(head, str) else head[0],
         transform=_transform(entry, cfg),
         create=partial(timm.create_model, cfg["architecture"], pretrained=False, **_size_arguments(entry, cfg)),
+        recipe=partial(_recipe, entry, cfg, cfg["architecture"]),
     )
 
 
-def _from_folder(entry: Entry, context: Context, folder: Path, file: weights.Weights, origin: str) -> Plan:
+def _from_folder(entry: Entry, context: Context, folder: Path, file: weights.Weights, name: str) -> Plan:
     cfg, architecture, arguments = _read_config(folder)
     full_name = _full_name({**cfg, "architecture": architecture})
     num_classes = _num_classes(cfg, full_name)
     found = (
-        labels.from_hub(cfg["label_names"], cfg.get("label_descriptions"), wordnet.wordnet(), origin)
+        labels.from_hub(
+            cfg["label_names"], cfg.get("label_descriptions"), wordnet.wordnet(), f"label_names of {entry.spec.target}"
+        )
         if cfg.get("label_names")
         else wordnet.for_tag(cfg.get("tag") or "", num_classes)
     )
@@ -125,6 +129,9 @@ def _from_folder(entry: Entry, context: Context, folder: Path, file: weights.Wei
         make=lambda path: timm.create_model(f"local-dir:{folder}", pretrained=True, **sizes),
         license=str(cfg.get("license") or ""),
         notes=(str(cfg["description"]),) if cfg.get("description") else (),
+        # timm's own repositories hold the weights that the figures are for
+        facts=_facts(entry, cfg, full_name) if entry.spec.target == f"timm/{full_name}" else {},
+        recipe=_recipe(entry, cfg, name, pretrained=True),
     )
 
 
@@ -197,8 +204,8 @@ def _where(cfg: Mapping[str, Any]) -> weights.Weights:
     return weights.torch_hub_file(cfg["url"], get_dir())
 
 
-def _transform(entry: Entry, cfg: Mapping[str, Any]) -> Transform:
-    """Make the checkpoint's own transform, with what the entry says instead."""
+def _data_config(entry: Entry, cfg: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the checkpoint's own transform is made of, with what the entry says instead."""
     said = {
         "input_size": (3, *entry.input_size) if entry.input_size else None,
         "mean": entry.mean,
@@ -206,7 +213,11 @@ def _transform(entry: Entry, cfg: Mapping[str, Any]) -> Transform:
         "crop_pct": entry.crop_pct,
         "interpolation": entry.interpolation,
     }
-    data = resolve_data_config(said, pretrained_cfg=dict(cfg))
+    return resolve_data_config(said, pretrained_cfg=dict(cfg))
+
+
+def _transform(entry: Entry, cfg: Mapping[str, Any]) -> Transform:
+    data = _data_config(entry, cfg)
     channels, height, width = data["input_size"]
     if channels != 3:
         raise BackboneError(f"expected a backbone for RGB pictures; it takes {channels} channels; choose another one")
@@ -216,3 +227,14 @@ def _transform(entry: Entry, cfg: Mapping[str, Any]) -> Transform:
 def _size_arguments(entry: Entry, cfg: Mapping[str, Any]) -> dict[str, Any]:
     """Return what an architecture of fixed size must be told when the entry wants another one."""
     return {"img_size": entry.input_size} if entry.input_size and cfg.get("fixed_input_size") else {}
+
+
+def _facts(entry: Entry, cfg: Mapping[str, Any], full_name: str) -> dict[str, float]:
+    return facts.published(full_name, _transform(entry, cfg).input_size) if as_published(entry) else {}
+
+
+def _recipe(entry: Entry, cfg: Mapping[str, Any], name: str, **arguments: Any) -> str:
+    network = spell("timm.create_model", name, **arguments, **_size_arguments(entry, cfg))
+    transform = spell("timm.data.create_transform", **_data_config(entry, cfg))
+    note = "  # a relative path starts at the config's folder" if name.startswith("local-dir:") else ""
+    return f"import timm\n\nnetwork = {network}.eval(){note}\ntransform = {transform}\n"

@@ -14,7 +14,7 @@ from lineup.errors import BackboneError
 from lineup.labels import LabelSet, from_names
 from lineup.registry import wordnet
 from lineup.registry.checkpoint import Architecture, blank, dry_run
-from lineup.registry.plan import Context, Plan, Transform, chosen_labels, given_labels
+from lineup.registry.plan import Context, Plan, Transform, as_published, chosen_labels, given_labels, spell
 
 FIXED = ("vit", "maxvit")  # these take pictures of one size only
 
@@ -43,6 +43,8 @@ def published(entry: Entry, context: Context) -> Plan:
         make=lambda path: models.get_model(name, weights=chosen, progress=False),
         license=chosen.meta.get("license", ""),
         download_bytes=round(chosen.meta["_file_size"] * 2**20),
+        facts=_facts(chosen) if as_published(entry) and not entry.input_size else {},
+        recipe=_recipe(entry, chosen, weights=str(chosen)),
     )
 
 
@@ -57,6 +59,7 @@ def architecture(entry: Entry) -> Architecture:
         head=_head(name),
         transform=transform,
         create=partial(models.get_model, name, weights=None, **_arguments(name, transform)),
+        recipe=partial(_recipe, entry, assumed, weights=None, **_arguments(name, transform)),
     )
 
 
@@ -85,18 +88,43 @@ def _categories(chosen: Any) -> LabelSet:
 
 
 def _transform(entry: Entry, chosen: Any) -> Transform:
-    steps = chosen.transforms()
     if entry.input_size and entry.input_size[0] != entry.input_size[1]:
         raise BackboneError(f"expected a square input_size, as torchvision's transforms are; got {entry.input_size}")
-    if entry.input_size or entry.crop_pct:
-        crop_pct = entry.crop_pct or min(steps.crop_size) / min(steps.resize_size)
-        steps.crop_size = list(entry.input_size or steps.crop_size)
-        steps.resize_size = [round(min(steps.crop_size) / crop_pct)]
-    steps.mean, steps.std = list(entry.mean or steps.mean), list(entry.std or steps.std)
+    steps = chosen.transforms(**_changes(entry, chosen))
     if entry.interpolation:
         steps.interpolation = InterpolationMode(entry.interpolation)
-    height, width = steps.crop_size * 2 if len(steps.crop_size) == 1 else steps.crop_size
+    height, width = steps.crop_size * 2  # it is a list of one
     return Transform(steps, (height, width), tuple(steps.mean), tuple(steps.std))
+
+
+def _changes(entry: Entry, chosen: Any) -> dict[str, Any]:
+    """Return what the entry says instead of the weights' own transform, as that one's arguments."""
+    changes: dict[str, Any] = {key: getattr(entry, key) for key in ("mean", "std") if getattr(entry, key)}
+    if entry.input_size or entry.crop_pct:
+        usual = chosen.transforms()
+        crop_pct = entry.crop_pct or usual.crop_size[0] / usual.resize_size[0]
+        changes["crop_size"] = entry.input_size[0] if entry.input_size else usual.crop_size[0]
+        changes["resize_size"] = round(changes["crop_size"] / crop_pct)
+    return changes
+
+
+def _facts(chosen: Any) -> dict[str, float]:
+    accuracy = chosen.meta["_metrics"].get("ImageNet-1K", {})
+    found = {
+        "imagenet_top1": accuracy.get("acc@1"),
+        "imagenet_top5": accuracy.get("acc@5"),
+        "gmacs": chosen.meta["_ops"],
+    }
+    return {key: figure for key, figure in found.items() if figure is not None}
+
+
+def _recipe(entry: Entry, chosen: Any, **arguments: Any) -> str:
+    network = spell("torchvision.models.get_model", entry.spec.target, **arguments)
+    transform = spell(f"torchvision.models.get_weight({str(chosen)!r}).transforms", **_changes(entry, chosen))
+    recipe = f"import torchvision\n\nnetwork = {network}.eval()\ntransform = {transform}\n"
+    if entry.interpolation:
+        recipe += f"transform.interpolation = torchvision.transforms.InterpolationMode({entry.interpolation!r})\n"
+    return recipe
 
 
 def _arguments(name: str, transform: Transform) -> dict[str, Any]:
