@@ -12,7 +12,7 @@ from typing import Any
 from lineup import config
 from lineup.errors import ConfigError, LineupError
 from lineup.results import BackboneStatus, Classification
-from lineup.service import Service
+from lineup.service import Comparison, Service
 
 EXIT_WRONG = 2
 
@@ -34,6 +34,15 @@ def _classify(service: Service, arguments: argparse.Namespace) -> int:
     answer = service.classify(arguments.image, arguments.backbone, arguments.top_k)
     _print(answer.to_json(), arguments.json, lambda: _answer_lines(answer))
     return 0
+
+
+def _compare(service: Service, arguments: argparse.Namespace) -> int:
+    if arguments.backbones is None:
+        service.look()  # nothing is loaded yet: what cannot be had is left out
+    found = service.compare(arguments.image, arguments.backbones, arguments.top_k)
+    _print(found.to_json(), arguments.json, lambda: _comparison_lines(service, found))
+    problems = [str(answer) for answer in found.answers.values() if isinstance(answer, LineupError)]
+    return _wrong(problems) if problems else 0
 
 
 def _backbones(service: Service, arguments: argparse.Namespace) -> int:
@@ -70,6 +79,22 @@ def _answer_lines(answer: Classification) -> list[str]:
     return [*lines, "", ran, *(f"note: {note}" for note in answer.notes)]
 
 
+def _comparison_lines(service: Service, found: Comparison) -> list[str]:
+    rows = [("backbone", "says", "probability", "forward", "parameters", "ImageNet top-1")]
+    for name, answer in found.answers.items():
+        status = service.pool.status(name)
+        parameters = _or_dash(status.parameters, "{:,}")
+        published = _or_dash(status.facts.get("imagenet_top1"), "{:.1f} %")
+        if isinstance(answer, Classification):
+            first, took = answer.predictions[0], answer.milliseconds
+            rows.append(
+                (name, first.label, f"{first.probability:.2%}", f"{took.forward:.0f} ms", parameters, published)
+            )
+        else:
+            rows.append((name, "-", "-", "-", parameters, published))
+    return [*_aligned(rows, "llrrrr"), "", found.agreement.sentence]
+
+
 def _table(found: Sequence[BackboneStatus]) -> list[str]:
     rows = [("name", "source", "status", "classes", "parameters", "download", "licence")]
     for status in found:
@@ -77,10 +102,16 @@ def _table(found: Sequence[BackboneStatus]) -> list[str]:
         download = _or_dash((status.download_bytes or 0) / 1e6, "{:.1f} MB")
         licence = status.license or "-"
         rows.append((status.name, status.source, status.status, classes, parameters, download, licence))
+    return _aligned(rows, "lllrrrl")
+
+
+def _aligned(rows: Sequence[Sequence[str]], sides: str) -> list[str]:
+    """Put cells under one another, each column to its side: l or r."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    aligned = [str.ljust] * 3 + [str.rjust] * 3 + [str.ljust]
+    align = {"l": str.ljust, "r": str.rjust}
     return [
-        "  ".join(map(lambda align, cell, width: align(cell, width), aligned, row, widths)).rstrip() for row in rows
+        "  ".join(align[side](cell, width) for side, cell, width in zip(sides, row, widths, strict=True)).rstrip()
+        for row in rows
     ]
 
 
@@ -107,6 +138,17 @@ def _parser() -> argparse.ArgumentParser:
     classify.add_argument("--backbone", help="name of an entry (default: the config's default)")
     classify.add_argument("--top-k", type=int, help="how many labels (default: the config's top_k)")
     classify.set_defaults(run=_classify)
+
+    compare = commands.add_parser("compare", parents=[shared], help="compare backbones on a picture")
+    compare.add_argument("image", type=Path, help="a picture file")
+    compare.add_argument(
+        "--backbones",
+        action="append",
+        metavar="NAME",
+        help="name of an entry; once for each (default: all that can run)",
+    )
+    compare.add_argument("--top-k", type=int, help="how many labels of each (default: the config's top_k)")
+    compare.set_defaults(run=_compare)
 
     for name, run, told in (
         ("backbones", _backbones, "list the line-up: what each backbone is"),

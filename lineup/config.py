@@ -125,7 +125,7 @@ class Limits(_Section):
     memory_mb: int | None = Field(
         None, ge=64, description="memory for loaded backbones; 60% of the machine's if left out (not yet in force)"
     )
-    max_compared: int = Field(6, ge=2, le=64, description="backbones in one comparison (not yet in force)")
+    max_compared: int = Field(6, ge=2, le=64, description="backbones in one comparison")
     max_megapixels: int = Field(40, ge=1, le=1000, description="size of a picture in millions of pixels")
     max_upload_mb: int = Field(20, ge=1, le=1000, description="size of an uploaded file")
     forward_timeout_s: float = Field(30, gt=0, description="seconds that one answer may take (not yet in force)")

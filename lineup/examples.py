@@ -24,6 +24,11 @@ class Example:
     caption: str
 
     @property
+    def name(self) -> str:
+        """What links call it: the file's name without its ending."""
+        return unquote(Path(urlparse(self.picture).path if self.is_remote else self.picture).stem)
+
+    @property
     def is_remote(self) -> bool:
         return self.picture.startswith("https://")
 

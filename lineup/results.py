@@ -1,7 +1,7 @@
 """What the service answers: plain frozen values, the same for page, command line and API."""
 
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal, Self
 
 from PIL import Image
 
@@ -44,8 +44,13 @@ class Classification:
     milliseconds: Milliseconds
     label_set: str
     license: str
+    margin: float = 0.0  # how much more probable the first class is than the second; 1 if there is none
     notes: tuple[str, ...] = ()
     seen: Image.Image | None = field(default=None, compare=False)  # the crop that went in
+
+    def first(self, count: int) -> Self:
+        """Return the same answer with its most probable classes only."""
+        return replace(self, predictions=self.predictions[:count])
 
     def to_json(self) -> dict[str, Any]:
         """Return what the API's contract promises."""
@@ -58,6 +63,15 @@ class Classification:
             "milliseconds": {step: round(took, 2) for step, took in asdict(self.milliseconds).items()},
             "notes": list(self.notes),
         }
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How long a backbone's forward passes took here."""
+
+    runs: int
+    last_ms: float
+    median_ms: float
 
 
 @dataclass(frozen=True)

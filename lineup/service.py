@@ -2,24 +2,52 @@
 
 import logging
 import os
+import statistics
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, wait
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
+from PIL import Image
 
 from lineup import examples, runtime
+from lineup.compare import Agreement, Voice, agreement
 from lineup.config import Config
-from lineup.errors import BackboneError, BusyError, LineupError, UnreachableError
+from lineup.errors import BackboneError, BusyError, LineupError, PictureError, UnreachableError
 from lineup.pictures import open_picture
 from lineup.pool import Loaded, Pool
-from lineup.results import BackboneStatus, Classification, Milliseconds, Prediction
+from lineup.results import BackboneStatus, Classification, Milliseconds, Prediction, Timing
+
+if TYPE_CHECKING:
+    from lineup.registry import Transform
 
 _log = logging.getLogger(__name__)
 
+T = TypeVar("T")
 Picture = str | os.PathLike[str]
+Answer = Classification | LineupError  # one that cannot answer says why
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Several backbones' answers on one picture, in the order asked, and how far they agree."""
+
+    answers: Mapping[str, Answer]
+    agreement: Agreement
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what the API's contract promises."""
+        results = [
+            answer.to_json() if isinstance(answer, Classification) else {"backbone": name, "error": str(answer)}
+            for name, answer in self.answers.items()
+        ]
+        return {"results": results, "agreement": self.agreement.to_json()}
 
 
 class Service:
@@ -37,6 +65,8 @@ class Service:
         self._stand_in = config.default_name  # what the page opens with while the default cannot run
         # One answer is computed at a time: a network uses all cores, a second would only slow both.
         self._turn, self._counting, self._waiting = threading.Lock(), threading.Lock(), 0
+        # how long forward passes took, in milliseconds; old ones are forgotten
+        self._forwards: dict[str, deque[float]] = {name: deque(maxlen=101) for name in self.pool.names}
         self._forward = runtime.on_lent_gpu(self._run)
 
     def start(self) -> None:
@@ -115,23 +145,94 @@ class Service:
             BackboneError: when there is no such entry, or it cannot run.
             BusyError: when too many are waiting already.
         """
-        name = self.known(self.config.default_name if backbone is None else backbone)
-        wanted = _top_k(top_k, self.config.top_k)
-        loaded = self.pool.get(name)
-        with self._in_turn():
-            started = time.perf_counter()
-            image = open_picture(picture, self.config.limits.max_megapixels)
-            decoded = time.perf_counter()
-            transform = loaded.backbone.plan.transform
-            batch = transform(image)  # (1, 3, H, W)
-            prepared = time.perf_counter()
-            logits = self._forward(name, batch)  # (1, classes)
-            done = time.perf_counter()
-        milliseconds = Milliseconds(
-            decode=(decoded - started) * 1e3, preprocess=(prepared - decoded) * 1e3, forward=(done - prepared) * 1e3
-        )
-        answer = _classification(name, loaded, logits, wanted, milliseconds)
+        ((_, answer),) = self.answers(picture, [self.config.default_name if backbone is None else backbone], top_k)
+        if isinstance(answer, LineupError):
+            raise answer
+        return answer
+
+    def compare(self, picture: Picture, backbones: object = None, top_k: int | None = None) -> Comparison:
+        """Classify a picture with several backbones, and say how far they agree.
+
+        Args:
+            picture: path of a picture file.
+            backbones: names of entries, each once; all that are ready if left out, as many as may be compared.
+            top_k: as for `classify`.
+
+        Raises:
+            LineupError: as `classify` does, but a backbone that cannot run is a result beside the others.
+        """
+        names = self.comparable(self._offered() if backbones is None else backbones)
+        return self.comparison(names, dict(self.answers(picture, names, top_k)))
+
+    def comparable(self, names: object) -> list[str]:
+        """Return the names of a comparison if they are some, each once, and no more than may be compared."""
+        if not isinstance(names, list | tuple) or not names:
+            raise BackboneError(f"backbones: expected a list of one name or more; got {names!r}; /backbones has them")
+        known, most = [self.known(name) for name in names], self.config.limits.max_compared
+        if repeated := [name for name, count in Counter(known).items() if count > 1]:
+            raise BackboneError(f"backbones: expected each name once; got {repeated[0]!r} again; leave one out")
+        if len(known) > most:
+            raise BackboneError(f"backbones: expected at most {most} at once; got {len(known)}; leave some out")
+        return known
+
+    def comparison(self, names: Sequence[str], found: Mapping[str, Answer]) -> Comparison:
+        """Put answers in the order of `names`, and say how far they agree; some may still be missing."""
+        ordered = {name: found[name] for name in names if name in found}
+        voices = [
+            Voice(answer, self.pool.get(name).backbone.plan.labels)
+            for name, answer in ordered.items()
+            if isinstance(answer, Classification)
+        ]
+        failed = [name for name, answer in ordered.items() if isinstance(answer, LineupError)]
+        return Comparison(ordered, agreement(voices, failed))
+
+    def answers(
+        self, picture: Picture, backbones: Sequence[object], top_k: int | None = None, keep: int = 0
+    ) -> Iterator[tuple[str, Answer]]:
+        """Answer with each backbone as soon as it is there: loaded ones do not wait for a download.
+
+        The picture is decoded once. What keeps one backbone from answering is its answer. An answer
+        has `top_k` classes, or `keep` if that is more.
+
+        Raises:
+            LineupError: when the picture cannot be read, a name is unknown, or too many are waiting.
+        """
+        wanted, sitting = _top_k(top_k, self.config.top_k), _Sitting(picture, self.config.limits.max_megapixels)
+        loads = {name: self.pool.start(name) for name in map(self.known, backbones)}
+        while loads:
+            wait(loads.values(), return_when=FIRST_COMPLETED)
+            name = next(name for name, load in loads.items() if load.done())
+            answer: Answer
+            try:
+                loaded = loads.pop(name).result()
+                with self._in_turn():
+                    answer = self._answer(name, loaded, sitting, wanted, keep)
+            except PictureError:
+                raise
+            except LineupError as error:
+                answer = error
+            yield name, answer
+
+    def _answer(self, name: str, loaded: Loaded, sitting: "_Sitting", top_k: int, keep: int) -> Classification:
+        transform = loaded.backbone.plan.transform
+        batch, preprocess = sitting.prepared(transform)
+        logits, forward = _timed(lambda: self._forward(name, batch))  # (1, classes)
+        milliseconds = Milliseconds(sitting.decoded[1], preprocess, forward)
+        answer = _classification(name, loaded, logits, top_k, keep, milliseconds)
+        self._forwards[name].append(forward)
         return replace(answer, seen=transform.seen(batch))
+
+    def timing(self, name: str) -> Timing | None:
+        """Return how long a backbone's forward passes took in this process, or None before the first."""
+        took = list(self._forwards[name])
+        return Timing(len(took), took[-1], statistics.median(took)) if took else None
+
+    def _offered(self) -> list[str]:
+        """Return what is compared when nobody says: what is ready, or else what may become it."""
+        for wanted in ("ready",), ("loading", "idle"), ("unavailable",):
+            if found := [each.name for each in self.backbones() if each.status in wanted]:
+                return found[: self.config.limits.max_compared]
+        return []
 
     @contextmanager
     def _in_turn(self) -> Iterator[None]:
@@ -183,6 +284,32 @@ class Service:
         return None
 
 
+class _Sitting:
+    """A picture before several backbones: decoded once, and prepared once for those who prepare it alike."""
+
+    def __init__(self, picture: Picture, max_megapixels: int) -> None:
+        self._open = partial(open_picture, picture, max_megapixels)
+        self._batches: dict[object, tuple[np.ndarray, float]] = {}
+
+    @cached_property
+    def decoded(self) -> tuple[Image.Image, float]:
+        """Return the picture, and the milliseconds that it took to decode."""
+        return _timed(self._open)
+
+    def prepared(self, transform: "Transform") -> tuple[np.ndarray, float]:
+        """Return the batch ``(1, 3, H, W)`` of a transform, and the milliseconds that it took to make."""
+        if transform.key not in self._batches:
+            self._batches[transform.key] = _timed(partial(transform, self.decoded[0]))
+        return self._batches[transform.key]
+
+
+def _timed(call: Callable[[], T]) -> tuple[T, float]:
+    """Return what a call returns, and the milliseconds it took."""
+    started = time.perf_counter()
+    value = call()
+    return value, (time.perf_counter() - started) * 1e3
+
+
 def _top_k(top_k: object, default: int) -> int:
     if top_k is None:
         return default
@@ -194,7 +321,7 @@ def _top_k(top_k: object, default: int) -> int:
 
 
 def _classification(
-    name: str, loaded: Loaded, logits: np.ndarray, top_k: int, milliseconds: Milliseconds
+    name: str, loaded: Loaded, logits: np.ndarray, top_k: int, keep: int, milliseconds: Milliseconds
 ) -> Classification:
     plan = loaded.backbone.plan
     labels, names = plan.labels.labels, plan.labels.display_names
@@ -210,11 +337,13 @@ def _classification(
         notes += ("the classes of these weights have no names here, only numbers",)
     if top_k > len(labels):
         notes += (f"top_k {top_k} is more than there are classes: all {len(labels)} are listed",)
-    order = np.argsort(-probabilities, kind="stable")[:top_k]
+    order = np.argsort(-probabilities, kind="stable")
+    first, second = probabilities[order[0]], probabilities[order[1]] if len(order) > 1 else 0.0
     return Classification(
         backbone=name,
         predictions=tuple(
-            Prediction(int(i), labels[i].id, names[i], float(probabilities[i]), labels[i].description) for i in order
+            Prediction(int(i), labels[i].id, names[i], float(probabilities[i]), labels[i].description)
+            for i in order[: max(top_k, keep)]
         ),
         input_size=plan.transform.input_size,
         engine=loaded.engine.name,
@@ -222,6 +351,7 @@ def _classification(
         milliseconds=milliseconds,
         label_set=plan.labels.origin,
         license=plan.license,
+        margin=float(first - second),
         notes=notes,
     )
 

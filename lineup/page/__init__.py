@@ -3,16 +3,18 @@
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 import gradio as gr
 
 from lineup.page import api, events, render
-from lineup.page.picture import picture_field
+from lineup.page.layout import lay_out
+from lineup.page.link import most_shown
 from lineup.service import Service
 
 CSS = Path(__file__).with_name("style.css")
 JS = Path(__file__).with_name("page.js").read_text(encoding="utf-8")
-SHOWN_AT_MOST = 20  # classes that the slider can ask for
+Changes = dict[Any, Any]
 
 THEME = gr.themes.Base(
     primary_hue=gr.themes.colors.indigo,
@@ -27,89 +29,81 @@ THEME = gr.themes.Base(
 
 def build(service: Service) -> gr.Blocks:
     """Build the page. Nothing is loaded by it: `service.start` does that."""
-    config = service.config
-    with gr.Blocks(title=config.title, analytics_enabled=False) as demo:
+    with gr.Blocks(title=service.config.title, analytics_enabled=False) as demo:
         visit = gr.State(events.Visit())
-        gr.HTML(render.header(config.title, config.description))
-        notice = gr.HTML(elem_id="notice")
-        with gr.Row(elem_id="stage"):
-            with gr.Column(scale=5, min_width=300):
-                picture = picture_field(
-                    label="Picture",
-                    sources=["upload", "webcam", "clipboard"],
-                    webcam_options=gr.WebcamOptions(mirror=False),  # a mirrored picture is another picture
-                    height=380,
-                    buttons=["fullscreen"],
-                    elem_id="picture",
-                    placeholder="Drop a picture here, paste one, or click to choose",
-                )
-                gallery = _gallery(service)
-            with gr.Column(scale=6, min_width=300):
-                backbone = gr.Dropdown(
-                    choices=events.choices(service),
-                    value=service.preselected,
-                    label="Backbone",
-                    info="Type to search. Each choice tells parameters, download size and whether it is ready.",
-                    elem_id="backbone",
-                )
-                most = max(SHOWN_AT_MOST, config.top_k)
-                top_k = gr.Slider(1, most, value=config.top_k, step=1, label="Labels to show", elem_id="top-k")
-                status = gr.HTML(elem_id="status")
-                retry = gr.Button("Try again", visible=False, size="sm", elem_id="retry")
-                result = gr.HTML(elem_id="result")
-
-        def shown(update: events.Update) -> dict[Any, Any]:
-            parts = {"notice": notice, "status": status, "result": result}
-            values: dict[Any, Any] = {parts[key]: value for key, value in update.items() if key in parts}
-            dropdown = {"choices": "choices", "selected": "value"}
-            if changes := {dropdown[key]: value for key, value in update.items() if key in dropdown}:
-                values[backbone] = gr.Dropdown(**changes)
-            if "retry" in update:
-                values[retry] = gr.Button(visible=update["retry"])
-            return values
-
-        async def open_page(visit: events.Visit) -> AsyncIterator[dict[Any, Any]]:
-            async for update in events.open_page(service, visit):
-                yield shown(update)
-
-        async def answer(path: Any, name: Any, wanted: Any, visit: events.Visit) -> AsyncIterator[dict[Any, Any]]:
-            async for update in events.answer(service, visit, path, name, whole(wanted), most):
-                yield shown(update)
-
-        def show(wanted: Any, visit: events.Visit) -> Any:
-            return render.answer(visit.answer, whole(wanted)) if visit.answer else gr.skip()
-
-        def whole(wanted: Any) -> int:  # the number field of a slider can be emptied
-            return int(wanted) if isinstance(wanted, int | float) and 1 <= wanted <= most else config.top_k
-
-        def choose(event: gr.SelectData) -> str:
-            return service.example_path(event.index)
-
-        quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-        demo.load(open_page, [visit], [notice, status, backbone], **quiet)
-        asked, outputs = [picture, backbone, top_k, visit], [status, result, retry, backbone]
-        # "multiple": who changes his mind does not wait for a download that he no longer wants
-        gr.on([picture.change, backbone.change, retry.click], answer, asked, outputs, trigger_mode="multiple", **quiet)
-        # an answer is kept with more labels than are shown, so the network does not run again
-        top_k.change(show, [top_k, visit], [result], trigger_mode="always_last", **quiet)
-        if gallery is not None:
-            gallery.select(choose, None, [picture], **quiet)
+        parts = lay_out(service)
+        _wire(service, demo, parts, visit)
         api.add(service)
     return demo.queue(api_open=False, default_concurrency_limit=None)
 
 
-def _gallery(service: Service) -> gr.Gallery | None:
-    if not service.examples:
-        return None
-    return gr.Gallery(
-        [(example.picture, example.caption) for example in service.examples],
-        label="Examples",
-        columns=4,
-        fit_columns=False,
-        height="auto",
-        object_fit="cover",
-        allow_preview=False,
-        interactive=False,
-        buttons=[],
-        elem_id="examples",
+def _wire(service: Service, demo: gr.Blocks, parts: Any, visit: gr.State) -> None:
+    """Let what a visitor does change what the parts show."""
+    most = most_shown(service)
+
+    async def open_page(visit: events.Visit, request: gr.Request) -> AsyncIterator[Changes]:
+        visit.address = api.address(request)
+        async for update in events.open_page(service, visit, parse_qs(str(request.query_params))):
+            yield _shown(parts, update)
+
+    async def answer(path: Any, name: Any, others: Any, wanted: Any, visit: events.Visit) -> AsyncIterator[Changes]:
+        async for update in events.answer(service, visit, path, name, others, whole(wanted), most):
+            yield _shown(parts, update)
+
+    async def measure(path: Any, visit: events.Visit) -> AsyncIterator[Changes]:
+        async for update in events.measure(service, visit, path):
+            yield _shown(parts, update)
+
+    def show_more(path: Any, wanted: Any, visit: events.Visit) -> Changes:
+        return _shown(parts, events.show_more(service, visit, path, whole(wanted)))
+
+    def whole(wanted: Any) -> int:  # the number field of a slider can be emptied
+        return int(wanted) if isinstance(wanted, int | float) and 1 <= wanted <= most else service.config.top_k
+
+    def choose_example(event: gr.SelectData, visit: events.Visit) -> str:
+        visit.example = event.index
+        return service.example_path(event.index)
+
+    def add_ready(name: Any) -> list[str]:
+        if not (ready := events.ready_beside(service, name)):
+            gr.Info("No other backbone is ready yet. Choose one from the list: its first use loads it.")
+        return ready
+
+    quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+    at_start = [parts.notice, parts.status, parts.backbone, parts.others, parts.top_k, parts.picture]
+    demo.load(open_page, [visit], at_start, **quiet)
+    code = [parts.python, parts.client, parts.curl, parts.link]
+    # "multiple": who changes his mind does not wait for a download that he no longer wants
+    gr.on(
+        [parts.picture.change, parts.backbone.change, parts.others.change, parts.retry.click],
+        answer,
+        [parts.picture, parts.backbone, parts.others, parts.top_k, visit],
+        [parts.status, parts.result, parts.retry, parts.backbone, parts.others, parts.figures, parts.plot, *code],
+        trigger_mode="multiple",
+        **quiet,
     )
+    # an answer is kept with more labels than are shown, so the network does not run again
+    again = [parts.result, *code]
+    parts.top_k.change(show_more, [parts.picture, parts.top_k, visit], again, trigger_mode="always_last", **quiet)
+    parts.all_ready.click(add_ready, [parts.backbone], [parts.others], **quiet)
+    told = [parts.measured, parts.plot, parts.backbone, parts.others]
+    measuring = parts.measure.click(measure, [parts.picture, visit], told, **quiet)
+    parts.stop.click(render.stopped, None, [parts.measured], cancels=[measuring], **quiet)
+    parts.link.change(None, [parts.link], None, js="(link) => lineup.show(link)", **quiet)
+    if parts.examples is not None:
+        parts.examples.select(choose_example, [visit], [parts.picture], **quiet)
+
+
+def _shown(parts: Any, update: events.Update) -> Changes:
+    """Turn an update into what Gradio takes: a value for each part that changes."""
+    changes: Changes = {}
+    for place, (part, key) in enumerate([(parts.backbone, "selected"), (parts.others, "others")]):
+        change = {"value": update[key]} if key in update else {}
+        if "choices" in update:
+            change["choices"] = update["choices"][place]
+        if change:
+            changes[part] = gr.Dropdown(**change)
+    if "retry" in update:
+        changes[parts.retry] = gr.Button(visible=update["retry"])
+    apart = ("selected", "others", "choices", "retry")
+    return changes | {getattr(parts, key): value for key, value in update.items() if key not in apart}

@@ -3,6 +3,7 @@
 import functools
 import logging
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import gradio as gr
@@ -46,8 +47,18 @@ def add(service: Service) -> None:
             backbone: name of a backbone as /backbones lists it; the config's default if left out.
             top_k: how many classes to return, most probable first; the config's if left out.
         """
-        path = image.get("path") if isinstance(image, dict) else getattr(image, "path", None)
-        return service.classify(uploaded(path), backbone, top_k).to_json()
+        return service.classify(_path(image), backbone, top_k).to_json()
+
+    @visible_errors
+    def compare(image: FileData, backbones: list[str] | None = None, top_k: int | None = None) -> dict[str, Any]:
+        """Classify a picture with several backbones of the line-up, and say how far they agree.
+
+        Args:
+            image: the picture: an uploaded file.
+            backbones: names of backbones as /backbones lists them, each once; those that are ready if left out.
+            top_k: how many classes of each to return, most probable first; the config's if left out.
+        """
+        return service.compare(_path(image), backbones, top_k).to_json()
 
     @visible_errors
     def backbones() -> list[dict[str, Any]]:
@@ -55,4 +66,14 @@ def add(service: Service) -> None:
         return [status.to_json() for status in service.backbones()]
 
     gr.api(classify, api_name="classify", concurrency_limit=None)
+    gr.api(compare, api_name="compare", concurrency_limit=None)
     gr.api(backbones, api_name="backbones", concurrency_limit=None)
+
+
+def address(request: gr.Request) -> str:
+    """Return the address under which a visitor sees this server, whatever stands between the two."""
+    return str(request.headers.get("referer") or request.request.base_url).partition("?")[0]
+
+
+def _path(image: Any) -> Path:
+    return uploaded(image.get("path") if isinstance(image, dict) else getattr(image, "path", None))

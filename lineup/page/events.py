@@ -1,24 +1,29 @@
 """What happens on the page: each event is a stream of updates, named by the region they are for.
 
-Keys of an update: `notice`, `status` and `result` are HTML, `choices` and `selected` are the dropdown's,
-`retry` shows the button that tries again.
+Keys of an update: `notice`, `status`, `result`, `figures` and `measured` are HTML, `choices` are the lines of
+both dropdowns, `selected`, `others`, `top_k` and `picture` are values, `retry` shows the button that tries
+again, `plot` is a chart, `python`, `client` and `curl` are code, and `link` is the page's address.
 """
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lineup.errors import BusyError, HubError, LineupError
-from lineup.page import render
+from lineup import snippets
+from lineup.errors import BusyError, HubError, LineupError, PictureError
+from lineup.page import figures, link, plot, render
 from lineup.results import Classification
-from lineup.service import Service
+from lineup.service import Answer, Service
+from lineup.standings import row
 
 _log = logging.getLogger(__name__)
 
-POLL_S = 0.2
+POLL_S = 0.1
+RUNS = 3  # of each backbone when the line-up is measured: the first one is slow, the median is not
 Update = dict[str, Any]
 
 
@@ -27,28 +32,50 @@ class Visit:
     """What one visitor's page shows; lives on the server, one for each open page."""
 
     turn: int = 0  # counts what was asked: an older answer that comes late is dropped
-    answer: Classification | None = None
+    names: list[str] = field(default_factory=list)  # the backbones that were asked, in the order chosen
+    found: dict[str, Answer] = field(default_factory=dict)  # what they answered so far
+    top_k: int = 1  # how many classes of each are shown; may change while some are still to answer
+    example: int | None = None  # the last one that was clicked
+    address: str = "http://127.0.0.1:7860/"  # under which the visitor sees this server
 
 
-def choices(service: Service) -> list[tuple[str, str]]:
-    """Return the dropdown's lines and the names behind them."""
-    return [(render.choice(status), status.name) for status in service.backbones()]
+def choices(service: Service) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+    """Return the lines of both dropdowns, and the names behind them."""
+    found = service.backbones()
+    return [(render.choice(each), each.name) for each in found], [
+        (render.short_choice(each), each.name) for each in found
+    ]
 
 
-async def open_page(service: Service, visit: Visit) -> AsyncIterator[Update]:
-    """Tell how the start gets on, until everything is known of every backbone."""
-    shown: Update = {}
+def ready_beside(service: Service, name: Any) -> list[str]:
+    """Return what can be compared at once with a backbone."""
+    ready = [status.name for status in service.backbones() if status.status == "ready" and status.name != name]
+    return ready[: service.config.limits.max_compared - 1]
+
+
+async def open_page(service: Service, visit: Visit, query: Mapping[str, Sequence[str]]) -> AsyncIterator[Update]:
+    """Restore what the link says, then tell how the start gets on, until everything is known of every backbone."""
+    linked, wrong = link.read(service, query)
+    shown = {key: value for key, value in linked.items() if key != "example"}
+    if "example" in linked:
+        try:
+            shown["picture"] = await asyncio.to_thread(service.example_path, linked["example"])
+            visit.example = linked["example"]
+        except PictureError as error:
+            wrong.append(str(error))
+    notice = render.wrong_link(wrong) if wrong else ""
+    yield {**shown, "notice": notice}
     while True:
         over = service.looked.is_set()  # asked first: what follows is then the last word
         update: Update = {"choices": choices(service)}
-        if service.started.is_set():
+        if service.started.is_set() and "selected" not in linked:
             default, selected = service.pool.status(service.config.default_name), service.preselected
             if visit.turn <= 1:  # the visitor has not chosen another one meanwhile
                 update["selected"] = selected
             if default.status == "unavailable":
-                update["notice"] = render.stand_in(default, selected)
+                update["notice"] = notice + render.stand_in(default, selected)
         if visit.turn == 0:
-            update["status"] = _before_a_picture(service, service.preselected)
+            update["status"] = _before_a_picture(service, linked.get("selected", service.preselected))
         changed = {key: value for key, value in update.items() if shown.get(key) != value}
         shown |= changed
         if changed:
@@ -59,38 +86,133 @@ async def open_page(service: Service, visit: Visit) -> AsyncIterator[Update]:
 
 
 async def answer(
-    service: Service, visit: Visit, path: Path | None, name: Any, top_k: int, most: int
+    service: Service, visit: Visit, path: Path | None, name: Any, others: Any, top_k: int, most: int
 ) -> AsyncIterator[Update]:
-    """Answer on a picture, telling how the backbone gets ready; stop when something newer is asked.
+    """Answer on a picture with one backbone or more, as they get ready; stop when something newer is asked.
 
     `most` classes are kept, so that showing up to that many needs no second run.
     """
-    visit.turn, visit.answer = visit.turn + 1, None
-    turn, found = visit.turn, None
+    visit.turn, visit.names, visit.found, visit.top_k = visit.turn + 1, [], {}, top_k
+    turn, shown = visit.turn, None
     yield {"retry": False}
     try:
-        async for text in _until_loaded(service, name):
-            if visit.turn != turn:
-                return
-            yield {"status": text}
-        if visit.turn != turn:
-            return
+        rest = [each for each in others if each != name] if isinstance(others, list) else []
+        visit.names = service.comparable([name, *rest])
         if path is None:
-            update: Update = {"status": _before_a_picture(service, name), "result": ""}
+            async for text in _until_loaded(service, name):
+                if visit.turn != turn:
+                    return
+                yield {"status": text}
+            update: Update = {"status": _before_a_picture(service, name)}
         else:
-            yield {"status": render.thinking(name)}
-            kept = min(most, service.pool.status(name).num_classes or most)
-            found = await asyncio.to_thread(service.classify, path, name, kept)
-            update = {"status": "", "result": render.answer(found, top_k)}
+            async for _ in _answering(service, visit, path, top_k, most):
+                if visit.turn != turn:
+                    return
+                now = len(visit.found), render.getting_on([service.pool.status(each) for each in _missing(visit)])
+                if now != shown:
+                    yield {"status": now[1], "result": result(service, visit)}
+                shown = now
+            update = _finished(service, visit)
     except LineupError as error:
-        retry = isinstance(error, HubError | BusyError)
-        update = {"status": _problem(service, name, error), "result": "", "retry": retry}
+        update = {"status": _problem(service, name, error), "retry": _may_work_later(error)}
     except Exception:
         _log.exception("an answer failed")
-        update = {"status": render.problem("Something went wrong", "The server's log has the details."), "result": ""}
+        update = {"status": render.problem("Something went wrong", "The server's log has the details.")}
     if visit.turn == turn:
-        visit.answer = found
-        yield {**update, "choices": choices(service)}
+        empty = {"result": "", "figures": "", "python": "", "client": "", "curl": ""}
+        yield {**empty, **update, "choices": choices(service), "link": address(service, visit, path)}
+
+
+def show_more(service: Service, visit: Visit, path: Path | None, top_k: int) -> Update:
+    """Show more or fewer classes of the answers that are there."""
+    visit.top_k = top_k
+    update: Update = {"link": address(service, visit, path)}
+    if _answered(visit) and not _missing(visit):
+        update |= {"result": result(service, visit), **taken_along(service, visit)}
+    return update
+
+
+def result(service: Service, visit: Visit) -> str:
+    """Render what was found so far: one backbone's answer, or a card for each and the verdict."""
+    if len(visit.names) > 1:
+        return render.comparison(visit.names, service.comparison(visit.names, visit.found), visit.top_k)
+    found = [each for each in visit.found.values() if isinstance(each, Classification)]
+    return render.answer(found[0], visit.top_k) if found else ""
+
+
+def taken_along(service: Service, visit: Visit) -> Update:
+    """Return the code that gives the same answers elsewhere."""
+    recipes = {name: service.pool.get(name).backbone.plan.recipe for name in _answered(visit)}
+    scripts = [snippets.python(recipes[name], each.first(visit.top_k)) for name, each in _answered(visit).items()]
+    return {
+        "python": "\n\n".join(filter(None, scripts)),
+        "client": snippets.client(visit.address, visit.names, visit.top_k),
+        "curl": snippets.curl(visit.address, visit.names, visit.top_k),
+    }
+
+
+def address(service: Service, visit: Visit, path: Path | None) -> str:
+    """Return the address under which the page shows this again."""
+    return visit.address + link.write(service, visit.names, visit.top_k, visit.example, path)
+
+
+async def measure(service: Service, visit: Visit, path: Path | None) -> AsyncIterator[Update]:
+    """Run on the picture what has not run yet, or everything once more, and tell how it gets on."""
+    if path is None:
+        yield {"measured": render.problem("There is no picture yet", "Choose one first: each backbone runs on it.")}
+        return
+    able = [status.name for status in service.backbones() if status.status != "unavailable"]
+    names = [name for name in able if service.timing(name) is None] or able
+    failed = []
+    for place, name in enumerate(names):
+        try:
+            async for text in _until_loaded(service, name):
+                yield {"measured": render.measuring(place, len(names), text)}
+            yield {"measured": render.measuring(place, len(names), render.thinking(name))}
+            for _ in range(RUNS):
+                await asyncio.to_thread(service.classify, path, name, 1)
+        except LineupError as error:
+            failed.append(str(error))
+        yield {"plot": chart(service, visit)}
+    yield {"measured": render.measured(len(names) - len(failed), failed), "choices": choices(service)}
+
+
+def chart(service: Service, visit: Visit) -> Any:
+    """Draw every backbone that has run."""
+    return plot.chart([row(status, service.timing(status.name)) for status in service.backbones()], visit.names)
+
+
+async def _answering(service: Service, visit: Visit, path: Path, top_k: int, most: int) -> AsyncIterator[None]:
+    """Let answers come into the visit, and look up now and then."""
+    turn, names, found = visit.turn, visit.names, visit.found
+
+    def work() -> None:
+        for name, answer in service.answers(path, names, top_k, keep=most):
+            found[name] = answer
+            if visit.turn != turn:  # nobody waits for the others
+                return
+
+    # a thread of its own: asyncio has few to share, and each may wait for a download
+    thread = ThreadPoolExecutor(1)
+    working = asyncio.get_running_loop().run_in_executor(thread, work)
+    thread.shutdown(wait=False)
+    while not working.done():
+        yield
+        await asyncio.wait({working}, timeout=POLL_S)
+    await working
+
+
+def _finished(service: Service, visit: Visit) -> Update:
+    failed = [each for each in visit.found.values() if isinstance(each, LineupError)]
+    update: Update = {"retry": any(map(_may_work_later, failed)), "plot": chart(service, visit)}
+    if len(visit.names) == 1 and failed:
+        return {**update, "status": _problem(service, visit.names[0], failed[0])}
+    rows = [
+        row(service.pool.status(name), service.timing(name), visit.found[name])  # in the order chosen
+        for name in visit.names
+    ]
+    update |= {"status": "", "result": result(service, visit), **taken_along(service, visit)}
+    return {**update, "figures": figures.table(rows) if len(rows) > 1 else ""}
 
 
 async def _until_loaded(service: Service, name: Any) -> AsyncIterator[str]:
@@ -103,6 +225,19 @@ async def _until_loaded(service: Service, name: Any) -> AsyncIterator[str]:
         shown = text
         await asyncio.sleep(POLL_S)
     load.result()
+
+
+def _missing(visit: Visit) -> list[str]:
+    return [name for name in visit.names if name not in visit.found]
+
+
+def _answered(visit: Visit) -> dict[str, Classification]:
+    found = {name: visit.found[name] for name in visit.names if name in visit.found}
+    return {name: each for name, each in found.items() if isinstance(each, Classification)}
+
+
+def _may_work_later(error: LineupError) -> bool:
+    return isinstance(error, HubError | BusyError)
 
 
 def _before_a_picture(service: Service, name: str) -> str:

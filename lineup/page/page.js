@@ -14,6 +14,33 @@
     input.dispatchEvent(new Event("change", { bubbles: true }));
   }
 
+  // The table of a comparison: a click on a heading sorts by its column, empty cells last.
+  function sort(head) {
+    const body = head.closest("table").tBodies[0];
+    const column = [...head.parentNode.children].indexOf(head);
+    const down = head.getAttribute("aria-sort") === "ascending";
+    const value = (row) => row.children[column].dataset.value;
+    const order = (a, b) => (a - b || a.localeCompare(b)) * (down ? -1 : 1);
+    const rows = [...body.rows].sort((a, b) => !value(a) - !value(b) || order(value(a), value(b)));
+    [...head.parentNode.children].forEach((each) => each.removeAttribute("aria-sort"));
+    head.setAttribute("aria-sort", down ? "descending" : "ascending");
+    body.append(...rows);
+  }
+
+  document.addEventListener("click", (event) => {
+    const head = event.target.closest("#figures thead th");
+    if (head) sort(head);
+  });
+
+  // The address bar says what the page shows, and keeps what others have put there.
+  function show(link) {
+    const said = new URLSearchParams(location.search);
+    ["backbone", "top_k", "example"].forEach((key) => said.delete(key));
+    for (const [key, value] of new URL(link).searchParams) said.append(key, value);
+    history.replaceState(history.state, "", `?${said}`);
+  }
+  window.lineup = { show };
+
   document.addEventListener("paste", (event) => {
     const file = [...(event.clipboardData?.files ?? [])].find((each) => each.type.startsWith("image/"));
     if (file) {

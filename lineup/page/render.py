@@ -2,12 +2,14 @@
 
 import base64
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from html import escape
 
 from PIL import Image
 
+from lineup.errors import LineupError
 from lineup.results import BackboneStatus, Classification, Prediction
+from lineup.service import Comparison
 
 _PULSE = '<div class="lu-pulse"></div>'
 _MARK = {"ready": "ready", "loading": "loading…", "idle": "loads on first use"}
@@ -33,6 +35,11 @@ def choice(status: BackboneStatus) -> str:
     return " · ".join(parts)
 
 
+def short_choice(status: BackboneStatus) -> str:
+    """Render one line of the other dropdown, where several stand beside one another."""
+    return status.name if status.status != "unavailable" else f"{status.name} · ✕ unavailable"
+
+
 def short_reason(status: BackboneStatus) -> str:
     """Return what came of an unavailable backbone, or what it may have meant: a few words."""
     expected, *rest = status.reason.removeprefix(f"{status.name}: ").split("; ")
@@ -40,21 +47,27 @@ def short_reason(status: BackboneStatus) -> str:
     return (meant or rest or [expected])[0]
 
 
+def stage(status: BackboneStatus) -> str:
+    """Say in a few words what a backbone is doing."""
+    if status.status != "loading" or status.progress is None:
+        return "is waiting its turn"
+    done, total = status.progress.done_bytes, status.progress.total_bytes
+    return status.progress.stage + (f" {size(done)} of {size(total)}" if total else " …")
+
+
 def waiting(status: BackboneStatus) -> str:
     """Render how far a load has come, with a bar while bytes arrive."""
-    progress = status.progress
-    stage = progress.stage if progress else "waiting"
-    if progress is None or not progress.total_bytes:
-        return _panel(
-            "busy", f"{escape(status.name)} is getting ready: {escape(stage)} …", '<div class="lu-pulse"></div>'
-        )
-    share = min(progress.done_bytes / progress.total_bytes, 1.0)
-    amount = f"{size(progress.done_bytes)} of {size(progress.total_bytes)}"
-    bar = (
-        f'<div class="lu-track" role="progressbar" aria-valuenow="{share:.0%}">'
-        f'<div class="lu-fill" style="width:{share:.1%}"></div></div>'
+    progress, bar = status.progress, _PULSE
+    if progress and progress.total_bytes:
+        bar = _track(progress.done_bytes / progress.total_bytes)
+    return _panel("busy", f"{escape(status.name)} is getting ready: {escape(stage(status))}", bar)
+
+
+def _track(share: float) -> str:
+    return (
+        f'<div class="lu-track" role="progressbar" aria-valuenow="{min(share, 1):.0%}">'
+        f'<div class="lu-fill" style="width:{min(share, 1):.1%}"></div></div>'
     )
-    return _panel("busy", f"{escape(status.name)} is getting ready: {escape(stage)} {amount}", bar)
 
 
 def thinking(name: str) -> str:
@@ -80,6 +93,65 @@ def stand_in(default: BackboneStatus, selected: str) -> str:
     if default.name != selected:
         title = f"{escape(default.name)} cannot run now, so {escape(selected)} is selected"
     return _panel("notice", title, _reason(default.reason))
+
+
+def wrong_link(problems: Iterable[str]) -> str:
+    """Render what in the page's address could not be followed."""
+    return _panel("notice", "This link does not fit this page", f"<p>{escape('; '.join(problems))}.</p>")
+
+
+def getting_on(missing: Sequence[BackboneStatus]) -> str:
+    """Render how far those are that have not answered yet."""
+    if len(missing) > 1:
+        doing = [f"{each.name} {stage(each)}" for each in missing]
+        return _panel("busy", f"{len(missing)} are still to answer", f"<p>{escape(', '.join(doing))}</p>{_PULSE}")
+    return "".join(waiting(each) if each.status == "loading" else thinking(each.name) for each in missing)
+
+
+def measuring(done: int, count: int, doing: str) -> str:
+    """Render how far measuring the line-up is; `doing` is what runs just now."""
+    return _panel("busy", f"{done} of {count} measured", _track(done / count)) + doing
+
+
+def measured(count: int, failed: Sequence[str]) -> str:
+    """Render what came of measuring the line-up."""
+    return _panel("idle", f"{count} measured", "".join(_reason(each) for each in failed))
+
+
+def stopped() -> str:
+    """Render that measuring was stopped."""
+    return _panel("idle", "Stopped", "<p>What was measured stays; measure again for the rest.</p>")
+
+
+def comparison(names: Sequence[str], found: Comparison, top_k: int) -> str:
+    """Render a card for each backbone in the order chosen, and the verdict once all have answered."""
+    verdict = ""
+    if len(found.answers) == len(names):
+        verdict = f'<p class="lu-verdict" role="status">{escape(found.agreement.sentence)}</p>'
+    majority, apart = found.agreement.majority, found.agreement.apart
+    dissent = set(names).difference(majority.backbones, apart) if majority else ()
+    cards = "".join(_small_card(name, found.answers.get(name), top_k, name in dissent) for name in names)
+    return f'{verdict}<div class="lu-cards">{cards}</div>'
+
+
+def _small_card(name: str, answer: Classification | LineupError | None, top_k: int, dissents: bool) -> str:
+    kind, body = "", _PULSE
+    if isinstance(answer, LineupError):
+        kind, body = "lu-failed", _reason(str(answer))
+    elif answer:
+        kind = "lu-dissent" if dissents else ""
+        bars = "".join(_bar(prediction, rank) for rank, prediction in enumerate(answer.predictions[:top_k]))
+        notes = "".join(f'<p class="lu-note">{escape(note)}</p>' for note in answer.notes)
+        body = f'<ol class="lu-bars">{bars}</ol>{notes}{_crop(answer)}'
+    return f'<article class="lu-card lu-small {kind}"><h3>{escape(name)}</h3>{body}</article>'
+
+
+def _crop(answer: Classification) -> str:
+    height, width = answer.input_size
+    image = (
+        f'<img src="{_data_uri(answer.seen)}" alt="the crop that {escape(answer.backbone)} saw">' if answer.seen else ""
+    )
+    return f"<footer>{image}<span>{answer.milliseconds.forward:.0f} ms<br>{width} × {height} px</span></footer>"
 
 
 def answer(result: Classification, top_k: int) -> str:
@@ -133,7 +205,9 @@ def _reason(reason: str) -> str:
     if not rest:
         return f"<p>{escape(expected)}</p>"
     told = "; ".join(rest)
-    return f'<p>{escape(told[:1].upper() + told[1:])}.</p><p class="lu-detail">{escape(expected)}</p>'
+    if "." not in told.split(" ")[0]:  # an address stays as it is
+        told = told[:1].upper() + told[1:]
+    return f'<p>{escape(told)}.</p><p class="lu-detail">{escape(expected)}</p>'
 
 
 def _panel(kind: str, title: str, body: str) -> str:

@@ -52,6 +52,12 @@ def page(browser, address):
 
 
 @pytest.fixture
+def other(browser, address):
+    """Open the page once more, as another visitor."""
+    yield from opened(browser, address)
+
+
+@pytest.fixture
 def phone(browser, address):
     """Open the page on a phone, in dark colours."""
     yield from opened(browser, address, width=390, height=844, theme="dark")

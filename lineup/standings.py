@@ -1,0 +1,43 @@
+"""What is told of each backbone in a comparison, and which of them no other beats."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from lineup import facts
+from lineup.results import BackboneStatus, Classification, Timing
+
+
+def row(status: BackboneStatus, timing: Timing | None, answer: object = None) -> dict[str, Any]:
+    """Return a backbone's row: its answer, its speed here, and what is published of it; None where nothing is.
+
+    Milliseconds are those of forward passes; published accuracies are in percent.
+    """
+    said = answer if isinstance(answer, Classification) else None
+    first = said.predictions[0] if said else None
+    return {
+        "backbone": status.name,
+        "label": first.label if first else None,
+        "id": first.id if first else None,
+        "probability": round(first.probability, 6) if first else None,
+        "last_ms": round(timing.last_ms, 3) if timing else None,
+        "median_ms": round(timing.median_ms, 3) if timing else None,
+        "runs": timing.runs if timing else None,
+        "parameters": status.parameters,
+        "input_size": "{1} × {0}".format(*said.input_size) if said else None,
+        **{key: status.facts.get(key) for key in facts.FIGURES},
+        "license": status.license,
+        "download_bytes": status.download_bytes,
+        "error": str(answer) if isinstance(answer, Exception) else None,
+    }
+
+
+def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
+    """Return the indices of the points (cost, gain) that no other beats, the cheapest first.
+
+    A point is beaten by one that costs no more and gains no less, and is better in one of the two.
+    """
+    front: list[int] = []
+    for index in sorted(range(len(points)), key=lambda index: (points[index][0], -points[index][1])):
+        if not front or points[index][1] > points[front[-1]][1] or points[index] == points[front[-1]]:
+            front.append(index)
+    return front

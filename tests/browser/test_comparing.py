@@ -1,0 +1,197 @@
+"""Comparing backbones, clicked: two agree, one dissents, one cannot be had, and one is slow."""
+
+import csv
+import os
+
+import pytest
+from PIL import Image
+from playwright.sync_api import Page, expect
+from serving import ROOT, caches, free_port, serving
+from test_page import EXAMPLES, choose, click_example, keep, label_of
+
+CONFIG = f"""
+backbones:
+  - resnet18
+  - {{name: tiny_resnet, backbone: "local-dir:{ROOT}/bundled/tiny_resnet"}}
+  - {{name: tiny_vit, backbone: "local-dir:{ROOT}/bundled/tiny_vit"}}
+  - {{name: closeup, backbone: "local-dir:{ROOT}/bundled/tiny_resnet", crop_pct: 0.25}}
+  - {{name: slow, backbone: vit_large_patch16_224, pretrained: false}}
+examples: {ROOT}/examples
+"""
+ALL = ["tiny_resnet", "tiny_vit", "closeup", "resnet18"]
+CANDLE, BALL = (ROOT / "examples" / f"{name}.jpg" for name in ("candle", "soccer_ball"))
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    home = tmp_path_factory.mktemp("comparing")
+    (home / "config.yaml").write_text(CONFIG)
+    nobody = f"http://127.0.0.1:{free_port()}"
+    env = {**os.environ, **caches(home), "HF_ENDPOINT": nobody, "GRADIO_TEMP_DIR": str(home / "uploads")}
+    with serving(home / "config.yaml", env, home / "log.txt") as app:
+        yield app.url
+
+
+@pytest.fixture(scope="module")
+def two_things(tmp_path_factory):
+    """Paint candles with a small ball in their middle, which is all that `closeup` sees."""
+    picture, ball = Image.open(CANDLE), Image.open(BALL)
+    size = min(picture.size) // 4
+    picture.paste(ball.resize((size, size)), ((picture.width - size) // 2, (picture.height - size) // 2))
+    path = tmp_path_factory.mktemp("pictures") / "candles and a ball.png"
+    picture.save(path)
+    return path
+
+
+def compare_with(page: Page, *names: str) -> None:
+    for name in names:
+        page.locator("#others input").click()
+        page.locator("[role=option]", has_text=name).first.click()
+    page.keyboard.press("Escape")
+
+
+def verdict(page: Page):
+    return page.locator("#result .lu-verdict")
+
+
+def compared(page: Page, picture) -> None:
+    choose(page, ALL[0])
+    compare_with(page, *ALL[1:])
+    page.set_input_files("#picture input[type=file]", picture)
+    expect(verdict(page)).to_be_visible(timeout=60_000)
+
+
+def test_two_agree_one_dissents_and_one_cannot_be_had(page, two_things):
+    compared(page, two_things)
+    expect(verdict(page)).to_contain_text("2 of 3 say candle: tiny_resnet (")
+    expect(verdict(page)).to_contain_text(") and tiny_vit (")
+    expect(verdict(page)).to_contain_text("closeup says soccer ball (")
+    expect(verdict(page)).to_contain_text("resnet18 did not answer.")
+    cards = page.locator("#result article")
+    assert cards.locator("h3").all_inner_texts() == ALL
+    assert cards.locator(".lu-first .lu-label").all_inner_texts() == ["candle", "candle", "soccer ball"]
+    assert page.locator("#result .lu-dissent h3").all_inner_texts() == ["closeup"]
+    expect(page.locator("#result .lu-failed")).to_contain_text("cannot be reached; check this machine's network")
+    expect(page.locator("#retry")).to_be_visible()
+    keep(page, "compared")
+
+
+def test_another_top_k_shows_more_labels_in_every_card_and_does_not_run_again(page):
+    choose(page, "tiny_resnet")
+    compare_with(page, "tiny_vit")
+    click_example(page, EXAMPLES[0])
+    expect(page.locator("#result li")).to_have_count(6, timeout=30_000)
+    footers = page.locator("#result footer").all_inner_texts()
+    number = page.locator("#top-k input[type=number]")
+    number.fill("5")
+    number.press("Enter")
+    expect(page.locator("#result li")).to_have_count(10)
+    assert page.locator("#result footer").all_inner_texts() == footers  # the same milliseconds: the same run
+
+
+def test_all_that_are_ready_are_compared_with_one_click_and_none_is_one_click_too(page):
+    choose(page, "tiny_resnet")
+    click_example(page, EXAMPLES[0])
+    expect(page.locator("#result .lu-ran")).to_contain_text("tiny_resnet", timeout=30_000)
+    page.locator("#all-ready").click()
+    expect(verdict(page)).to_contain_text(f"say {label_of(EXAMPLES[0])}", timeout=30_000)
+    assert "resnet18" not in page.locator("#result h3").all_inner_texts()
+    page.locator("#others .remove-all").click()
+    expect(page.locator("#result .lu-ran")).to_contain_text("tiny_resnet", timeout=30_000)
+    expect(page.locator("#figures table")).to_have_count(0)
+
+
+def column(page: Page, heading: str) -> list[str]:
+    heads = page.locator("#figures thead th").all_inner_texts()
+    place = next(index for index, head in enumerate(heads) if head.strip() == heading)
+    return [row.locator("> *").nth(place).inner_text() for row in page.locator("#figures tbody tr").all()]
+
+
+def test_the_table_is_sorted_by_a_click_and_empty_cells_stay_last(page, two_things):
+    compared(page, two_things)
+    assert column(page, "Backbone") == ALL
+    heading = page.locator("#figures thead button", has_text="Probability")
+    heading.click()
+    up = [float(cell.rstrip("%")) for cell in column(page, "Probability")[:3]]
+    assert up == sorted(up)
+    assert column(page, "Backbone")[-1] == "resnet18"
+    heading.click()
+    down = [float(cell.rstrip("%")) for cell in column(page, "Probability")[:3]]
+    assert down == up[::-1]
+    assert column(page, "Backbone")[-1] == "resnet18"
+    keep(page, "sorted")
+
+
+def test_the_csv_downloads_and_reads_back(page, two_things, tmp_path):
+    compared(page, two_things)
+    with page.expect_download() as download:
+        page.get_by_text("comparison.csv").click()
+    download.value.save_as(tmp_path / "comparison.csv")
+    with (tmp_path / "comparison.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["backbone"] for row in rows] == ALL
+    assert [row["label"] for row in rows] == ["candle", "candle", "soccer ball", ""]
+    assert "cannot be reached" in rows[3]["error"]
+    shown = [f"{float(row['probability']):.1%}" for row in rows[:3]]
+    assert column(page, "Probability")[:3] == shown
+
+
+def test_the_address_opened_in_a_new_tab_restores_everything(page):
+    choose(page, "tiny_vit")
+    compare_with(page, "tiny_resnet")
+    click_example(page, BALL)
+    expect(verdict(page)).to_contain_text("Both say soccer ball", timeout=30_000)
+    number = page.locator("#top-k input[type=number]")
+    number.fill("2")
+    number.press("Enter")
+    expect(page.locator("#result li")).to_have_count(4)
+    page.wait_for_function("location.search.includes('top_k=2')")
+    assert f"backbone=tiny_vit&backbone=tiny_resnet&top_k=2&example={BALL.stem}" in page.url
+    tab = page.context.new_page()
+    tab.goto(page.url)
+    expect(verdict(tab)).to_contain_text("Both say soccer ball", timeout=60_000)
+    assert tab.locator("#result h3").all_inner_texts() == ["tiny_vit", "tiny_resnet"]
+    expect(tab.locator("#result li")).to_have_count(4)
+    expect(tab.locator("#top-k input[type=number]")).to_have_value("2")
+
+
+def test_a_link_that_does_not_fit_is_told(page, address):
+    page.goto(f"{address}?backbone=resnet1&backbone=tiny_vit&top_k=x&example=nothing")
+    expect(page.locator("#notice")).to_contain_text("this line-up has no resnet1", timeout=30_000)
+    expect(page.locator("#notice")).to_contain_text("there is no example 'nothing'")
+    expect(page.locator("#status")).to_contain_text("tiny_vit is ready", timeout=30_000)
+
+
+def test_two_visitors_never_see_each_others_cards(page, other):
+    for visitor, names in ((page, ["tiny_resnet", "tiny_vit"]), (other, ["tiny_vit", "closeup"])):
+        choose(visitor, names[0])
+        compare_with(visitor, names[1])
+    click_example(page, CANDLE)
+    click_example(other, BALL)
+    expect(verdict(page)).to_contain_text("Both say candle", timeout=30_000)
+    expect(verdict(other)).to_contain_text("soccer ball", timeout=30_000)
+    assert page.locator("#result h3").all_inner_texts() == ["tiny_resnet", "tiny_vit"]
+    assert other.locator("#result h3").all_inner_texts() == ["tiny_vit", "closeup"]
+
+
+def test_a_phone_shows_a_comparison_card_under_card_without_scrolling_sideways(phone, two_things):
+    compared(phone, two_things)
+    for section in ("#measured-here", "#take-along"):
+        phone.locator(f"{section} > button").click()
+    expect(phone.locator("#python .cm-content")).to_contain_text("timm.create_model", timeout=30_000)
+    assert phone.evaluate("document.documentElement.scrollWidth") == 390
+    boxes = [card.bounding_box() for card in phone.locator("#result article").all()]
+    assert len({box["x"] for box in boxes}) == 1
+    assert all(box["width"] > 300 for box in boxes)
+    keep(phone, "phone_compared")
+
+
+def test_the_line_up_is_measured_and_can_be_stopped(page):
+    click_example(page, EXAMPLES[0])
+    page.locator("#measured-here > button").click()
+    page.locator("#measure").click()
+    expect(page.locator("#measured")).to_contain_text("slow is getting ready", timeout=60_000)
+    expect(page.locator("#plot canvas, #plot svg.marks").first).to_be_visible(timeout=30_000)
+    page.locator("#stop").click()
+    expect(page.locator("#measured")).to_contain_text("Stopped")
+    keep(page, "measured")
