@@ -122,8 +122,10 @@ def _try(
         logits = engine(plan.transform(picture))
     except Exception as error:  # the table is to tell of every one
         return name, "no", *size, f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-    if logits.shape != (1, plan.num_classes) or not np.isfinite(logits).all():
-        return name, "no", *size, f"gave {logits.shape} or numbers that are not finite"
+    if logits.shape != (1, plan.num_classes):
+        return name, "no", *size, f"gives features of shape {logits.shape}, not a number for each class"
+    if not np.isfinite(logits).all():
+        return name, "no", *size, "gave numbers that are not finite"
     return name, works, *size, why
 
 
@@ -139,7 +141,7 @@ def _summarise(rows: list[tuple[object, ...]], most: float) -> None:
         "Each was built with random weights through Lineup's registry and answered on a picture, or was refused.",
         "Made by `python benchmarks/architectures.py` with "
         f"timm {timm.__version__}, torchvision {torchvision.__version__} and torch {torch.__version__};",
-        f"up to {most:.3g} parameters each was run, above that only planned on the meta device. "
+        f"up to {most / 1e9:g} billion parameters each was run, above that only planned on the meta device. "
         "architectures.csv has a row for each.",
         "",
         "| library | architectures | work | work once given `labels` | only planned (too large) | refused |",
