@@ -195,7 +195,7 @@ class Service:
         has `top_k` classes, or `keep` if that is more.
 
         Raises:
-            LineupError: when the picture cannot be read, a name is unknown, or too many are waiting.
+            LineupError: when the picture cannot be read, a name is unknown, or `top_k` is no count.
         """
         wanted, sitting = _top_k(top_k, self.config.top_k), _Sitting(picture, self.config.limits.max_megapixels)
         loads = {name: self.pool.start(name) for name in map(self.known, backbones)}
@@ -216,7 +216,8 @@ class Service:
     def _answer(self, name: str, loaded: Loaded, sitting: "_Sitting", top_k: int, keep: int) -> Classification:
         transform = loaded.backbone.plan.transform
         batch, preprocess = sitting.prepared(transform)
-        logits, forward = _timed(lambda: self._forward(name, batch))  # (1, classes)
+        own = batch.copy()  # a network may write into it
+        logits, forward = _timed(lambda: self._forward(name, own))  # (1, classes)
         milliseconds = Milliseconds(sitting.decoded[1], preprocess, forward)
         answer = _classification(name, loaded, logits, top_k, keep, milliseconds)
         self._forwards[name].append(forward)

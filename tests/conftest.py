@@ -8,7 +8,7 @@ import os
 import sys
 import tempfile
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -131,13 +131,14 @@ def make_service(tmp_path):
 class Fakes:
     """Backbones of three classes that load and answer as a test wishes: ``fake:a``, ``fake:b``, …
 
-    `errors`, `weights` and `logits` are by target, the part after the colon.
+    `errors`, `weights`, `logits` and `more` are by target, the part after the colon.
     """
 
     names: tuple[str, ...] = ("cat", "dog", "owl")
     errors: dict[str, Exception] = field(default_factory=dict)  # raised while the network is built
     weights: dict[str, object] = field(default_factory=dict)  # what is fetched first
     logits: dict[str, list[float]] = field(default_factory=dict)
+    more: dict[str, dict[str, object]] = field(default_factory=dict)  # what else their plans say
     built: list[str] = field(default_factory=list)  # one item for each time a network was built
     holds: dict[str, threading.Event] = field(default_factory=dict)
 
@@ -168,7 +169,7 @@ class Fakes:
                 raise fakes.errors[target]
             return Network()
 
-        return Plan(
+        plan = Plan(
             name=entry.name,
             source=entry.source,
             architecture=target,
@@ -178,6 +179,7 @@ class Fakes:
             weights=self.weights.get(target),
             make=make,
         )
+        return replace(plan, **self.more.get(target, {}))
 
 
 @pytest.fixture

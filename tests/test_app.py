@@ -133,13 +133,54 @@ def test_backbones_tells_of_each(client):
         "vit_base_patch16_clip_224.openai",
     }
     assert rows["resnet5O"]["reason"].endswith("did you mean 'resnet50'?")
-    assert all(row["facts"] == {} for row in rows.values())
+    accuracies = {name: row["facts"]["imagenet_top1"] for name, row in rows.items() if row["facts"]}
+    assert accuracies == {"resnet18": 71.504, "torchvision/squeezenet1_1": 58.178}  # of nobody's own weights
 
 
-def error(client, *arguments, **named) -> str:
+def test_a_comparison_has_each_answer_or_its_error_and_a_verdict(client, picture):
+    names = ["own", "hf-hub:me/gated", "resnet18"]
+    found = client.predict(handle_file(str(picture)), backbones=names, top_k=1, api_name="/compare")
+    assert list(found) == ["results", "agreement"]
+    own, gated, resnet18 = found["results"]
+    for name, answer in {"own": own, "resnet18": resnet18}.items():
+        alone = client.predict(handle_file(str(picture)), backbone=name, top_k=1, api_name="/classify")
+        assert list(answer) == list(alone)
+        assert (answer["backbone"], answer["predictions"]) == (name, alone["predictions"])
+    assert list(gated) == ["backbone", "error"]
+    assert gated["backbone"] == "hf-hub:me/gated"
+    assert "its owner lets in only those who asked" in gated["error"]
+    assert found["agreement"]["apart"] == ["own", "resnet18"]
+    assert found["agreement"]["sentence"].startswith("Nothing can be compared")
+    assert found["agreement"]["sentence"].endswith("hf-hub:me/gated did not answer.")
+
+
+def test_those_that_are_ready_are_compared_when_none_is_named(client, picture):
+    rows = client.predict(api_name="/backbones")
+    found = client.predict(handle_file(str(picture)), api_name="/compare")
+    ready = [row["name"] for row in rows if row["status"] == "ready"]
+    assert [answer["backbone"] for answer in found["results"]] == ready
+    assert "resnet18" in ready
+
+
+def error(client, *arguments, api_name="/classify", **named) -> str:
     with pytest.raises(AppError) as caught:
-        client.predict(*arguments, **named, api_name="/classify")
+        client.predict(*arguments, **named, api_name=api_name)
     return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        ([], "backbones: expected a list of one name or more; got []"),
+        ("resnet18", "backbones: expected a list of one name or more; got 'resnet18'"),
+        (["resnet18", "resnet81"], "got 'resnet81'; did you mean 'resnet18'?"),
+        (["resnet18", "own", "resnet18"], "expected each name once; got 'resnet18' again; leave one out"),
+        (["resnet18", 3], "expected one name of the line-up; got 3"),
+        ([*GOOD, "resnet5O"], "expected at most 6 at once; got 7; leave some out"),
+    ],
+)
+def test_what_cannot_be_compared_is_an_error(client, picture, names, said):
+    assert said in error(client, handle_file(str(picture)), backbones=names, api_name="/compare")
 
 
 @pytest.mark.parametrize(
@@ -208,10 +249,10 @@ def _post(url, body, headers):
         return json.load(response)
 
 
-def test_mcp_offers_the_same_two_tools(served):
+def test_mcp_offers_the_same_three_tools(served):
     with urllib.request.urlopen(f"{served.url}gradio_api/mcp/schema", timeout=30) as response:
         tools = {tool["name"]: tool for tool in json.load(response)}
-    assert {name.rpartition("_")[2] for name in tools} == {"classify", "backbones"}
+    assert {name.rpartition("_")[2] for name in tools} == {"classify", "compare", "backbones"}
 
 
 def test_the_page_escapes_the_title_and_warns_of_a_missing_example(served):

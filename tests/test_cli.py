@@ -68,6 +68,50 @@ def test_a_picture_that_is_not_there_is_told(lineup):
     )
 
 
+# torchvision's is ready at once and small; the last two cannot run
+SEVERAL = """
+top_k: 2
+backbones:
+  - {backbone: test_resnet, pretrained: false, labels: labels.txt, name: one}
+  - {backbone: torchvision/squeezenet1_1, pretrained: false, labels: labels.txt, name: other}
+  - {backbone: test_resnet, checkpoint: gone.pth, name: gone}
+  - {backbone: resnet5O, name: misspelt}
+"""
+
+
+@pytest.mark.usefixtures("labels")
+def test_compare_prints_those_that_answer_tells_of_the_others_and_exits_with_2(lineup, picture):
+    told = lineup(SEVERAL, "compare", str(picture), *(f"--backbones={name}" for name in ("other", "gone", "one")))
+    head, *rows, space, sentence = told.stdout.splitlines()
+    assert head.split() == ["backbone", "says", "probability", "forward", "parameters", "ImageNet", "top-1"]
+    other, gone, one = (row.split() for row in rows)
+    assert (other[0], other[-2:], one[0], one[-2:]) == ("other", ["724,035", "-"], "one", ["372,979", "-"])
+    assert {other[1], one[1]} <= {"jay", "crow", "owl"}
+    assert gone == ["gone", "-", "-", "-", "-", "-"]
+    assert (space, sentence.endswith("gone did not answer.")) == ("", True)
+    assert told.returncode == 2
+    (error,) = told.stderr.splitlines()
+    assert error.startswith("error: gone: ")
+    assert "gone.pth is not there" in error
+
+
+@pytest.mark.usefixtures("labels")
+def test_compare_takes_all_that_can_run_when_none_is_named(lineup, picture):
+    told = lineup(SEVERAL, "compare", str(picture), "--json")
+    assert (told.returncode, told.stderr) == (0, "")
+    found = json.loads(told.stdout)
+    assert list(found) == ["results", "agreement"]
+    assert [(each["backbone"], len(each["predictions"])) for each in found["results"]] == [("one", 2), ("other", 2)]
+    assert found["agreement"]["sentence"]
+
+
+@pytest.mark.usefixtures("labels")
+def test_compare_of_a_name_that_is_not_there_asks_nobody(lineup, picture):
+    told = lineup(SEVERAL, "compare", str(picture), "--backbones", "one", "--backbones", "onne")
+    error = "error: backbone: expected a name of the line-up; got 'onne'; did you mean 'one'?\n"
+    assert (told.returncode, told.stdout, told.stderr) == (2, "", error)
+
+
 def test_backbones_lists_what_the_api_lists(lineup, publish):
     publish("resnet18.a1_in1k")
     rows = json.loads(lineup("backbones: [resnet18, torchvision/squeezenet1_1]", "backbones", "--json").stdout)
@@ -76,6 +120,7 @@ def test_backbones_lists_what_the_api_lists(lineup, publish):
     assert all(list(row) == keys for row in rows)
     assert rows[0]["download_bytes"] == len(publish("resnet18.a1_in1k")["model.safetensors"])
     assert (rows[0]["parameters"], rows[0]["license"], rows[0]["status"]) == (11_689_512, "apache-2.0", "idle")
+    assert [row["facts"]["imagenet_top1"] for row in rows] == [71.504, 58.178]
 
 
 def test_check_lists_every_problem_with_its_place_and_exits_with_2(lineup, publish):
@@ -128,4 +173,4 @@ def test_a_config_of_a_wrong_form_is_told_before_torch_is_imported(lineup, confi
 def test_help_names_the_commands(lineup):
     told = lineup("", "--help")
     assert told.returncode == 0
-    assert all(command in told.stdout for command in ("classify", "backbones", "check"))
+    assert all(command in told.stdout for command in ("classify", "compare", "backbones", "check"))

@@ -1,14 +1,18 @@
 """What the page does, without a browser: the streams of updates that its events give."""
 
 import asyncio
+import re
+from itertools import groupby
 
 import pytest
+from conftest import draw
 
 from lineup.errors import BackboneError, UnreachableError
 from lineup.page import events
 
 pytestmark = pytest.mark.usefixtures("fakes")
 TWO = "backbones: ['fake:a', 'fake:b']"
+THREE = "backbones: ['fake:a', 'fake:b', 'fake:c']"
 
 
 def all_of(stream) -> list[dict]:
@@ -18,8 +22,18 @@ def all_of(stream) -> list[dict]:
     return asyncio.run(collect())
 
 
-def answered(service, picture, name="fake:a", visit=None, top_k=2):
-    return all_of(events.answer(service, visit or events.Visit(), picture, name, top_k, 3))
+def answered(service, picture, name="fake:a", others=(), visit=None, top_k=2):
+    return all_of(events.answer(service, visit or events.Visit(), picture, name, list(others), top_k, 3))
+
+
+def last_of(updates) -> dict:
+    """Return what each region shows in the end."""
+    return {key: value for update in updates for key, value in update.items()}
+
+
+def cards(update) -> dict[str, bool]:
+    """Return the names on the cards in their order, and whether each has its answer."""
+    return {name: "<li" in body for name, body in re.findall("<h3>(.*?)</h3>(.*?)</article>", update["result"])}
 
 
 def test_a_picture_is_answered_and_the_answer_kept_for_another_top_k(make_service, picture):
@@ -27,8 +41,8 @@ def test_a_picture_is_answered_and_the_answer_kept_for_another_top_k(make_servic
     last = answered(make_service(TWO), picture, visit=visit)[-1]
     assert (last["status"], last["result"].count("<li")) == ("", 2)
     assert "cat" in last["result"]
-    assert len(visit.answer.predictions) == 3
-    assert ("fake:a · ready", "fake:a") in last["choices"]
+    assert len(visit.found["fake:a"].predictions) == 3
+    assert ("fake:a · ready", "fake:a") in last["choices"][0]
 
 
 def test_without_a_picture_the_backbone_is_made_ready_and_the_visitor_invited(make_service):
@@ -43,7 +57,7 @@ def test_a_backbone_that_cannot_be_had_says_why_and_clears_the_old_answer(make_s
     last = answered(make_service(TWO), picture, visit=visit)[-1]
     assert "fake:a cannot run now" in last["status"]
     assert "None came; add some." in last["status"]
-    assert (last["result"], last["retry"], visit.answer) == ("", False, None)
+    assert (last["result"], last["retry"], last["python"]) == ("", False, "")
 
 
 def test_what_may_work_later_offers_to_try_again(make_service, picture, fakes):
@@ -53,7 +67,7 @@ def test_what_may_work_later_offers_to_try_again(make_service, picture, fakes):
 
 def test_a_bug_is_one_plain_sentence(make_service, picture, monkeypatch, caplog):
     service = make_service(TWO)
-    monkeypatch.setattr(service, "classify", lambda *_: 1 / 0)
+    monkeypatch.setattr(service, "answers", lambda *_, **__: 1 / 0)
     last = answered(service, picture)[-1]
     assert "Something went wrong" in last["status"]
     assert "division" not in last["status"]
@@ -73,7 +87,7 @@ def test_who_changes_his_mind_gets_the_new_answer_and_never_the_old_one(make_ser
         old, new = [], []
 
         async def collect(name, into):
-            async for update in events.answer(service, visit, picture, name, 1, 3):
+            async for update in events.answer(service, visit, picture, name, [], 1, 3):
                 into.append(update)
 
         first = asyncio.create_task(collect("fake:a", old))
@@ -87,7 +101,7 @@ def test_who_changes_his_mind_gets_the_new_answer_and_never_the_old_one(make_ser
     old, new = asyncio.run(change_of_mind())
     assert not any("<li" in update.get("result", "") for update in old)
     assert "fake:b" in new[-1]["result"]
-    assert visit.answer.backbone == "fake:b"
+    assert list(visit.found) == ["fake:b"]
 
 
 def test_the_open_page_tells_how_the_start_gets_on(make_service, fakes):
@@ -97,24 +111,24 @@ def test_the_open_page_tells_how_the_start_gets_on(make_service, fakes):
 
     async def watch():
         seen = []
-        async for update in events.open_page(service, events.Visit()):
+        async for update in events.open_page(service, events.Visit(), {}):
             seen.append(update)
             go.set()
         return seen
 
     seen = asyncio.run(watch())
-    told = {key: value for update in seen for key, value in update.items()}
-    assert "is getting ready" in seen[0]["status"]
+    told = last_of(seen)
+    assert "is getting ready" in seen[1]["status"]
     assert "fake:a is ready" in told["status"]
     assert told["selected"] == "fake:a"
-    assert "notice" not in told
+    assert told["notice"] == ""
 
 
 def test_the_open_page_selects_a_stand_in_and_names_both(make_service, fakes):
     fakes.errors["a"] = BackboneError("fake:a: expected weights; none came; add some")
     service = make_service(TWO)
     service.start()
-    told = {key: value for update in all_of(events.open_page(service, events.Visit())) for key, value in update.items()}
+    told = last_of(all_of(events.open_page(service, events.Visit(), {})))
     assert told["selected"] == "fake:b"
     assert "fake:a cannot run now, so fake:b is selected" in told["notice"]
     assert "fake:b is ready" in told["status"]
@@ -124,7 +138,7 @@ def test_a_visitor_who_has_chosen_keeps_the_choice(make_service, fakes):
     fakes.errors["a"] = BackboneError("fake:a: expected weights; none came; add some")
     service = make_service(TWO)
     service.start()
-    updates = all_of(events.open_page(service, events.Visit(turn=2)))
+    updates = all_of(events.open_page(service, events.Visit(turn=2), {}))
     assert all("selected" not in update for update in updates)
 
 
@@ -136,7 +150,7 @@ def test_a_load_that_ends_after_the_mind_was_changed_shows_nothing_more(make_ser
         seen = []
 
         async def collect():
-            async for update in events.answer(service, visit, picture, "fake:a", 1, 3):
+            async for update in events.answer(service, visit, picture, "fake:a", [], 1, 3):
                 seen.append(update)
 
         first = asyncio.create_task(collect())
@@ -151,5 +165,340 @@ def test_a_load_that_ends_after_the_mind_was_changed_shows_nothing_more(make_ser
 
 
 def test_a_page_that_keeps_more_labels_than_there_are_does_not_blame_the_visitor(make_service, picture):
-    last = all_of(events.answer(make_service(TWO), events.Visit(), picture, "fake:a", 3, 20))[-1]
+    last = all_of(events.answer(make_service(TWO), events.Visit(), picture, "fake:a", [], 3, 20))[-1]
     assert "is more than there are classes" not in last["result"]
+
+
+# --- several backbones ---
+
+
+def test_cards_come_one_by_one_in_the_order_chosen_and_the_verdict_last(make_service, picture, fakes):
+    service, release = make_service(THREE), {1: fakes.hold("build c"), 2: fakes.hold("build a")}
+
+    async def watch():
+        seen = []
+        async for update in events.answer(service, events.Visit(), picture, "fake:c", ["fake:a", "fake:b"], 1, 3):
+            if "result" in update:
+                seen.append(update)
+                answered = sum(cards(update).values())
+                release.pop(answered, fakes.hold("nothing")).set()
+        return seen
+
+    seen = asyncio.run(watch())
+    steps = [[name for name, there in cards(update).items() if there] for update in seen]
+    assert [step for step, _ in groupby(steps)] == [
+        [],
+        ["fake:b"],
+        ["fake:c", "fake:b"],
+        ["fake:c", "fake:a", "fake:b"],
+    ]
+    assert all(list(cards(update)) == ["fake:c", "fake:a", "fake:b"] for update in seen)
+    assert ["lu-verdict" in update["result"] for update in seen] == [False] * (len(seen) - 1) + [True]
+    assert "All 3 say cat" in seen[-1]["result"]
+
+    told = [update["status"] for update, step in zip(seen, steps, strict=True) if step == ["fake:b"]]
+    assert "2 are still to answer" in told[-1]
+    assert "fake:c building the network …, fake:a building the network …" in told[-1]
+    told = [update["status"] for update, step in zip(seen, steps, strict=True) if step == ["fake:c", "fake:b"]]
+    assert "fake:a is getting ready" in told[-1]
+    assert seen[-1]["status"] == ""
+
+
+def test_one_that_fails_says_why_on_its_card_beside_the_others(make_service, picture, fakes):
+    fakes.errors["b"] = BackboneError("fake:b: expected weights; none came; add some")
+    last = answered(make_service(THREE), picture, "fake:a", ["fake:b", "fake:c"])[-1]
+    assert cards(last) == {"fake:a": True, "fake:b": False, "fake:c": True}
+    assert "None came; add some." in last["result"]
+    assert "fake:b did not answer." in last["result"]
+    assert (last["status"], last["retry"]) == ("", False)
+    assert figure_names(last) == ["fake:a", "fake:b", "fake:c"]
+
+
+def test_one_of_several_that_may_work_later_offers_to_try_again(make_service, picture, fakes):
+    fakes.errors["b"] = UnreachableError("fake:b: expected weights; nobody answers; try again later")
+    last = answered(make_service(TWO), picture, "fake:a", ["fake:b"])[-1]
+    assert cards(last) == {"fake:a": True, "fake:b": False}
+    assert last["retry"] is True
+
+
+def test_a_picture_that_cannot_be_read_is_one_problem_and_no_cards(make_service, tmp_path):
+    (tmp_path / "text.jpg").write_text("no picture")
+    last = answered(make_service(TWO), tmp_path / "text.jpg", "fake:a", ["fake:b"])[-1]
+    assert "not one that can be read" in last["status"]
+    assert (last["result"], last["figures"], last["python"]) == ("", "", "")
+
+
+def test_two_visitors_never_see_each_others_cards(make_service, picture, fakes):
+    service = make_service("backbones: ['fake:a', 'fake:b', 'fake:c', 'fake:d']")
+    held = [fakes.hold("build b"), fakes.hold("build d")]
+
+    async def visitor(names):
+        seen = []
+        async for update in events.answer(service, events.Visit(), picture, names[0], names[1:], 1, 3):
+            seen += [list(cards(update))] if "result" in update else []
+            if len(seen) == 2:  # one of the two has answered both visitors
+                held.pop().set()
+        return seen
+
+    async def both():
+        return await asyncio.gather(visitor(["fake:a", "fake:b"]), visitor(["fake:d", "fake:c"]))
+
+    one, other = asyncio.run(both())
+    assert (len(one), len(other)) >= (3, 3)
+    assert all(names == ["fake:a", "fake:b"] for names in one)
+    assert all(names == ["fake:d", "fake:c"] for names in other)
+
+
+@pytest.mark.parametrize(
+    ("others", "chosen"),
+    [
+        (["fake:a"], ["fake:a"]),
+        (["fake:c", "fake:a", "fake:b"], ["fake:a", "fake:c", "fake:b"]),
+        (None, ["fake:a"]),
+        ("fake:b", ["fake:a"]),
+    ],
+)
+def test_the_backbone_on_top_is_not_compared_with_itself(make_service, picture, others, chosen):
+    visit = events.Visit()
+    last = all_of(events.answer(make_service(THREE), visit, picture, "fake:a", others, 1, 3))[-1]
+    assert visit.names == chosen
+    assert list(cards(last)) == (chosen if len(chosen) > 1 else [])
+    assert last["result"].count("<li") == len(chosen)
+
+
+@pytest.mark.parametrize(
+    ("others", "told"),
+    [
+        (["fake:b", "fake:c"], "Got 3; leave some out."),
+        (["fake:d"], "expected a name of the line-up"),
+        ([["fake:b"]], "expected one name of the line-up"),
+    ],
+)
+def test_others_that_cannot_be_compared_are_told(make_service, picture, fakes, others, told):
+    service = make_service(f"limits: {{max_compared: 2}}\n{THREE}")
+    last = answered(service, picture, "fake:a", others)[-1]
+    assert "This cannot be answered" in last["status"]
+    assert told in last["status"]
+    assert (last["result"], fakes.built) == ("", [])
+
+
+def test_another_top_k_shows_other_labels_and_runs_nothing(make_service, picture):
+    service, visit = make_service(TWO), events.Visit()
+    answered(service, picture, "fake:a", ["fake:b"], visit, top_k=1)
+    more = events.show_more(service, visit, picture, 3)
+    assert more["result"].count("<li") == 6
+    assert "lu-verdict" in more["result"]
+    assert more["link"].endswith("&top_k=3")
+    assert "top_k=3" in more["client"]
+    assert events.show_more(service, visit, picture, 1)["result"].count("<li") == 2
+    assert service.timing("fake:a").runs == service.timing("fake:b").runs == 1
+
+
+def test_another_top_k_shows_nothing_where_nothing_was_answered(make_service, picture, fakes):
+    fakes.errors["a"] = BackboneError("fake:a: expected weights; none came; add some")
+    service, visit = make_service(TWO), events.Visit()
+    assert list(events.show_more(service, visit, None, 3)) == ["link"]
+    answered(service, picture, visit=visit)
+    assert list(events.show_more(service, visit, picture, 3)) == ["link"]
+
+
+def test_a_top_k_that_changes_meanwhile_holds_for_what_comes(make_service, picture, fakes):
+    service, visit, held = make_service(TWO), events.Visit(), fakes.hold("build a")
+
+    async def change():
+        async for update in events.answer(service, visit, picture, "fake:a", ["fake:b"], 1, 3):
+            if "result" in update and not held.is_set():
+                assert list(events.show_more(service, visit, picture, 3)) == ["link"]
+                held.set()
+        return update
+
+    last = asyncio.run(change())
+    assert last["result"].count("<li") == 6
+    assert last["link"].endswith("&top_k=3")
+    assert "top_k=3" in last["client"]
+
+
+def test_those_who_wait_for_a_download_keep_nobody_else_waiting(make_service, picture, fakes):
+    service, visit, held = make_service(TWO), events.Visit(), fakes.hold("build a")
+
+    async def ask(name, visit):
+        return [update async for update in events.answer(service, visit, picture, name, [], 1, 3)][-1]
+
+    async def many():
+        waiting = [asyncio.create_task(ask("fake:a", visit)) for _ in range(40)]
+        await asyncio.wait(waiting, timeout=0.3)  # all but the last of them were asked something newer
+        try:
+            return await asyncio.wait_for(ask("fake:b", events.Visit()), 5)
+        finally:
+            held.set()
+            await asyncio.gather(*waiting)
+
+    assert "fake:b" in asyncio.run(many())["result"]
+
+
+# --- what is taken along ---
+
+
+def test_the_code_is_for_what_was_answered(make_service, picture, fakes):
+    fakes.more = {target: {"recipe": f"make_{target}()"} for target in "abc"}
+    fakes.errors["b"] = BackboneError("fake:b: expected weights; none came; add some")
+    visit = events.Visit(address="https://me-birds.hf.space/")
+    last = answered(make_service(THREE), picture, "fake:c", ["fake:b", "fake:a"], visit, top_k=1)[-1]
+    assert re.findall(r"^# backbone: .*|^make.*|^    \d+: .*", last["python"], re.MULTILINE) == [
+        "# backbone: 'fake:c'",
+        "make_c()",
+        "    0: 'cat',",
+        "# backbone: 'fake:a'",
+        "make_a()",
+        "    0: 'cat',",
+    ]
+    for call in (last["client"], last["curl"]):
+        assert "https://me-birds.hf.space" in call
+        assert "/compare" in call
+        assert re.findall("fake:.", call) == ["fake:c", "fake:b", "fake:a"]
+    assert last["link"] == "https://me-birds.hf.space/?backbone=fake%3Ac&backbone=fake%3Ab&backbone=fake%3Aa&top_k=1"
+
+
+def test_the_code_for_one_backbone_asks_for_one(make_service, picture):
+    last = answered(make_service(TWO), picture)[-1]
+    assert last["python"] == ""  # nobody knows how to make this one elsewhere
+    assert "'/classify'" in last["client"]
+    assert "/classify" in last["curl"]
+    assert last["link"] == "http://127.0.0.1:7860/?backbone=fake%3Aa&top_k=2"
+
+
+def test_the_link_names_the_example_while_it_is_shown(make_service, picture, tmp_path):
+    maze = draw(tmp_path / "maze.png", 1)
+    service, visit = make_service(f"examples: [maze.png]\n{TWO}"), events.Visit(example=0)
+    assert answered(service, maze, visit=visit)[-1]["link"].endswith("&example=maze")
+    assert answered(service, picture, visit=visit)[-1]["link"].endswith("&top_k=2")
+
+
+def test_figures_are_for_several_and_the_plot_for_all_that_ran(make_service, picture):
+    service = make_service(THREE)
+    alone = answered(service, picture)[-1]
+    assert alone["figures"] == ""
+    several = answered(service, picture, "fake:c", ["fake:b"])[-1]
+    assert figure_names(several) == ["fake:c", "fake:b"]
+    assert drawn(alone["plot"]) == {"fake:a"}
+    assert drawn(several["plot"]) == {"fake:a", "fake:b", "fake:c"}
+
+
+def figure_names(update) -> list[str]:
+    return re.findall('<th scope="row".*?>(.*?)<', update["figures"])
+
+
+def drawn(plot) -> set[str]:
+    return set(re.findall("'backbone': '(.*?)'", str(plot.to_dict())))
+
+
+# --- a link to what was shown ---
+
+
+def opened(service, query, visit=None):
+    service.start()
+    return all_of(events.open_page(service, visit or events.Visit(), query))
+
+
+def test_a_link_brings_back_what_was_shown(make_service, tmp_path):
+    maze = draw(tmp_path / "maze.png")
+    visit = events.Visit()
+    query = {"backbone": ["fake:b", "fake:a"], "top_k": ["1"], "example": ["maze"]}
+    first, *later = opened(make_service(f"examples: [maze.png]\n{TWO}"), query, visit)
+    assert first == {"selected": "fake:b", "others": ["fake:a"], "top_k": 1, "picture": str(maze), "notice": ""}
+    assert last_of(later).keys() == {"choices", "status"}  # nothing of it is changed again
+    assert visit.example == 0
+
+
+def test_what_a_link_says_wrong_is_told_and_the_rest_holds(make_service):
+    query = {"backbone": ["<b>", "fake:b"], "top_k": ["0"], "example": ["maze"]}
+    told = last_of(opened(make_service(TWO), query))
+    assert (told["selected"], told["others"]) == ("fake:b", [])
+    assert told.keys().isdisjoint({"top_k", "picture"})
+    assert "this line-up has no &lt;b&gt;; its top_k is &#x27;0&#x27;" in told["notice"]
+    assert "there is no example" in told["notice"]
+
+
+def test_a_linked_backbone_that_cannot_run_is_not_stood_in_for(make_service, fakes):
+    fakes.errors["a"] = BackboneError("fake:a: expected weights; none came; add some")
+    service = make_service(TWO)
+    updates = opened(service, {"backbone": ["fake:a"]})
+    assert service.preselected == "fake:b"
+    assert [update["selected"] for update in updates if "selected" in update] == ["fake:a"]
+    assert last_of(updates)["notice"] == ""
+    assert "fake:a cannot run now" in last_of(updates)["status"]
+
+
+def test_a_linked_example_that_cannot_be_had_is_told_and_the_page_opens(make_service):
+    service, visit = make_service(f"examples: ['https://127.0.0.1:9/maze.png']\n{TWO}"), events.Visit()
+    told = last_of(opened(service, {"example": ["maze"]}, visit))
+    assert "maze.png: expected a download from 127.0.0.1; 127.0.0.1 cannot be reached" in told["notice"]
+    assert "picture" not in told
+    assert "fake:a is ready" in told["status"]
+    assert visit.example is None
+
+
+# --- measuring the line-up ---
+
+
+def measured(service, picture):
+    return all_of(events.measure(service, events.Visit(), picture))
+
+
+def runs(service) -> dict[str, int]:
+    found = {status.name: service.timing(status.name) for status in service.backbones()}
+    return {name: timing.runs for name, timing in found.items() if timing}
+
+
+def test_to_measure_takes_a_picture(make_service, fakes):
+    assert "There is no picture yet" in last_of(measured(make_service(TWO), None))["measured"]
+    assert fakes.built == []
+
+
+def test_measuring_runs_each_three_times_and_draws_as_it_goes(make_service, picture):
+    service = make_service(THREE)
+    updates = measured(service, picture)
+    assert runs(service) == {"fake:a": 3, "fake:b": 3, "fake:c": 3}
+    plots = [update["plot"] for update in updates if "plot" in update]
+    assert [len(drawn(plot)) for plot in plots] == [1, 2, 3]
+    told = "".join(update.get("measured", "") for update in updates)
+    assert list(dict.fromkeys(re.findall(r"\d of 3", told))) == ["0 of 3", "1 of 3", "2 of 3"]
+    assert "fake:c is looking at your picture" in told
+    assert "<strong>3 measured" in updates[-1]["measured"]
+    assert ("fake:c · ready", "fake:c") in updates[-1]["choices"][0]
+
+
+def test_measuring_leaves_out_what_has_run_until_all_has(make_service, picture):
+    service = make_service(TWO)
+    service.classify(picture)
+    measured(service, picture)
+    assert runs(service) == {"fake:a": 1, "fake:b": 3}
+    measured(service, picture)
+    assert runs(service) == {"fake:a": 4, "fake:b": 6}
+
+
+def test_what_cannot_be_measured_is_named_and_the_others_are_measured(make_service, picture, fakes):
+    fakes.errors["a"] = BackboneError("fake:a: expected weights; none came; add some")
+    fakes.logits["b"] = [float("nan"), 0.0, 0.0]
+    service = make_service(THREE)
+    told = last_of(measured(service, picture))["measured"]
+    assert runs(service) == {"fake:c": 3}
+    assert "<strong>1 measured" in told
+    assert "fake:a: expected weights" in told
+    assert "fake:b: expected finite numbers" in told
+    assert "fake:a" not in last_of(measured(service, picture))["measured"]  # it is known that it cannot run
+
+
+def test_measuring_stops_when_nobody_listens(make_service, picture):
+    service = make_service(THREE)
+
+    async def stop():
+        updates = events.measure(service, events.Visit(), picture)
+        async for update in updates:
+            if "plot" in update:
+                break
+        await updates.aclose()
+        await asyncio.sleep(0.3)
+
+    asyncio.run(stop())
+    assert runs(service) == {"fake:a": 3}

@@ -170,7 +170,13 @@ def check_transform(backbone: str, said, theirs, picture: Path) -> None:
     assert batch.dtype == np.float32
     assert batch.shape == (1, 3, *ours.input_size)
     assert batch.shape != usual.shape or np.abs(batch - usual).max() > 0.1
+    assert plan(backbone).transform.key == plan(backbone).transform.key != ours.key
     np.testing.assert_allclose(batch[0], theirs(rgb(picture)).numpy(), atol=1e-6)
+
+
+def test_transforms_that_differ_a_little_are_two():
+    means = [[0.1, 0.2, 0.3], [0.1, 0.2, 0.300001]]
+    assert len({plan({"backbone": "resnet18", "mean": mean}).transform.key for mean in means}) == 2
 
 
 def test_what_the_backbone_saw_is_shown_upright_and_in_its_own_colours(tmp_path):
@@ -178,6 +184,67 @@ def test_what_the_backbone_saw_is_shown_upright_and_in_its_own_colours(tmp_path)
     for backbone in ("resnet18", "torchvision/resnet18", "vit_tiny_patch16_224"):
         transform = plan(backbone).transform
         assert transform.seen(transform(red)).getpixel((100, 100)) == (250, 10, 60)
+
+
+# --- what is published of the weights ---
+
+
+@pytest.mark.parametrize(
+    ("value", "top1", "gmacs"),
+    [
+        ("resnet18.a1_in1k", 71.504, 1.82),
+        ("resnet18", 71.504, 1.82),  # its default tag
+        ("resnet18.tv_in1k", 69.752, 1.82),
+        ({"backbone": "resnet18", "name": "mine", "labels": "names.txt"}, 71.504, 1.82),
+        ({"backbone": "resnet18", "input_size": 288}, 73.164, 3.01),
+        ("hf-hub:timm/resnet18.a1_in1k", 71.504, 1.82),
+        ("torchvision/resnet50", 80.858, 4.089),
+        ("torchvision/resnet50@IMAGENET1K_V1", 76.13, 4.089),
+    ],
+)
+def test_published_weights_have_the_figures_published_for_them(publish, tmp_path, value, top1, gmacs):
+    publish("resnet18.a1_in1k")
+    (tmp_path / "names.txt").write_text("\n".join(map(str, range(1000))))
+    found = plan(value, tmp_path).facts
+    assert (found["imagenet_top1"], found["gmacs"]) == (top1, gmacs)
+    assert found["imagenet_top5"] > top1
+
+
+PREPARED_OTHERWISE = [
+    {"mean": IMAGENET_MEAN},  # even if it is the same
+    {"std": [1, 2, 3]},
+    {"crop_pct": 0.5},
+    {"interpolation": "nearest"},
+]
+
+
+@pytest.mark.parametrize("backbone", ["resnet18", "torchvision/resnet18"])
+@pytest.mark.parametrize("said", PREPARED_OTHERWISE, ids=lambda said: next(iter(said)))
+def test_nothing_is_published_for_pictures_prepared_in_another_way(backbone, said):
+    assert plan({"backbone": backbone, **said}).facts == {}
+
+
+def test_nothing_is_published_at_a_size_that_nobody_tried():
+    assert plan({"backbone": "resnet18", "input_size": [224, 288]}).facts == {}
+    assert plan({"backbone": "torchvision/squeezenet1_1", "input_size": 128}).facts == {}
+    found = plan({"backbone": "resnet18", "input_size": 100}).facts
+    assert "imagenet_top1" not in found
+
+
+def test_nothing_is_published_of_weights_of_ones_own(hub, fresh_cache, publish, tmp_path):
+    files = publish("resnet18.a1_in1k")
+    keep(tmp_path / "copy", files)
+    hub.put("me/resnet18.a1_in1k", files)
+    hub.put("timm/another", files)
+    own = [
+        "hf-hub:me/resnet18.a1_in1k",
+        "hf-hub:timm/another",
+        "local-dir:copy",
+        {"backbone": "resnet18", "pretrained": False},
+        {"backbone": "resnet18", "checkpoint": "copy/model.safetensors"},
+        {"backbone": "torchvision/resnet18", "pretrained": False},
+    ]
+    assert [plan(value, tmp_path).facts for value in own] == [{}] * 6
 
 
 # --- labels ---

@@ -5,8 +5,11 @@ from html.parser import HTMLParser
 import pytest
 from PIL import Image
 
+from lineup.compare import Agreement, Camp
+from lineup.errors import BackboneError
 from lineup.page import render
 from lineup.results import BackboneStatus, Classification, Milliseconds, Prediction, Progress
+from lineup.service import Comparison
 
 EVIL = '<img src=x onerror="alert(1)">'
 
@@ -43,6 +46,12 @@ def classification(**changes) -> Classification:
     return Classification(**values)
 
 
+EVIL_ANSWER = classification(
+    backbone=EVIL, predictions=(Prediction(0, EVIL, EVIL, 1.0, EVIL),), label_set=EVIL, license=EVIL, notes=(EVIL,)
+)
+NO_VERDICT = Agreement("", None, (), ())
+
+
 def test_an_answer_has_a_bar_for_each_label_and_says_what_ran():
     tags = Tags(render.answer(classification(seen=Image.new("RGB", (256, 224)), notes=("mind this",)), 3))
     fills = [attributes["style"] for _, attributes in tags.found if attributes.get("class") == "lu-fill"]
@@ -68,22 +77,22 @@ def test_a_licence_that_nobody_states_is_not_made_up():
     "html",
     [
         render.header(EVIL, EVIL),
-        render.answer(
-            classification(
-                backbone=EVIL,
-                predictions=(Prediction(0, EVIL, EVIL, 1.0, EVIL),),
-                label_set=EVIL,
-                license=EVIL,
-                notes=(EVIL,),
-            ),
-            3,
-        ),
+        render.answer(EVIL_ANSWER, 3),
         render.problem(EVIL, f"{EVIL}; {EVIL}; {EVIL}"),
         render.waiting(BackboneStatus(EVIL, "timm", "loading", progress=Progress(EVIL, 1, 2))),
         render.waiting(BackboneStatus(EVIL, "timm", "loading", progress=Progress(EVIL))),
         render.stand_in(BackboneStatus(EVIL, "timm", "unavailable", reason=EVIL), EVIL + "2"),
         render.thinking(EVIL),
         render.invitation(BackboneStatus(EVIL, "timm", "ready")),
+        render.wrong_link([EVIL, EVIL]),
+        render.getting_on([BackboneStatus(EVIL, "timm", "idle"), BackboneStatus("b", "timm", "idle")]),
+        render.getting_on([BackboneStatus(EVIL, "timm", "loading", progress=Progress(EVIL))]),
+        render.getting_on([BackboneStatus(EVIL, "timm", "ready")]),
+        render.comparison([EVIL], Comparison({}, NO_VERDICT), 3),
+        render.comparison(["a"], Comparison({"a": EVIL_ANSWER}, NO_VERDICT), 3),
+        render.comparison(["a"], Comparison({"a": BackboneError(f"{EVIL}; {EVIL}")}, NO_VERDICT), 3),
+        render.comparison([], Comparison({}, Agreement(EVIL, None, (), ())), 3),
+        render.measured(1, [EVIL]),
     ],
 )
 def test_text_of_others_never_becomes_markup(html):
@@ -124,3 +133,90 @@ def test_the_notice_names_the_default_its_reason_and_the_stand_in():
     assert "a cannot run now, so b is selected" in Tags(render.stand_in(default, "b")).text
     assert "It is gone; try later." in Tags(render.stand_in(default, "b")).text
     assert "No backbone of this line-up can run now" in Tags(render.stand_in(default, "a")).text
+
+
+# --- comparisons ---
+
+
+def compared(answers, names=("a", "b", "c"), majority=(), apart=(), top_k=2) -> str:
+    camp = Camp(None, "jay", tuple(majority)) if majority else None
+    return render.comparison(names, Comparison(answers, Agreement("The verdict.", camp, (), tuple(apart))), top_k)
+
+
+def kinds(html: str) -> list[str]:
+    return [attributes["class"].split()[-1] for tag, attributes in Tags(html).found if tag == "article"]
+
+
+def test_each_backbone_has_a_card_with_its_labels_and_its_time():
+    html = compared({"a": classification(notes=("mind this",)), "b": classification(), "c": classification()})
+    assert html.count("<li") == 6
+    for words in ("The verdict.", "a", "b", "c", "jay", "90.0%", "crow", "mind this", "25 ms", "256 × 224 px"):
+        assert words in Tags(html).text.split("\n")
+
+
+def test_a_card_shows_the_crop_with_the_name_as_its_text():
+    crop = classification(backbone=EVIL, seen=Image.new("RGB", (256, 224)))
+    (image,) = [attributes for tag, attributes in Tags(compared({"a": crop})).found if tag == "img"]
+    assert image["src"].startswith("data:image/jpeg;base64,")
+    assert image["alt"] == f"the crop that {EVIL} saw"
+
+
+def test_those_that_are_still_to_answer_have_a_card_and_there_is_no_verdict():
+    html = compared({"b": classification()})
+    assert Tags(html).text.split("\n")[0] == "a"
+    assert html.count("lu-pulse") == 2
+    assert "The verdict." not in html
+
+
+def test_one_that_failed_says_what_came_and_what_to_do():
+    html = compared({"a": BackboneError("a: expected x; it is gone; try later")}, names=["a"])
+    assert kinds(html) == ["lu-failed"]
+    assert "It is gone; try later." in Tags(html).text
+    assert "The verdict." in html
+
+
+def test_a_card_is_marked_where_it_says_something_else_than_the_majority():
+    answers = {name: classification(backbone=name) for name in "abcd"}
+    assert kinds(compared(answers, "abcd", majority="ac")) == ["lu-small", "lu-dissent", "lu-small", "lu-dissent"]
+    assert kinds(compared(answers, "abcd")) == ["lu-small"] * 4
+    apart = kinds(compared(answers, "abcd", majority="ac", apart="d"))
+    assert apart == ["lu-small", "lu-dissent", "lu-small", "lu-small"]  # nobody is compared with d
+
+
+# --- how it gets on ---
+
+
+def test_several_that_are_still_to_answer_are_named_with_what_they_do():
+    loading = BackboneStatus("b", "timm", "loading", progress=Progress("downloading", 25_000_000, 10**8))
+    ready = [BackboneStatus(name, "timm", "ready") for name in "ac"]
+    text = Tags(render.getting_on([ready[0], loading, ready[1]])).text
+    assert "3 are still to answer" in text
+    assert "a is looking, b downloading 25.0 MB of 100.0 MB, c is waiting its turn" in text
+
+
+def test_the_last_one_is_told_by_itself():
+    loading = BackboneStatus("b", "timm", "loading", progress=Progress("downloading", 25_000_000, 10**8))
+    assert "b is getting ready: downloading 25.0 MB of 100.0 MB" in Tags(render.getting_on([loading])).text
+    assert "a is looking at your picture" in Tags(render.getting_on([BackboneStatus("a", "timm", "ready")])).text
+    assert render.getting_on([]) == ""
+
+
+def test_measuring_has_a_bar_and_says_what_runs():
+    tags = Tags(render.measuring(1, 4, render.thinking("b")))
+    assert "1 of 4 measured" in tags.text
+    assert "b is looking at your picture" in tags.text
+    assert ("div", {"class": "lu-fill", "style": "width:25.0%"}) in tags.found
+
+
+def test_what_was_measured_is_counted_and_what_failed_says_why():
+    text = Tags(render.measured(3, ["a: expected x; it is gone; try later", "b: no form at all"])).text
+    assert "3 measured" in text
+    assert "It is gone; try later." in text
+    assert "b: no form at all" in text
+
+
+def test_the_other_dropdown_names_backbones_briefly():
+    known = {"parameters": 11_689_512, "download_bytes": 46_800_000}
+    assert render.short_choice(BackboneStatus("resnet18", "timm", "idle", **known)) == "resnet18"
+    gone = BackboneStatus("resnet5O", "timm", "unavailable", reason="resnet5O: no")
+    assert render.short_choice(gone) == "resnet5O · ✕ unavailable"

@@ -1,16 +1,21 @@
+import statistics
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from test_pool import until
 
 from lineup import pool
 from lineup.errors import BackboneError, BusyError, LineupError, PictureError
+from lineup.pictures import open_picture
 from lineup.service import softmax
 
 TWO = "backbones: ['fake:a', 'fake:b']"
+THREE = "backbones: ['fake:a', 'fake:b', 'fake:c']"
 
 
 def started(service):
@@ -176,6 +181,185 @@ def test_a_failed_answer_gives_its_turn_back(make_service, fakes, picture, tmp_p
         with pytest.raises(PictureError):
             service.classify(tmp_path / "none.jpg")
     assert service.classify(picture)
+
+
+# --- comparisons ---
+
+
+def test_whoever_is_ready_answers_first_and_the_order_asked_for_stays(make_service, fakes, picture):
+    service, held, names = make_service(TWO), fakes.hold("build a"), ["fake:a", "fake:b"]
+    answers = service.answers(picture, names)
+    first = next(answers)
+    held.set()
+    found = dict([first, *answers])
+    assert list(found) == ["fake:b", "fake:a"]
+    assert list(service.comparison(names, found).answers) == names
+
+
+def test_all_answer_on_one_decoded_picture(make_service, fakes, picture, monkeypatch):
+    opened = []
+    monkeypatch.setattr("lineup.service.open_picture", lambda *said: opened.append(said[0]) or open_picture(*said))
+    found = make_service(THREE).compare(picture)
+    assert opened == [picture]
+    assert len({answer.milliseconds.decode for answer in found.answers.values()} - {0}) == 1
+
+
+def test_those_who_prepare_a_picture_alike_share_the_work(make_service, fakes, picture):
+    from lineup.registry import Transform
+
+    prepared = []
+    same = Transform(lambda _: prepared.append(1) or torch.zeros(3, 8, 8), (8, 8), (0, 0, 0), (1, 1, 1))
+    fakes.more = {target: {"transform": same} for target in "ab"} | {"c": {"transform": replace(same, std=(2, 2, 2))}}
+    make_service(THREE).compare(picture)
+    assert len(prepared) == 2
+
+
+def test_a_network_that_writes_into_its_input_spoils_nobody_elses(make_service, fakes, picture):
+    from lineup.registry import Transform
+
+    class Writing(torch.nn.Module):
+        def forward(self, batch):
+            return batch.add_(1).mean((2, 3))
+
+    same = Transform(lambda _: torch.zeros(3, 8, 8), (8, 8), (0, 0, 0), (1, 1, 1))
+    fakes.more = {target: {"transform": same, "make": lambda _: Writing()} for target in "ab"}
+    found = make_service(TWO).compare(picture).answers.values()
+    assert [answer.seen.getpixel((0, 0)) for answer in found] == [(0, 0, 0), (0, 0, 0)]
+
+
+def test_one_that_cannot_answer_is_a_result_beside_the_others(make_service, fakes, picture):
+    fakes.errors["a"] = BackboneError("it is broken")
+    fakes.logits["b"] = [float("nan"), 0.0, 0.0]
+    found = make_service(THREE).compare(picture, ["fake:a", "fake:b", "fake:c"])
+    broken, damaged, answer = found.answers.values()
+    assert str(broken) == "fake:a: it is broken"
+    assert "fake:b: expected finite numbers" in str(damaged)
+    assert answer.predictions[0].label == "cat"
+    assert found.agreement.sentence.endswith("fake:a and fake:b did not answer.")
+
+
+def test_when_too_many_wait_each_backbone_says_so(make_service, fakes, picture):
+    service, held = make_service(f"limits: {{queue_size: 1}}\n{TWO}"), fakes.hold("answer a")
+    service.pool.get("fake:a")
+    with ThreadPoolExecutor(1) as threads:
+        answering = threads.submit(service.classify, picture)
+        until(lambda: service._waiting)
+        found = service.compare(picture, ["fake:a", "fake:b"])
+        held.set()
+        assert answering.result()
+    assert [type(answer) for answer in found.answers.values()] == [BusyError, BusyError]
+
+
+def test_a_picture_that_cannot_be_read_is_nobodys_answer(make_service, fakes, tmp_path):
+    (tmp_path / "text.jpg").write_text("no picture")
+    with pytest.raises(PictureError, match="not one that can be read"):
+        make_service(TWO).compare(tmp_path / "text.jpg")
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        ([], "expected a list of one name or more; got []"),
+        ("fake:a", "expected a list of one name or more; got 'fake:a'"),
+        ({"fake:a": 1}, "expected a list of one name or more; got {"),
+        (3, "expected a list of one name or more; got 3"),
+        (["fake:a", "fake:aa"], "got 'fake:aa'; did you mean 'fake:a'?"),
+        (["fake:a", ["fake:b"]], "expected one name of the line-up; got ['fake:b']"),
+        (["fake:a", None], "expected one name of the line-up; got None"),
+        (["fake:b", "fake:a", "fake:b"], "expected each name once; got 'fake:b' again"),
+        (["fake:a", "fake:b", "fake:c"], "expected at most 2 at once; got 3; leave some out"),
+    ],
+)
+def test_what_is_no_list_of_names_is_refused_before_anything_is_loaded(make_service, fakes, picture, names, told):
+    with pytest.raises(BackboneError) as caught:
+        make_service(f"limits: {{max_compared: 2}}\n{THREE}").compare(picture, names)
+    assert told in str(caught.value)
+    assert fakes.built == []
+
+
+def test_each_answer_of_a_comparison_says_that_top_k_is_too_many(make_service, fakes, picture):
+    note = "top_k 4 is more than there are classes: all 3 are listed"
+    found = make_service(TWO).compare(picture, top_k=4)
+    assert [answer.notes for answer in found.answers.values()] == [(note,), (note,)]
+
+
+@pytest.mark.parametrize(("top_k", "keep", "predictions"), [(1, 0, 1), (1, 2, 2), (2, 1, 2), (1, 20, 3)])
+def test_more_classes_may_be_kept_than_were_asked_for(make_service, fakes, picture, top_k, keep, predictions):
+    ((_, answer),) = make_service(TWO).answers(picture, ["fake:a"], top_k, keep)
+    assert (len(answer.predictions), answer.notes) == (predictions, ())
+
+
+def test_the_margin_is_how_far_the_first_class_is_before_the_second(make_service, fakes, picture):
+    fakes.logits["a"] = [1.0, 3.0, 2.0]
+    first, second, _ = sorted(softmax(np.array([[1.0, 3.0, 2.0]]))[0], reverse=True)
+    answer = make_service(TWO).classify(picture, top_k=1)
+    assert answer.margin == pytest.approx(first - second)
+
+
+def test_an_only_class_is_before_nothing_by_all_it_has(make_service, fakes, picture):
+    fakes.names, fakes.logits["a"] = ("cat",), [2.0]
+    assert make_service(TWO).classify(picture).margin == 1
+
+
+def test_the_time_that_forward_passes_took_is_kept_for_each_backbone(make_service, fakes, picture):
+    service = make_service(TWO)
+    assert service.timing("fake:a") is None
+    took = [service.classify(picture).milliseconds.forward for _ in range(4)]
+    fakes.logits["a"] = [float("nan"), 0.0, 0.0]
+    with pytest.raises(BackboneError):
+        service.classify(picture)  # no answer, so its time does not count
+    timing = service.timing("fake:a")
+    assert (timing.runs, timing.last_ms, timing.median_ms) == (4, took[-1], statistics.median(took))
+    assert service.timing("fake:b") is None
+
+
+def test_those_that_are_ready_are_compared_when_nobody_says(make_service, fakes, picture):
+    service = make_service(f"limits: {{max_compared: 2}}\n{THREE}")
+    for target, compared in {"c": ["fake:c"], "b": ["fake:b", "fake:c"], "a": ["fake:a", "fake:b"]}.items():
+        service.pool.get(f"fake:{target}")
+        assert list(service.compare(picture).answers) == compared
+
+
+def test_those_that_may_get_ready_are_compared_when_none_is(make_service, fakes, picture):
+    fakes.errors["a"] = BackboneError("it is broken")
+    service = make_service(THREE)
+    assert service.pool.start("fake:a").exception()
+    assert list(service.compare(picture).answers) == ["fake:b", "fake:c"]
+
+
+def test_when_nothing_can_run_each_says_why(make_service, fakes, picture):
+    fakes.errors = {"a": BackboneError("it is broken"), "b": BackboneError("so is this")}
+    service = started(make_service(TWO))
+    found = service.compare(picture)
+    assert [str(answer) for answer in found.answers.values()] == ["fake:a: it is broken", "fake:b: so is this"]
+    assert found.agreement.sentence == "No backbone answered."
+
+
+def test_a_comparison_as_json_is_what_the_contract_says(make_service, fakes, picture):
+    fakes.errors["b"] = BackboneError("it is broken")
+    found = make_service(TWO).compare(picture, ["fake:b", "fake:a"], top_k=1).to_json()
+    assert list(found) == ["results", "agreement"]
+    failed, answer = found["results"]
+    assert failed == {"backbone": "fake:b", "error": "fake:b: it is broken"}
+    assert list(answer) == ["backbone", "predictions", "input_size", "engine", "milliseconds", "notes"]
+    assert answer["predictions"] == [
+        {"class_index": 0, "id": None, "label": "cat", "probability": pytest.approx(0.66524, abs=1e-5)}
+    ]
+    assert list(found["agreement"]) == ["sentence", "majority", "camps", "apart"]
+
+
+def test_who_compares_at_once_with_others_gets_his_own(make_service, fakes, picture):
+    fakes.logits = {target: np.eye(3)[index].tolist() for index, target in enumerate("abc")}
+    service = make_service(THREE)
+    chosen = [["fake:a", "fake:b"], ["fake:c", "fake:a"], ["fake:b", "fake:c", "fake:a"]]
+
+    def ask(index: int) -> dict[str, int]:
+        answers = service.compare(picture, chosen[index % 3]).answers
+        return {answer.backbone: answer.predictions[0].class_index for answer in answers.values()}
+
+    with ThreadPoolExecutor(6) as threads:
+        found = list(threads.map(ask, range(30)))
+    assert found == [{name: "abc".index(name[-1]) for name in chosen[index % 3]} for index in range(30)]
 
 
 # --- the start ---

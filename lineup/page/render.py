@@ -103,7 +103,8 @@ def wrong_link(problems: Iterable[str]) -> str:
 def getting_on(missing: Sequence[BackboneStatus]) -> str:
     """Render how far those are that have not answered yet."""
     if len(missing) > 1:
-        doing = [f"{each.name} {stage(each)}" for each in missing]
+        looking = next((each.name for each in missing if each.status == "ready"), "")  # one at a time, in this order
+        doing = [f"{each.name} {'is looking' if each.name == looking else stage(each)}" for each in missing]
         return _panel("busy", f"{len(missing)} are still to answer", f"<p>{escape(', '.join(doing))}</p>{_PULSE}")
     return "".join(waiting(each) if each.status == "loading" else thinking(each.name) for each in missing)
 
@@ -125,11 +126,11 @@ def stopped() -> str:
 
 def comparison(names: Sequence[str], found: Comparison, top_k: int) -> str:
     """Render a card for each backbone in the order chosen, and the verdict once all have answered."""
-    verdict = ""
+    verdict, dissent, agreement = "", set[str](), found.agreement
     if len(found.answers) == len(names):
-        verdict = f'<p class="lu-verdict" role="status">{escape(found.agreement.sentence)}</p>'
-    majority, apart = found.agreement.majority, found.agreement.apart
-    dissent = set(names).difference(majority.backbones, apart) if majority else ()
+        verdict = f'<p class="lu-verdict" role="status">{escape(agreement.sentence)}</p>'
+        if agreement.majority:
+            dissent = set(names).difference(agreement.majority.backbones, agreement.apart)
     cards = "".join(_small_card(name, found.answers.get(name), top_k, name in dissent) for name in names)
     return f'{verdict}<div class="lu-cards">{cards}</div>'
 
