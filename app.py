@@ -46,6 +46,7 @@ def main() -> None:
         max_file_size=f"{chosen.limits.max_upload_mb}mb",
         allowed_paths=[example.picture for example in service.examples if not example.is_remote],
         enable_monitoring=False,
+        state_session_capacity=500,  # each holds the crops that a visitor's page shows
         ssr_mode=False,
         mcp_server=True,
     )

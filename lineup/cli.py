@@ -92,7 +92,13 @@ def _comparison_lines(service: Service, found: Comparison) -> list[str]:
             )
         else:
             rows.append((name, "-", "-", "-", parameters, published))
-    return [*_aligned(rows, "llrrrr"), "", found.agreement.sentence]
+    answers = [answer for answer in found.answers.values() if isinstance(answer, Classification)]
+    said = [
+        f"{answer.backbone}: {', '.join(f'{each.label} {each.probability:.1%}' for each in answer.predictions)}"
+        for answer in answers
+    ]
+    notes = [f"note: {answer.backbone}: {note}" for answer in answers for note in answer.notes]
+    return [*_aligned(rows, "llrrrr"), "", *said, "", found.agreement.sentence, *notes]
 
 
 def _table(found: Sequence[BackboneStatus]) -> list[str]:
@@ -145,7 +151,7 @@ def _parser() -> argparse.ArgumentParser:
         "--backbones",
         action="append",
         metavar="NAME",
-        help="name of an entry; once for each (default: all that can run)",
+        help="name of an entry; once for each (default: those that can run, as many as fit)",
     )
     compare.add_argument("--top-k", type=int, help="how many labels of each (default: the config's top_k)")
     compare.set_defaults(run=_compare)

@@ -211,6 +211,10 @@ class Service:
                 raise
             except LineupError as error:
                 answer = error
+            except Exception as error:  # a network of somebody's own may raise anything; the others still answer
+                _log.exception("%s cannot answer", name)
+                reason = " ".join(str(error).split())[:200] or type(error).__name__
+                answer = BackboneError(f"{name}: expected an answer; {reason}; see the log")
             yield name, answer
 
     def _answer(self, name: str, loaded: Loaded, sitting: "_Sitting", top_k: int, keep: int) -> Classification:
@@ -250,13 +254,7 @@ class Service:
                 self._waiting -= 1
 
     def _run(self, name: str, batch: np.ndarray) -> np.ndarray:
-        try:
-            return self.pool.get(name).engine(batch)
-        except RuntimeError as error:
-            _log.exception("%s cannot answer", name)
-            raise BackboneError(
-                f"{name}: expected an answer; {' '.join(str(error).split())[:200]}; see the log"
-            ) from error
+        return self.pool.get(name).engine(batch)
 
     def _start(self) -> None:
         try:

@@ -16,6 +16,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
+from drawing import draw  # noqa: E402
 from hub import Hub, timm_repo  # noqa: E402
 from networks import seeded_timm  # noqa: E402
 from serving import caches  # noqa: E402
@@ -97,22 +98,6 @@ def publish():
 def picture(tmp_path_factory) -> Path:
     """Return a JPEG of 320 × 240 pixels with noise and shapes in it."""
     return draw(tmp_path_factory.mktemp("pictures") / "shapes.jpg")
-
-
-def draw(path: Path, seed: int = 0, size: tuple[int, int] = (320, 240)) -> Path:
-    import numpy as np
-    from PIL import Image, ImageDraw
-
-    random = np.random.default_rng(seed)
-    noise = random.integers(0, 256, (size[1] // 8, size[0] // 8, 3), dtype=np.uint8)
-    image = Image.fromarray(noise).resize(size)
-    pen = ImageDraw.Draw(image)
-    for _ in range(12):
-        (x, y), (w, h) = random.integers(0, size), random.integers(10, 90, 2)
-        shape = pen.ellipse if random.random() < 0.5 else pen.rectangle
-        shape((int(x), int(y), int(x + w), int(y + h)), fill=tuple(random.integers(0, 256, 3).tolist()))
-    image.save(path)
-    return path
 
 
 @pytest.fixture

@@ -82,13 +82,18 @@ backbones:
 @pytest.mark.usefixtures("labels")
 def test_compare_prints_those_that_answer_tells_of_the_others_and_exits_with_2(lineup, picture):
     told = lineup(SEVERAL, "compare", str(picture), *(f"--backbones={name}" for name in ("other", "gone", "one")))
-    head, *rows, space, sentence = told.stdout.splitlines()
+    table, labels, verdict = told.stdout.strip().split("\n\n")
+    sentence, *notes = verdict.splitlines()
+    head, *rows = table.splitlines()
     assert head.split() == ["backbone", "says", "probability", "forward", "parameters", "ImageNet", "top-1"]
     other, gone, one = (row.split() for row in rows)
     assert (other[0], other[-2:], one[0], one[-2:]) == ("other", ["724,035", "-"], "one", ["372,979", "-"])
     assert {other[1], one[1]} <= {"jay", "crow", "owl"}
     assert gone == ["gone", "-", "-", "-", "-", "-"]
-    assert (space, sentence.endswith("gone did not answer.")) == ("", True)
+    assert [line.partition(": ")[0] for line in labels.splitlines()] == ["other", "one"]
+    assert [line.count("%") for line in labels.splitlines()] == [2, 2]
+    assert sentence.endswith("gone did not answer.")
+    assert [note.partition(": untrained")[0] for note in notes] == ["note: other", "note: one"]
     assert told.returncode == 2
     (error,) = told.stderr.splitlines()
     assert error.startswith("error: gone: ")

@@ -5,7 +5,7 @@ import re
 from itertools import groupby
 
 import pytest
-from conftest import draw
+from drawing import draw
 
 from lineup.errors import BackboneError, UnreachableError
 from lineup.page import events
@@ -136,9 +136,9 @@ def test_the_open_page_selects_a_stand_in_and_names_both(make_service, fakes):
 
 def test_a_visitor_who_has_chosen_keeps_the_choice(make_service, fakes):
     fakes.errors["a"] = BackboneError("fake:a: expected weights; none came; add some")
-    service = make_service(TWO)
+    service = make_service(THREE)
     service.start()
-    updates = all_of(events.open_page(service, events.Visit(turn=2), {}))
+    updates = all_of(events.open_page(service, events.Visit(turn=1, names=["fake:c"]), {}))
     assert all("selected" not in update for update in updates)
 
 
@@ -369,7 +369,7 @@ def test_the_code_for_one_backbone_asks_for_one(make_service, picture):
 
 def test_the_link_names_the_example_while_it_is_shown(make_service, picture, tmp_path):
     maze = draw(tmp_path / "maze.png", 1)
-    service, visit = make_service(f"examples: [maze.png]\n{TWO}"), events.Visit(example=0)
+    service, visit = make_service(f"examples: [maze.png]\n{TWO}"), events.Visit(example=("maze", str(maze)))
     assert answered(service, maze, visit=visit)[-1]["link"].endswith("&example=maze")
     assert answered(service, picture, visit=visit)[-1]["link"].endswith("&top_k=2")
 
@@ -405,9 +405,16 @@ def test_a_link_brings_back_what_was_shown(make_service, tmp_path):
     visit = events.Visit()
     query = {"backbone": ["fake:b", "fake:a"], "top_k": ["1"], "example": ["maze"]}
     first, *later = opened(make_service(f"examples: [maze.png]\n{TWO}"), query, visit)
-    assert first == {"selected": "fake:b", "others": ["fake:a"], "top_k": 1, "picture": str(maze), "notice": ""}
+    assert first == {
+        "selected": "fake:b",
+        "others": ["fake:a"],
+        "top_k": 1,
+        "picture": str(maze),
+        "notice": "",
+        "plot": None,
+    }
     assert last_of(later).keys() == {"choices", "status"}  # nothing of it is changed again
-    assert visit.example == 0
+    assert visit.example[0] == "maze"
 
 
 def test_what_a_link_says_wrong_is_told_and_the_rest_holds(make_service):
@@ -472,9 +479,10 @@ def test_measuring_leaves_out_what_has_run_until_all_has(make_service, picture):
     service = make_service(TWO)
     service.classify(picture)
     measured(service, picture)
-    assert runs(service) == {"fake:a": 1, "fake:b": 3}
+    assert runs(service) == {"fake:a": 4, "fake:b": 3}  # one run is a cold one
+    service.classify(picture, "fake:b")
     measured(service, picture)
-    assert runs(service) == {"fake:a": 4, "fake:b": 6}
+    assert runs(service) == {"fake:a": 7, "fake:b": 7}
 
 
 def test_what_cannot_be_measured_is_named_and_the_others_are_measured(make_service, picture, fakes):

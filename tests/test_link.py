@@ -4,7 +4,7 @@ import shutil
 from urllib.parse import parse_qs
 
 import pytest
-from conftest import draw
+from drawing import draw
 
 from lineup.page import link
 
@@ -24,6 +24,10 @@ def service(make_service, tmp_path):
     return make_service(CONFIG)
 
 
+def chosen(service, index: int) -> tuple[str, str]:
+    return service.examples[index].name, service.example_path(index)
+
+
 def read(service, query: str):
     return link.read(service, parse_qs(query.removeprefix("?")))
 
@@ -31,25 +35,27 @@ def read(service, query: str):
 @pytest.mark.parametrize("names", [[HOSTILE], ["fake:b"], ["fake:c", HOSTILE]])
 @pytest.mark.parametrize("example", [0, 1])
 def test_what_is_written_is_read_again(service, names, example):
-    query = link.write(service, names, 7, example, service.example_path(example))
+    query = link.write(names, 7, chosen(service, example), service.example_path(example))
     found, wrong = read(service, query)
     assert (found, wrong) == ({"selected": names[0], "others": names[1:], "top_k": 7, "example": example}, [])
 
 
 def test_a_link_is_one_that_people_can_read(service):
-    query = link.write(service, ["fake:b", "fake:c"], 5, 0, service.example_path(0))
+    query = link.write(["fake:b", "fake:c"], 5, chosen(service, 0), service.example_path(0))
     assert query == "?backbone=fake%3Ab&backbone=fake%3Ac&top_k=5&example=maze"
 
 
 def test_a_picture_of_ones_own_is_not_in_the_link(service, picture):
-    assert link.write(service, ["fake:b"], 5, None, picture) == "?backbone=fake%3Ab&top_k=5"
-    assert link.write(service, ["fake:b"], 5, 0, picture) == "?backbone=fake%3Ab&top_k=5"  # it took an example's place
-    assert link.write(service, ["fake:b"], 5, 0, None) == "?backbone=fake%3Ab&top_k=5"
+    assert link.write(["fake:b"], 5, None, picture) == "?backbone=fake%3Ab&top_k=5"
+    assert (
+        link.write(["fake:b"], 5, chosen(service, 0), picture) == "?backbone=fake%3Ab&top_k=5"
+    )  # it took an example's place
+    assert link.write(["fake:b"], 5, chosen(service, 0), None) == "?backbone=fake%3Ab&top_k=5"
 
 
 def test_a_copy_of_an_example_is_the_example(service, tmp_path):
     copy = shutil.copy(service.example_path(0), tmp_path / "uploaded.png")
-    assert link.write(service, [], 5, 0, copy) == "?top_k=5&example=maze"
+    assert link.write([], 5, chosen(service, 0), copy) == "?top_k=5&example=maze"
 
 
 def test_an_empty_query_asks_for_nothing(service):

@@ -209,7 +209,9 @@ def test_those_who_prepare_a_picture_alike_share_the_work(make_service, fakes, p
 
     prepared = []
     same = Transform(lambda _: prepared.append(1) or torch.zeros(3, 8, 8), (8, 8), (0, 0, 0), (1, 1, 1))
-    fakes.more = {target: {"transform": same} for target in "ab"} | {"c": {"transform": replace(same, std=(2, 2, 2))}}
+    fakes.more = {target: {"transform": same} for target in "ab"} | {
+        "c": {"transform": replace(same, steps=lambda _: same.steps(_))}
+    }
     make_service(THREE).compare(picture)
     assert len(prepared) == 2
 

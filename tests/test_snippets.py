@@ -6,7 +6,7 @@ import sys
 from types import SimpleNamespace
 
 import pytest
-from conftest import draw
+from drawing import draw
 from hub import timm_repo
 from networks import outspoken, seeded_timm
 from PIL import ExifTags, Image

@@ -1,12 +1,14 @@
 """The page: it wires, and leaves computing to the service, events to `events` and drawing to `render`."""
 
 from collections.abc import AsyncIterator
+from html import escape
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
 import gradio as gr
 
+from lineup.errors import PictureError
 from lineup.page import api, events, render
 from lineup.page.layout import lay_out
 from lineup.page.link import most_shown
@@ -61,16 +63,22 @@ def _wire(service: Service, demo: gr.Blocks, parts: Any, visit: gr.State) -> Non
         return int(wanted) if isinstance(wanted, int | float) and 1 <= wanted <= most else service.config.top_k
 
     def choose_example(event: gr.SelectData, visit: events.Visit) -> str:
-        visit.example = event.index
-        return service.example_path(event.index)
+        try:
+            return events.choose_example(service, visit, event.index)
+        except PictureError as error:
+            raise gr.Error(escape(str(error)), print_exception=False) from None
 
-    def add_ready(name: Any) -> list[str]:
-        if not (ready := events.ready_beside(service, name)):
+    def add_ready(name: Any) -> Any:
+        ready, most = events.ready_beside(service, name), service.config.limits.max_compared
+        if not ready:
             gr.Info("No other backbone is ready yet. Choose one from the list: its first use loads it.")
-        return ready
+            return gr.skip()
+        if len(ready) >= most:
+            gr.Info(f"{len(ready) + 1} are ready; at most {most} are compared at once.")
+        return ready[: most - 1]
 
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-    at_start = [parts.notice, parts.status, parts.backbone, parts.others, parts.top_k, parts.picture]
+    at_start = [parts.notice, parts.status, parts.backbone, parts.others, parts.top_k, parts.picture, parts.plot]
     demo.load(open_page, [visit], at_start, **quiet)
     code = [parts.python, parts.client, parts.curl, parts.link]
     # "multiple": who changes his mind does not wait for a download that he no longer wants

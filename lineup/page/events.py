@@ -6,7 +6,9 @@ again, `plot` is a chart, `python`, `client` and `curl` are code, and `link` is 
 """
 
 import asyncio
+import contextvars
 import logging
+import threading
 from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -35,7 +37,7 @@ class Visit:
     names: list[str] = field(default_factory=list)  # the backbones that were asked, in the order chosen
     found: dict[str, Answer] = field(default_factory=dict)  # what they answered so far
     top_k: int = 1  # how many classes of each are shown; may change while some are still to answer
-    example: int | None = None  # the last one that was clicked
+    example: tuple[str, str] | None = None  # name and file of the last one that was clicked
     address: str = "http://127.0.0.1:7860/"  # under which the visitor sees this server
 
 
@@ -48,9 +50,15 @@ def choices(service: Service) -> tuple[list[tuple[str, str]], list[tuple[str, st
 
 
 def ready_beside(service: Service, name: Any) -> list[str]:
-    """Return what can be compared at once with a backbone."""
-    ready = [status.name for status in service.backbones() if status.status == "ready" and status.name != name]
-    return ready[: service.config.limits.max_compared - 1]
+    """Return what can be compared with a backbone at once, in the config's order."""
+    return [status.name for status in service.backbones() if status.status == "ready" and status.name != name]
+
+
+def choose_example(service: Service, visit: Visit, index: int) -> str:
+    """Return the file of an example, and remember that it is the one that was chosen."""
+    path = service.example_path(index)
+    visit.example = service.examples[index].name, path
+    return path
 
 
 async def open_page(service: Service, visit: Visit, query: Mapping[str, Sequence[str]]) -> AsyncIterator[Update]:
@@ -59,18 +67,17 @@ async def open_page(service: Service, visit: Visit, query: Mapping[str, Sequence
     shown = {key: value for key, value in linked.items() if key != "example"}
     if "example" in linked:
         try:
-            shown["picture"] = await asyncio.to_thread(service.example_path, linked["example"])
-            visit.example = linked["example"]
+            shown["picture"] = await asyncio.to_thread(choose_example, service, visit, linked["example"])
         except PictureError as error:
             wrong.append(str(error))
     notice = render.wrong_link(wrong) if wrong else ""
-    yield {**shown, "notice": notice}
+    yield {**shown, "notice": notice, "plot": chart(service, visit)}
     while True:
         over = service.looked.is_set()  # asked first: what follows is then the last word
         update: Update = {"choices": choices(service)}
         if service.started.is_set() and "selected" not in linked:
             default, selected = service.pool.status(service.config.default_name), service.preselected
-            if visit.turn <= 1:  # the visitor has not chosen another one meanwhile
+            if not visit.names or visit.names[0] in (default.name, selected):  # nobody has chosen another one meanwhile
                 update["selected"] = selected
             if default.status == "unavailable":
                 update["notice"] = notice + render.stand_in(default, selected)
@@ -93,11 +100,13 @@ async def answer(
     `most` classes are kept, so that showing up to that many needs no second run.
     """
     visit.turn, visit.names, visit.found, visit.top_k = visit.turn + 1, [], {}, top_k
-    turn, shown = visit.turn, None
-    yield {"retry": False}
+    turn, rendered, told = visit.turn, -1, ""
     try:
         rest = [each for each in others if each != name] if isinstance(others, list) else []
         visit.names = service.comparable([name, *rest])
+        yield {"retry": False, "link": address(visit, path)}
+        if visit.turn != turn:
+            return
         if path is None:
             async for text in _until_loaded(service, name):
                 if visit.turn != turn:
@@ -108,10 +117,15 @@ async def answer(
             async for _ in _answering(service, visit, path, top_k, most):
                 if visit.turn != turn:
                     return
-                now = len(visit.found), render.getting_on([service.pool.status(each) for each in _missing(visit)])
-                if now != shown:
-                    yield {"status": now[1], "result": result(service, visit)}
-                shown = now
+                text = render.getting_on([service.pool.status(each) for each in _missing(visit)])
+                news = {"status": text} if text != told else {}
+                if len(visit.found) != rendered:  # a card more: the crops are not drawn for every byte that comes
+                    news["result"] = result(service, visit)
+                told, rendered = text, len(visit.found)
+                if news:
+                    yield news
+            if visit.turn != turn:
+                return
             update = _finished(service, visit)
     except LineupError as error:
         update = {"status": _problem(service, name, error), "retry": _may_work_later(error)}
@@ -120,13 +134,13 @@ async def answer(
         update = {"status": render.problem("Something went wrong", "The server's log has the details.")}
     if visit.turn == turn:
         empty = {"result": "", "figures": "", "python": "", "client": "", "curl": ""}
-        yield {**empty, **update, "choices": choices(service), "link": address(service, visit, path)}
+        yield {**empty, **update, "choices": choices(service), "link": address(visit, path)}
 
 
 def show_more(service: Service, visit: Visit, path: Path | None, top_k: int) -> Update:
     """Show more or fewer classes of the answers that are there."""
     visit.top_k = top_k
-    update: Update = {"link": address(service, visit, path)}
+    update: Update = {"link": address(visit, path)}
     if _answered(visit) and not _missing(visit):
         update |= {"result": result(service, visit), **taken_along(service, visit)}
     return update
@@ -151,9 +165,9 @@ def taken_along(service: Service, visit: Visit) -> Update:
     }
 
 
-def address(service: Service, visit: Visit, path: Path | None) -> str:
+def address(visit: Visit, path: Path | None) -> str:
     """Return the address under which the page shows this again."""
-    return visit.address + link.write(service, visit.names, visit.top_k, visit.example, path)
+    return visit.address + link.write(visit.names, visit.top_k, visit.example, path)
 
 
 async def measure(service: Service, visit: Visit, path: Path | None) -> AsyncIterator[Update]:
@@ -162,7 +176,8 @@ async def measure(service: Service, visit: Visit, path: Path | None) -> AsyncIte
         yield {"measured": render.problem("There is no picture yet", "Choose one first: each backbone runs on it.")}
         return
     able = [status.name for status in service.backbones() if status.status != "unavailable"]
-    names = [name for name in able if service.timing(name) is None] or able
+    ran = {name: timing.runs for name in able if (timing := service.timing(name))}
+    names = [name for name in able if ran.get(name, 0) < RUNS] or able
     failed = []
     for place, name in enumerate(names):
         try:
@@ -171,6 +186,9 @@ async def measure(service: Service, visit: Visit, path: Path | None) -> AsyncIte
             yield {"measured": render.measuring(place, len(names), render.thinking(name))}
             for _ in range(RUNS):
                 await asyncio.to_thread(service.classify, path, name, 1)
+        except PictureError as error:
+            yield {"measured": render.problem("This picture cannot be read", str(error))}
+            return
         except LineupError as error:
             failed.append(str(error))
         yield {"plot": chart(service, visit)}
@@ -184,22 +202,26 @@ def chart(service: Service, visit: Visit) -> Any:
 
 async def _answering(service: Service, visit: Visit, path: Path, top_k: int, most: int) -> AsyncIterator[None]:
     """Let answers come into the visit, and look up now and then."""
-    turn, names, found = visit.turn, visit.names, visit.found
+    turn, names, found, left = visit.turn, visit.names, visit.found, threading.Event()
 
     def work() -> None:
         for name, answer in service.answers(path, names, top_k, keep=most):
             found[name] = answer
-            if visit.turn != turn:  # nobody waits for the others
+            if visit.turn != turn or left.is_set():  # nobody waits for the others
                 return
 
-    # a thread of its own: asyncio has few to share, and each may wait for a download
+    # a thread of its own: asyncio has few to share, and each may wait for a download; with
+    # the request's context, where ZeroGPU looks for whom to charge
     thread = ThreadPoolExecutor(1)
-    working = asyncio.get_running_loop().run_in_executor(thread, work)
+    working = asyncio.get_running_loop().run_in_executor(thread, contextvars.copy_context().run, work)
     thread.shutdown(wait=False)
-    while not working.done():
-        yield
-        await asyncio.wait({working}, timeout=POLL_S)
-    await working
+    try:
+        while not working.done():
+            yield
+            await asyncio.wait({working}, timeout=POLL_S)
+        await working
+    finally:
+        left.set()
 
 
 def _finished(service: Service, visit: Visit) -> Update:

@@ -10,7 +10,10 @@ from lineup.page.link import most_shown
 from lineup.page.picture import picture_field
 from lineup.service import Service
 
-PLOT_SAYS = "A dot for each backbone that has run on this machine; a line joins those that no other beats in both."
+PLOT_SAYS = (
+    "A dot for each backbone that has run on this machine; a line joins those that no other beats in both. "
+    "Violet are those that are chosen above."
+)
 
 
 def lay_out(service: Service) -> Any:

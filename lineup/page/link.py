@@ -16,11 +16,15 @@ def most_shown(service: Service) -> int:
     return max(SHOWN_AT_MOST, service.config.top_k)
 
 
-def write(service: Service, names: Sequence[str], top_k: int, example: int | None, picture: Path | None) -> str:
-    """Return the query for a state; a picture of the visitor's own cannot be in it."""
+def write(names: Sequence[str], top_k: int, example: tuple[str, str] | None, picture: Path | None) -> str:
+    """Return the query for a state.
+
+    `example` is the name and the file of the one that was chosen last; it is left out where the
+    picture is another one, since a visitor's own cannot be in a link.
+    """
     pairs = [("backbone", name) for name in names] + [("top_k", str(top_k))]
-    if picture and example is not None and filecmp.cmp(picture, service.example_path(example), shallow=False):
-        pairs.append(("example", service.examples[example].name))
+    if picture and example and filecmp.cmp(picture, example[1], shallow=False):
+        pairs.append(("example", example[0]))
     return "?" + urlencode(pairs)
 
 

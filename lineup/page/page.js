@@ -20,7 +20,7 @@
     const column = [...head.parentNode.children].indexOf(head);
     const down = head.getAttribute("aria-sort") === "ascending";
     const value = (row) => row.children[column].dataset.value;
-    const order = (a, b) => (a - b || a.localeCompare(b)) * (down ? -1 : 1);
+    const order = (a, b) => (a - b || a.localeCompare(b, undefined, { numeric: true })) * (down ? -1 : 1);
     const rows = [...body.rows].sort((a, b) => !value(a) - !value(b) || order(value(a), value(b)));
     [...head.parentNode.children].forEach((each) => each.removeAttribute("aria-sort"));
     head.setAttribute("aria-sort", down ? "descending" : "ascending");

@@ -65,7 +65,7 @@ def waiting(status: BackboneStatus) -> str:
 
 def _track(share: float) -> str:
     return (
-        f'<div class="lu-track" role="progressbar" aria-valuenow="{min(share, 1):.0%}">'
+        f'<div class="lu-track" role="progressbar" aria-valuenow="{min(share, 1) * 100:.0f}">'
         f'<div class="lu-fill" style="width:{min(share, 1):.1%}"></div></div>'
     )
 

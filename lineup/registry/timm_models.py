@@ -130,7 +130,7 @@ def _from_folder(entry: Entry, context: Context, folder: Path, file: weights.Wei
         license=str(cfg.get("license") or ""),
         notes=(str(cfg["description"]),) if cfg.get("description") else (),
         # timm's own repositories hold the weights that the figures are for
-        facts=_facts(entry, cfg, full_name) if entry.spec.target == f"timm/{full_name}" else {},
+        facts=_facts(entry, cfg, full_name) if entry.spec[:2] == ("hf-hub", f"timm/{full_name}") else {},
         recipe=_recipe(entry, cfg, name, pretrained=True),
     )
 
@@ -221,7 +221,7 @@ def _transform(entry: Entry, cfg: Mapping[str, Any]) -> Transform:
     channels, height, width = data["input_size"]
     if channels != 3:
         raise BackboneError(f"expected a backbone for RGB pictures; it takes {channels} channels; choose another one")
-    return Transform(create_transform(**data), (height, width), tuple(data["mean"]), tuple(data["std"]))
+    return Transform(create_transform(**data), (height, width), tuple(data["mean"]), tuple(data["std"]), repr(data))
 
 
 def _size_arguments(entry: Entry, cfg: Mapping[str, Any]) -> dict[str, Any]:

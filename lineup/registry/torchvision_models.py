@@ -90,11 +90,13 @@ def _categories(chosen: Any) -> LabelSet:
 def _transform(entry: Entry, chosen: Any) -> Transform:
     if entry.input_size and entry.input_size[0] != entry.input_size[1]:
         raise BackboneError(f"expected a square input_size, as torchvision's transforms are; got {entry.input_size}")
-    steps = chosen.transforms(**_changes(entry, chosen))
+    changes = _changes(entry, chosen)
+    steps = chosen.transforms(**changes)
     if entry.interpolation:
         steps.interpolation = InterpolationMode(entry.interpolation)
     height, width = steps.crop_size * 2  # it is a list of one
-    return Transform(steps, (height, width), tuple(steps.mean), tuple(steps.std))
+    made_of = repr((chosen, changes, entry.interpolation))
+    return Transform(steps, (height, width), tuple(steps.mean), tuple(steps.std), made_of)
 
 
 def _changes(entry: Entry, chosen: Any) -> dict[str, Any]:
