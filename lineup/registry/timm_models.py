@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -35,32 +35,14 @@ def published(entry: Entry, context: Context) -> Plan:
             f"expected a backbone with weights; timm publishes none for {name!r}; add `checkpoint: file`, "
             "or `pretrained: false` for random weights"
         )
-    full_name = _full_name(cfg)
-    num_classes = _num_classes(cfg, full_name)
-    found = wordnet.for_tag(cfg["tag"] or "", num_classes)
-    _refuse_embedding(full_name, num_classes, found)
-    sizes = _size_arguments(entry, cfg)
-
-    network = blank(partial(timm.create_model, full_name, **sizes))
-    checkpoint.dry_run(network, entry, _transform(entry, cfg))
+    full_name, sizes = _full_name(cfg), _size_arguments(entry, cfg)
 
     def make(path: Path | None) -> nn.Module:
         # timm's own loading code, given the file that was fetched under our deadline
         return timm.create_model(full_name, pretrained=True, pretrained_cfg_overlay={"file": str(path)}, **sizes)
 
-    return Plan(
-        name=entry.name,
-        source=entry.source,
-        architecture=full_name,
-        parameters=count(network),
-        labels=chosen_labels(given_labels(entry, context), found, num_classes),
-        transform=_transform(entry, cfg),
-        weights=_where(cfg),
-        make=make,
-        license=cfg["license"] or "",
-        facts=_facts(entry, cfg, full_name),
-        recipe=_recipe(entry, cfg, full_name, pretrained=True),
-    )
+    create = partial(timm.create_model, full_name, **sizes)
+    return _plan(entry, context, cfg, full_name, create, _where(cfg), make, full_name)
 
 
 def from_folder(entry: Entry, context: Context) -> Plan:
@@ -103,34 +85,48 @@ def architecture(entry: Entry) -> Architecture:
 
 def _from_folder(entry: Entry, context: Context, folder: Path, file: weights.Weights, name: str) -> Plan:
     cfg, architecture, arguments = _read_config(folder)
-    full_name = _full_name({**cfg, "architecture": architecture})
-    num_classes = _num_classes(cfg, full_name)
-    found = (
-        labels.from_hub(
-            cfg["label_names"], cfg.get("label_descriptions"), wordnet.wordnet(), f"label_names of {entry.spec.target}"
-        )
-        if cfg.get("label_names")
-        else wordnet.for_tag(cfg.get("tag") or "", num_classes)
-    )
+    full_name, sizes = _full_name({**cfg, "architecture": architecture}), _size_arguments(entry, cfg)
+    arguments |= {"num_classes": cfg.get("num_classes"), **sizes}
+    create = partial(timm.create_model, architecture, **arguments)
+    make = partial(timm.create_model, f"local-dir:{folder}", pretrained=True, **sizes)
+    return _plan(entry, context, cfg, full_name, create, file, lambda path: make(), name)
+
+
+def _plan(
+    entry: Entry,
+    context: Context,
+    cfg: Mapping[str, Any],
+    full_name: str,
+    create: Callable[[], nn.Module],
+    file: weights.Weights,
+    make: Callable[[Path | None], nn.Module],
+    name: str,
+) -> Plan:
+    """Plan what a pretrained config describes; `name` is what timm.create_model calls it."""
+    num_classes, transform = _num_classes(cfg, full_name), _transform(entry, cfg)
+    found = wordnet.for_tag(cfg.get("tag") or "", num_classes)
+    if cfg.get("label_names"):
+        origin = f"label_names of {entry.spec.target}"
+        found = labels.from_hub(cfg["label_names"], cfg.get("label_descriptions"), wordnet.wordnet(), origin)
     _refuse_embedding(full_name, num_classes, found)
-    sizes = _size_arguments(entry, cfg)
-    network = blank(partial(timm.create_model, architecture, **{**arguments, "num_classes": num_classes, **sizes}))
-    checkpoint.dry_run(network, entry, _transform(entry, cfg))
+    network = blank(create)
+    checkpoint.dry_run(network, entry, transform)
     if isinstance(file, weights.LocalFile):
-        checkpoint.fit(checkpoint.shapes(file.path), network, architecture)
+        checkpoint.fit(checkpoint.shapes(file.path), network, full_name.partition(".")[0])
+    # timm's own repositories hold the weights that the published figures are for
+    timms = entry.source == "timm" or entry.spec[:2] == ("hf-hub", f"timm/{full_name}")
     return Plan(
         name=entry.name,
         source=entry.source,
         architecture=full_name,
         parameters=count(network),
         labels=chosen_labels(given_labels(entry, context), found, num_classes),
-        transform=_transform(entry, cfg),
+        transform=transform,
         weights=file,
-        make=lambda path: timm.create_model(f"local-dir:{folder}", pretrained=True, **sizes),
+        make=make,
         license=str(cfg.get("license") or ""),
         notes=(str(cfg["description"]),) if cfg.get("description") else (),
-        # timm's own repositories hold the weights that the figures are for
-        facts=_facts(entry, cfg, full_name) if entry.spec[:2] == ("hf-hub", f"timm/{full_name}") else {},
+        facts=facts.published(full_name, transform.input_size) if timms and as_published(entry) else {},
         recipe=_recipe(entry, cfg, name, pretrained=True),
     )
 
@@ -227,10 +223,6 @@ def _transform(entry: Entry, cfg: Mapping[str, Any]) -> Transform:
 def _size_arguments(entry: Entry, cfg: Mapping[str, Any]) -> dict[str, Any]:
     """Return what an architecture of fixed size must be told when the entry wants another one."""
     return {"img_size": entry.input_size} if entry.input_size and cfg.get("fixed_input_size") else {}
-
-
-def _facts(entry: Entry, cfg: Mapping[str, Any], full_name: str) -> dict[str, float]:
-    return facts.published(full_name, _transform(entry, cfg).input_size) if as_published(entry) else {}
 
 
 def _recipe(entry: Entry, cfg: Mapping[str, Any], name: str, **arguments: Any) -> str:
