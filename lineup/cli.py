@@ -13,6 +13,7 @@ from lineup import config
 from lineup.errors import ConfigError, LineupError
 from lineup.results import BackboneStatus, Classification
 from lineup.service import Comparison, Service
+from lineup.standings import row
 
 EXIT_WRONG = 2
 
@@ -80,24 +81,15 @@ def _answer_lines(answer: Classification) -> list[str]:
 
 
 def _comparison_lines(service: Service, found: Comparison) -> list[str]:
-    rows = [("backbone", "says", "probability", "forward", "parameters", "ImageNet top-1")]
+    said, notes = [], []
+    rows: list[Sequence[str]] = [("backbone", "says", "probability", "forward", "parameters", "ImageNet top-1")]
+    forms = {"probability": "{:.2%}", "last_ms": "{:.0f} ms", "parameters": "{:,}", "imagenet_top1": "{:.1f} %"}
     for name, answer in found.answers.items():
-        status = service.pool.status(name)
-        parameters = _or_dash(status.parameters, "{:,}")
-        published = _or_dash(status.facts.get("imagenet_top1"), "{:.1f} %")
+        told = row(service.pool.status(name), service.timing(name), answer)
+        rows.append((name, told["label"] or "-", *(_or_dash(told[key], form) for key, form in forms.items())))
         if isinstance(answer, Classification):
-            first, took = answer.predictions[0], answer.milliseconds
-            rows.append(
-                (name, first.label, f"{first.probability:.2%}", f"{took.forward:.0f} ms", parameters, published)
-            )
-        else:
-            rows.append((name, "-", "-", "-", parameters, published))
-    answers = [answer for answer in found.answers.values() if isinstance(answer, Classification)]
-    said = [
-        f"{answer.backbone}: {', '.join(f'{each.label} {each.probability:.1%}' for each in answer.predictions)}"
-        for answer in answers
-    ]
-    notes = [f"note: {answer.backbone}: {note}" for answer in answers for note in answer.notes]
+            said.append(f"{name}: {', '.join(f'{each.label} {each.probability:.1%}' for each in answer.predictions)}")
+            notes += [f"note: {name}: {note}" for note in answer.notes]
     return [*_aligned(rows, "llrrrr"), "", *said, "", found.agreement.sentence, *notes]
 
 

@@ -235,9 +235,10 @@ def test_two_visitors_never_see_each_others_cards(make_service, picture, fakes):
     async def visitor(names):
         seen = []
         async for update in events.answer(service, events.Visit(), picture, names[0], names[1:], 1, 3):
-            seen += [list(cards(update))] if "result" in update else []
-            if len(seen) == 2:  # one of the two has answered both visitors
-                held.pop().set()
+            if "result" in update:
+                seen.append(list(cards(update)))
+                if len(seen) == 2:  # one of the two has answered both visitors
+                    held.pop().set()
         return seen
 
     async def both():

@@ -91,8 +91,9 @@ def _wire(service: Service, demo: gr.Blocks, parts: Any, visit: gr.State) -> Non
         **quiet,
     )
     # an answer is kept with more labels than are shown, so the network does not run again
-    again = [parts.result, *code]
-    parts.top_k.change(show_more, [parts.picture, parts.top_k, visit], again, trigger_mode="always_last", **quiet)
+    parts.top_k.change(
+        show_more, [parts.picture, parts.top_k, visit], [parts.result, *code], trigger_mode="always_last", **quiet
+    )
     parts.all_ready.click(add_ready, [parts.backbone], [parts.others], **quiet)
     told = [parts.measured, parts.plot, parts.backbone, parts.others]
     measuring = parts.measure.click(measure, [parts.picture, visit], told, **quiet)

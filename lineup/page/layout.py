@@ -11,8 +11,7 @@ from lineup.page.picture import picture_field
 from lineup.service import Service
 
 PLOT_SAYS = (
-    "A dot for each backbone that has run on this machine; a line joins those that no other beats in both. "
-    "Violet are those that are chosen above."
+    "A dot for each backbone that has run here, violet if chosen above; a line joins those no other beats in both."
 )
 
 

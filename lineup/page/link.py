@@ -8,12 +8,10 @@ from urllib.parse import urlencode
 
 from lineup.service import Service
 
-SHOWN_AT_MOST = 20  # classes that the page can be asked for, unless the config wants more
-
 
 def most_shown(service: Service) -> int:
     """Return how many classes the page can be asked for."""
-    return max(SHOWN_AT_MOST, service.config.top_k)
+    return max(20, service.config.top_k)
 
 
 def write(names: Sequence[str], top_k: int, example: tuple[str, str] | None, picture: Path | None) -> str:

@@ -141,28 +141,26 @@ def _small_card(name: str, answer: Classification | LineupError | None, top_k: i
         kind, body = "lu-failed", _reason(str(answer))
     elif answer:
         kind = "lu-dissent" if dissents else ""
-        bars = "".join(_bar(prediction, rank) for rank, prediction in enumerate(answer.predictions[:top_k]))
-        notes = "".join(f'<p class="lu-note">{escape(note)}</p>' for note in answer.notes)
-        body = f'<ol class="lu-bars">{bars}</ol>{notes}{_crop(answer)}'
+        size = f"{answer.input_size[1]} × {answer.input_size[0]} px"
+        ran = f"<span>{answer.milliseconds.forward:.0f} ms<br>{size}</span>"
+        body = f"{_bars(answer, top_k)}<footer>{_seen(answer)}{ran}</footer>"
     return f'<article class="lu-card lu-small {kind}"><h3>{escape(name)}</h3>{body}</article>'
-
-
-def _crop(answer: Classification) -> str:
-    height, width = answer.input_size
-    image = (
-        f'<img src="{_data_uri(answer.seen)}" alt="the crop that {escape(answer.backbone)} saw">' if answer.seen else ""
-    )
-    return f"<footer>{image}<span>{answer.milliseconds.forward:.0f} ms<br>{width} × {height} px</span></footer>"
 
 
 def answer(result: Classification, top_k: int) -> str:
     """Render the bars of the `top_k` most probable classes, what ran, and the crop it saw."""
+    height, width = result.input_size
+    caption = f"<figcaption>What the backbone saw: {width} × {height} px</figcaption>" if result.seen else ""
+    return (
+        f'<section class="lu-card">{_bars(result, top_k)}<div class="lu-seen">'
+        f'<figure>{_seen(result)}{caption}</figure><dl class="lu-ran">{_ran(result)}</dl></div></section>'
+    )
+
+
+def _bars(result: Classification, top_k: int) -> str:
     bars = "".join(_bar(prediction, rank) for rank, prediction in enumerate(result.predictions[:top_k]))
     notes = "".join(f'<p class="lu-note">{escape(note)}</p>' for note in result.notes)
-    return (
-        f'<section class="lu-card"><ol class="lu-bars">{bars}</ol>{notes}'
-        f'<div class="lu-seen">{_seen(result)}<dl class="lu-ran">{_ran(result)}</dl></div></section>'
-    )
+    return f'<ol class="lu-bars">{bars}</ol>{notes}'
 
 
 def _bar(prediction: Prediction, rank: int) -> str:
@@ -176,13 +174,8 @@ def _bar(prediction: Prediction, rank: int) -> str:
 
 
 def _seen(result: Classification) -> str:
-    if result.seen is None:
-        return ""
-    height, width = result.input_size
-    return (
-        f'<figure><img src="{_data_uri(result.seen)}" alt="the crop that {escape(result.backbone)} saw">'
-        f"<figcaption>What the backbone saw: {width} × {height} px</figcaption></figure>"
-    )
+    alt = f"the crop that {escape(result.backbone)} saw"
+    return f'<img src="{_data_uri(result.seen)}" alt="{alt}">' if result.seen else ""
 
 
 def _ran(result: Classification) -> str:

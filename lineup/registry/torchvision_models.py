@@ -90,8 +90,7 @@ def _categories(chosen: Any) -> LabelSet:
 def _transform(entry: Entry, chosen: Any) -> Transform:
     if entry.input_size and entry.input_size[0] != entry.input_size[1]:
         raise BackboneError(f"expected a square input_size, as torchvision's transforms are; got {entry.input_size}")
-    changes = _changes(entry, chosen)
-    steps = chosen.transforms(**changes)
+    steps = chosen.transforms(**(changes := _changes(entry, chosen)))
     if entry.interpolation:
         steps.interpolation = InterpolationMode(entry.interpolation)
     height, width = steps.crop_size * 2  # it is a list of one
