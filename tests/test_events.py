@@ -186,14 +186,13 @@ def test_cards_come_one_by_one_in_the_order_chosen_and_the_verdict_last(make_ser
 
     seen = asyncio.run(watch())
     steps = [[name for name, there in cards(update).items() if there] for update in seen]
-    assert [step for step, _ in groupby(steps)] == [
-        [],
+    assert [step for step, _ in groupby(steps) if step] == [
         ["fake:b"],
         ["fake:c", "fake:b"],
         ["fake:c", "fake:a", "fake:b"],
     ]
     assert all(list(cards(update)) == ["fake:c", "fake:a", "fake:b"] for update in seen)
-    assert ["lu-verdict" in update["result"] for update in seen] == [False] * (len(seen) - 1) + [True]
+    assert [("lu-verdict" in update["result"]) for update in seen] == [len(step) == 3 for step in steps]
     assert "All 3 say cat" in seen[-1]["result"]
 
     told = [update["status"] for update, step in zip(seen, steps, strict=True) if step == ["fake:b"]]
@@ -230,22 +229,22 @@ def test_a_picture_that_cannot_be_read_is_one_problem_and_no_cards(make_service,
 
 def test_two_visitors_never_see_each_others_cards(make_service, picture, fakes):
     service = make_service("backbones: ['fake:a', 'fake:b', 'fake:c', 'fake:d']")
-    held = [fakes.hold("build b"), fakes.hold("build d")]
 
-    async def visitor(names):
+    async def visitor(names, held):
         seen = []
         async for update in events.answer(service, events.Visit(), picture, names[0], names[1:], 1, 3):
             if "result" in update:
                 seen.append(list(cards(update)))
-                if len(seen) == 2:  # one of the two has answered both visitors
-                    held.pop().set()
+                if sum(cards(update).values()) == 1:  # one of the two has answered
+                    held.set()
         return seen
 
     async def both():
-        return await asyncio.gather(visitor(["fake:a", "fake:b"]), visitor(["fake:d", "fake:c"]))
+        one, other = fakes.hold("build b"), fakes.hold("build d")
+        return await asyncio.gather(visitor(["fake:a", "fake:b"], one), visitor(["fake:d", "fake:c"], other))
 
     one, other = asyncio.run(both())
-    assert (len(one), len(other)) >= (3, 3)
+    assert min(len(one), len(other)) >= 2
     assert all(names == ["fake:a", "fake:b"] for names in one)
     assert all(names == ["fake:d", "fake:c"] for names in other)
 
