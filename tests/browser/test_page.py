@@ -168,9 +168,19 @@ def test_a_picture_that_is_taken_away_takes_its_answer_along(page):
     expect(page.locator("#status")).to_contain_text("tiny_resnet is ready")
 
 
-def test_a_reload_starts_anew(page):
+def test_a_reload_brings_the_example_back(page):
     click_example(page, EXAMPLES[0])
     answered_by(page, "tiny_resnet")
+    page.wait_for_function("location.search.includes('example=')")
+    page.reload()
+    expect(page.locator(TOP)).to_have_text(label_of(EXAMPLES[0]), timeout=30_000)
+    answered_by(page, "tiny_resnet")
+
+
+def test_a_reload_forgets_a_picture_of_ones_own(page):
+    page.set_input_files("#picture input[type=file]", EXAMPLES[-1])
+    answered_by(page, "tiny_resnet")
+    page.wait_for_function("location.search.includes('top_k=')")
     page.reload()
     expect(page.locator("#status")).to_contain_text("tiny_resnet is ready", timeout=30_000)
     expect(page.locator("#result li")).to_have_count(0)
