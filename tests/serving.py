@@ -1,5 +1,6 @@
 """Starts app.py as a process of its own, and tells where it serves."""
 
+import os
 import socket
 import subprocess
 import sys
@@ -17,6 +18,12 @@ ROOT = Path(__file__).parents[1]
 def caches(folder: Path) -> dict[str, str]:
     """Return the environment in which downloads are kept in a folder."""
     return {"HF_HOME": str(folder / "hf"), "TORCH_HOME": str(folder / "torch")}
+
+
+def without_hub(folder: Path) -> dict[str, str]:
+    """Return the environment of a newcomer with empty caches and no Hub in reach."""
+    nobody = f"http://127.0.0.1:{free_port()}"
+    return {**os.environ, **caches(folder), "HF_ENDPOINT": nobody, "GRADIO_TEMP_DIR": str(folder / "uploads")}
 
 
 @dataclass

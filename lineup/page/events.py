@@ -150,14 +150,14 @@ def result(service: Service, visit: Visit) -> str:
     """Render what was found so far: one backbone's answer, or a card for each and the verdict."""
     if len(visit.names) > 1:
         return render.comparison(visit.names, service.comparison(visit.names, visit.found), visit.top_k)
-    found = [each for each in visit.found.values() if isinstance(each, Classification)]
-    return render.answer(found[0], visit.top_k) if found else ""
+    return "".join(render.answer(each, visit.top_k) for each in _answered(visit).values())
 
 
 def taken_along(service: Service, visit: Visit) -> Update:
     """Return the code that gives the same answers elsewhere."""
-    recipes = {name: service.pool.get(name).backbone.plan.recipe for name in _answered(visit)}
-    scripts = [snippets.python(recipes[name], each.first(visit.top_k)) for name, each in _answered(visit).items()]
+    scripts = []
+    for name, each in _answered(visit).items():
+        scripts.append(snippets.python(service.pool.get(name).backbone.plan.recipe, each.first(visit.top_k)))
     return {
         "python": "\n\n".join(filter(None, scripts)),
         "client": snippets.client(visit.address, visit.names, visit.top_k),

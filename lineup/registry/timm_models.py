@@ -88,8 +88,11 @@ def _from_folder(entry: Entry, context: Context, folder: Path, file: weights.Wei
     full_name, sizes = _full_name({**cfg, "architecture": architecture}), _size_arguments(entry, cfg)
     arguments |= {"num_classes": cfg.get("num_classes"), **sizes}
     create = partial(timm.create_model, architecture, **arguments)
-    make = partial(timm.create_model, f"local-dir:{folder}", pretrained=True, **sizes)
-    return _plan(entry, context, cfg, full_name, create, file, lambda path: make(), name)
+
+    def make(path: Path | None) -> nn.Module:
+        return timm.create_model(f"local-dir:{folder}", pretrained=True, **sizes)
+
+    return _plan(entry, context, cfg, full_name, create, file, make, name)
 
 
 def _plan(

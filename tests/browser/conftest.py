@@ -7,7 +7,7 @@ import sys
 
 import pytest
 from playwright.sync_api import sync_playwright
-from serving import ROOT, caches, free_port, serving
+from serving import ROOT, serving, without_hub
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 
@@ -39,9 +39,7 @@ def browser():  # no longer than its module: while Playwright runs, nobody else 
 def address(tmp_path_factory):
     """Serve the shipped config as a newcomer without a network gets it."""
     home = tmp_path_factory.mktemp("browser")
-    nobody = f"http://127.0.0.1:{free_port()}"
-    env = {**os.environ, **caches(home), "HF_ENDPOINT": nobody, "GRADIO_TEMP_DIR": str(home / "uploads")}
-    with serving(ROOT / "config.yaml", env, home / "log.txt") as app:
+    with serving(ROOT / "config.yaml", without_hub(home), home / "log.txt") as app:
         yield app.url
 
 

@@ -1,13 +1,12 @@
 """Comparing backbones, clicked: two agree, one dissents, one cannot be had, and one is slow."""
 
 import csv
-import os
 
 import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
-from serving import ROOT, caches, free_port, serving
-from test_page import EXAMPLES, choose, click_example, keep, label_of
+from serving import ROOT, serving, without_hub
+from visiting import EXAMPLES, choose, click_example, keep, label_of, show_labels
 
 CONFIG = f"""
 backbones:
@@ -26,9 +25,7 @@ CANDLE, BALL = (ROOT / "examples" / f"{name}.jpg" for name in ("candle", "soccer
 def address(tmp_path_factory):
     home = tmp_path_factory.mktemp("comparing")
     (home / "config.yaml").write_text(CONFIG)
-    nobody = f"http://127.0.0.1:{free_port()}"
-    env = {**os.environ, **caches(home), "HF_ENDPOINT": nobody, "GRADIO_TEMP_DIR": str(home / "uploads")}
-    with serving(home / "config.yaml", env, home / "log.txt") as app:
+    with serving(home / "config.yaml", without_hub(home), home / "log.txt") as app:
         yield app.url
 
 
@@ -82,9 +79,7 @@ def test_another_top_k_shows_more_labels_in_every_card_and_does_not_run_again(pa
     click_example(page, EXAMPLES[0])
     expect(page.locator("#result li")).to_have_count(6, timeout=30_000)
     footers = page.locator("#result footer").all_inner_texts()
-    number = page.locator("#top-k input[type=number]")
-    number.fill("5")
-    number.press("Enter")
+    show_labels(page, 5)
     expect(page.locator("#result li")).to_have_count(10)
     assert page.locator("#result footer").all_inner_texts() == footers  # the same milliseconds: the same run
 
@@ -141,9 +136,7 @@ def test_the_address_opened_in_a_new_tab_restores_everything(page):
     compare_with(page, "tiny_resnet")
     click_example(page, BALL)
     expect(verdict(page)).to_contain_text("Both say soccer ball", timeout=30_000)
-    number = page.locator("#top-k input[type=number]")
-    number.fill("2")
-    number.press("Enter")
+    show_labels(page, 2)
     expect(page.locator("#result li")).to_have_count(4)
     page.wait_for_function("location.search.includes('top_k=2')")
     assert f"backbone=tiny_vit&backbone=tiny_resnet&top_k=2&example={BALL.stem}" in page.url

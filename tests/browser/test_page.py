@@ -6,31 +6,9 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
-from serving import ROOT
+from visiting import EXAMPLES, FIRST, choose, click_example, keep, label_of, show_labels
 
-EXAMPLES = sorted((ROOT / "examples").glob("*.jpg"))
 BUNDLED = ["tiny_resnet", "tiny_vit"]
-TOP = "#result .lu-first .lu-label"
-
-
-def keep(page: Page, name: str) -> None:
-    """Keep a screenshot as a test artefact."""
-    (ROOT / "artefacts").mkdir(exist_ok=True)
-    page.screenshot(path=ROOT / "artefacts" / f"{name}.png", full_page=True)
-
-
-def label_of(example: Path) -> str:
-    """Return the name that WordNet has for an example's class, as the page shows it."""
-    return {"jack_o_lantern": "jack-o'-lantern", "beacon": "beacon"}.get(example.stem, example.stem.replace("_", " "))
-
-
-def click_example(page: Page, example: Path) -> None:
-    page.locator("#examples button.thumbnail-item").nth(EXAMPLES.index(example)).click()
-
-
-def choose(page: Page, backbone: str) -> None:
-    page.locator("#backbone input").click()
-    page.locator("[role=option]", has_text=backbone).first.click()
 
 
 def answered_by(page: Page, backbone: str) -> None:
@@ -54,7 +32,7 @@ def test_every_example_is_answered_with_its_class_first(page, backbone):
     expect(page.locator("#status")).to_contain_text(f"{backbone} is ready")
     for example in EXAMPLES:
         click_example(page, example)
-        expect(page.locator(TOP)).to_have_text(label_of(example), timeout=30_000)
+        expect(page.locator(FIRST)).to_have_text(label_of(example), timeout=30_000)
         answered_by(page, backbone)
 
 
@@ -71,9 +49,7 @@ def test_another_top_k_shows_more_labels_and_does_not_run_again(page):
     answered_by(page, "tiny_resnet")
     expect(page.locator("#result li")).to_have_count(3)
     ran = page.locator("#result .lu-ran").inner_text()
-    number = page.locator("#top-k input[type=number]")
-    number.fill("5")
-    number.press("Enter")
+    show_labels(page, 5)
     expect(page.locator("#result li")).to_have_count(5)
     assert page.locator("#result .lu-ran").inner_text() == ran  # the same milliseconds: the same run
 
@@ -93,7 +69,7 @@ def test_a_backbone_that_cannot_run_says_why_and_the_next_one_answers(page):
 
 def test_a_file_is_uploaded(page):
     page.set_input_files("#picture input[type=file]", EXAMPLES[-1])
-    expect(page.locator(TOP)).to_have_text(label_of(EXAMPLES[-1]), timeout=30_000)
+    expect(page.locator(FIRST)).to_have_text(label_of(EXAMPLES[-1]), timeout=30_000)
 
 
 PASTE = """([name, type, data]) => {
@@ -133,13 +109,13 @@ def drop(page: Page, name: str, body: bytes, kind: str = "image/jpeg") -> None:
 def test_a_picture_is_dropped_and_then_another_one_on_top_of_it(page):
     for example in (EXAMPLES[-1], EXAMPLES[0]):
         drop(page, "dropped.jpg", example.read_bytes())
-        expect(page.locator(TOP)).to_have_text(label_of(example), timeout=30_000)
+        expect(page.locator(FIRST)).to_have_text(label_of(example), timeout=30_000)
 
 
 def test_a_picture_is_pasted_anywhere_and_then_another_one(page):
     for example in (EXAMPLES[-1], EXAMPLES[0]):
         page.evaluate(PASTE, ["pasted.jpg", "image/jpeg", encoded(example)])
-        expect(page.locator(TOP)).to_have_text(label_of(example), timeout=30_000)
+        expect(page.locator(FIRST)).to_have_text(label_of(example), timeout=30_000)
 
 
 def test_a_picture_is_pasted_with_the_keyboard(page, address):
@@ -147,7 +123,7 @@ def test_a_picture_is_pasted_with_the_keyboard(page, address):
     page.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=address)
     page.evaluate(COPY, encoded(EXAMPLES[-1]))
     page.keyboard.press("Control+V")
-    expect(page.locator(TOP)).to_have_text(label_of(EXAMPLES[-1]), timeout=30_000)
+    expect(page.locator(FIRST)).to_have_text(label_of(EXAMPLES[-1]), timeout=30_000)
 
 
 def test_a_broken_file_is_told_and_the_next_picture_answered(page):
@@ -156,7 +132,7 @@ def test_a_broken_file_is_told_and_the_next_picture_answered(page):
     expect(page.locator("#status")).to_contain_text("broken.jpg: expected a whole picture")
     keep(page, "broken")
     click_example(page, EXAMPLES[0])
-    expect(page.locator(TOP)).to_have_text(label_of(EXAMPLES[0]), timeout=30_000)
+    expect(page.locator(FIRST)).to_have_text(label_of(EXAMPLES[0]), timeout=30_000)
     expect(page.locator("#status")).to_have_text("")
 
 
@@ -173,7 +149,7 @@ def test_a_reload_brings_the_example_back(page):
     answered_by(page, "tiny_resnet")
     page.wait_for_function("location.search.includes('example=')")
     page.reload()
-    expect(page.locator(TOP)).to_have_text(label_of(EXAMPLES[0]), timeout=30_000)
+    expect(page.locator(FIRST)).to_have_text(label_of(EXAMPLES[0]), timeout=30_000)
     answered_by(page, "tiny_resnet")
 
 
