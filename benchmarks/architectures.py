@@ -118,7 +118,7 @@ def _try(
     if plan.parameters > most:
         return name, "planned", *size, f"more than {most:.2g} parameters: not built here"
     try:
-        engine = TorchEngine(registry.build(plan, None).network, "cpu")
+        engine = TorchEngine(registry.build(plan, None), "cpu")
         logits = engine(plan.transform(picture))
     except Exception as error:  # the table is to tell of every one
         return name, "no", *size, f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"

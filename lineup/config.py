@@ -123,7 +123,7 @@ class Limits(_Section):
     """What a visitor may use up."""
 
     memory_mb: int | None = Field(
-        None, ge=64, description="memory for loaded backbones; 60% of the machine's if left out (not yet in force)"
+        None, ge=64, description="memory for loaded backbones; 60% of the machine's if left out"
     )
     max_compared: int = Field(6, ge=2, le=64, description="backbones in one comparison")
     max_megapixels: int = Field(40, ge=1, le=1000, description="size of a picture in millions of pixels")
@@ -167,10 +167,10 @@ class Config(_Section):
         "auto", description="where to compute: auto, cpu, cuda or mps"
     )
     engine: Literal["auto", "torch", "openvino"] = Field(
-        "auto", description="what computes: auto, torch, openvino (not yet in force: always torch)"
+        "auto", description="what computes: auto (OpenVINO on a CPU, once it has converted), torch or openvino"
     )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="auto, float32 or bfloat16 (not yet in force: always float32)"
+        "auto", description="auto (bfloat16 where the hardware computes in it), float32 or bfloat16"
     )
     share: bool = Field(False, description="true asks Gradio for a public link")
     limits: Limits = Field(default_factory=Limits, description="see below")  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Keeps the loaded backbones: each is loaded once, however many ask for it, and only when asked for."""
+"""Keeps the loaded backbones: each is loaded once, however many ask; when memory is short, the least wanted leaves."""
 
 import logging
 import threading
@@ -6,31 +6,34 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lineup import runtime
 from lineup.config import Config, Entry, did_you_mean
-from lineup.errors import BackboneError, HubError, LineupError, UnreachableError
+from lineup.errors import BackboneError, BusyError, HubError, LineupError, UnreachableError
 from lineup.results import Availability, BackboneStatus, Progress
 
 if TYPE_CHECKING:
     from lineup import weights
     from lineup.engine import Engine
-    from lineup.registry import Backbone, Plan
+    from lineup.registry import Plan
 
 _log = logging.getLogger(__name__)
 
-RETRY_AFTER_S = 10.0  # a load that failed at the Hub is not tried again before
+RETRY_AFTER_S = 10.0  # a load that failed at the Hub, or for want of memory, is not tried again before
 SILENCE_S = 60.0  # nor is a Hub that did not answer asked for sizes
+ROOM_TIMEOUT_S = 60.0  # how long a load waits for others to be done with their memory
+MEMORY_SHARE = 0.6  # of what there is, when limits.memory_mb does not say
+_WORK_BYTES = 64 << 20  # what a backbone needs beside its weights
 
 
 @dataclass(frozen=True)
 class Loaded:
     """A backbone that can answer."""
 
-    backbone: "Backbone"
+    plan: "Plan"
     engine: "Engine"
     device: str
 
@@ -38,13 +41,16 @@ class Loaded:
 @dataclass
 class _Slot:
     entry: Entry
-    lock: threading.Lock = field(default_factory=threading.Lock)
     plan: "Plan | None" = None
     load: "Future[Loaded] | None" = None
     failed_at: float = 0.0
     problem: LineupError | None = None  # found while looking, before anybody asked to load
     progress: Progress = field(default_factory=lambda: Progress("waiting"))
     download_bytes: int | None = None
+    memory_bytes: int = 0  # that it takes, or that its load was promised
+    holders: int = 0  # who need it: it does not leave before they are done
+    used_at: float = 0.0
+    engine_note: str = ""  # why it does not run on the engine that it was meant for
 
 
 class Pool:
@@ -56,7 +62,8 @@ class Pool:
     def __init__(self, config: Config) -> None:
         self._config = config
         self._slots = {entry.name: _Slot(entry) for entry in config.backbones}
-
+        self._changed = threading.Condition()  # guards who holds, loads and leaves
+        self._converting = threading.Lock()  # one at a time: a conversion uses a core, and memory
         self._hub_silent_until = 0.0
 
     @property
@@ -66,7 +73,7 @@ class Pool:
     def status(self, name: str) -> BackboneStatus:
         """Return what is known of a backbone now."""
         slot = self._slot(name)
-        availability, reason = _availability(slot)
+        availability, reason, engine = _availability(slot)
         plan = slot.plan
         return BackboneStatus(
             name=name,
@@ -79,16 +86,35 @@ class Pool:
             download_bytes=slot.download_bytes,
             license=plan.license or None if plan else None,
             facts=dict(plan.facts) if plan else {},
+            engine=engine,
+            engine_note=slot.engine_note if engine else "",
         )
+
+    def plan(self, name: str) -> "Plan | None":
+        """Return what is known of a backbone without its weights, once somebody looked or loaded."""
+        return self._slot(name).plan
 
     def start(self, name: str) -> "Future[Loaded]":
         """Begin to load a backbone in the background, unless it is loaded or loading."""
         slot = self._slot(name)
-        with slot.lock:
+        with self._changed:
+            slot.used_at = time.monotonic()
             if slot.load is None or _may_retry(slot):  # on ZeroGPU each slot was filled at start
                 slot.load, slot.progress, slot.problem = Future(), Progress("starting"), None
                 threading.Thread(target=self._fill, args=(slot,), name=f"load {name}", daemon=True).start()
             return slot.load
+
+    def hold(self, name: str) -> "Future[Loaded]":
+        """Begin to load a backbone, and keep it from leaving until it is released."""
+        with self._changed:
+            self._slot(name).holders += 1
+            return self.start(name)
+
+    def release(self, name: str) -> None:
+        """Let a backbone leave that was held, once nobody else holds it."""
+        with self._changed:
+            self._slot(name).holders -= 1
+            self._changed.notify_all()
 
     def get(self, name: str) -> Loaded:
         """Return a loaded backbone, waiting for its load.
@@ -162,23 +188,38 @@ class Pool:
         return slot.plan
 
     def _fill(self, slot: _Slot) -> None:
-        assert slot.load
+        load = slot.load
+        assert load
         try:
-            loaded = self._load(slot)
-            _log.info("%s is ready on %s", slot.entry.name, loaded.device)
-            slot.load.set_result(loaded)
+            loaded, file = self._load(slot)
+            _log.info("%s is ready on %s with %s", slot.entry.name, loaded.device, loaded.engine.name)
+            with self._changed:
+                slot.holders += 1  # it cannot leave while it is converted
+            load.set_result(loaded)
+            del loaded
         except BaseException as error:  # handed to those who wait
-            slot.failed_at = time.monotonic()
+            with self._changed:
+                slot.failed_at, slot.memory_bytes = time.monotonic(), 0
+                self._changed.notify_all()
             if not isinstance(error, LineupError):
                 _log.exception("cannot load %s", slot.entry.name)
                 error = BackboneError(f"{slot.entry.name}: expected to load; {type(error).__name__} came; see the log")
             else:
+                error = _named(error, slot.entry.name)
                 _log.warning("%s", error)
-            slot.load.set_exception(error)
+            load.set_exception(error)
+            return
+        try:
+            self._swap(slot, file)
+        except Exception:
+            _log.exception("cannot convert %s", slot.entry.name)
+        finally:
+            self.release(slot.entry.name)
+            runtime.give_back_memory()  # torch's copy is gone
 
-    def _load(self, slot: _Slot) -> Loaded:
+    def _load(self, slot: _Slot) -> tuple[Loaded, Path | None]:
         slot.progress = Progress("importing PyTorch")
-        from lineup import engine, registry, weights
+        from lineup import conversion, engine, registry, weights
 
         def report(done: int, total: int | None) -> None:
             slot.progress = Progress("downloading", done, total)
@@ -195,9 +236,72 @@ class Pool:
             except HubError as error:
                 raise _named(error, slot.entry.name) from error.__cause__
             slot.download_bytes = path.stat().st_size
+        if not runtime.on_zerogpu():  # there all are loaded, and none leaves
+            self._make_room(slot, plan, device)
+        slot.engine_note, precision = "", self._config.precision
+        if (openvino := conversion.wanted(self._config, device)) and (kept := conversion.kept(plan, path, precision)):
+            return Loaded(plan, kept, device), path
         slot.progress = Progress("building the network")
-        backbone = registry.build(plan, path)
-        return Loaded(backbone, engine.TorchEngine(backbone.network, device), device)
+        runs = engine.TorchEngine(registry.build(plan, path), device, precision)
+        if openvino and self._config.engine == "openvino":
+            slot.progress = Progress("converting to OpenVINO")
+            with self._converting:
+                return Loaded(plan, conversion.convert(runs, plan, path, precision), device), path
+        return Loaded(plan, runs, device), path
+
+    def _swap(self, slot: _Slot, path: Path | None) -> None:
+        """Convert a backbone that answers with torch already, and let the faster engine answer from then on."""
+        from lineup import conversion, engine
+
+        assert slot.load
+        loaded = slot.load.result()
+        if not isinstance(loaded.engine, engine.TorchEngine) or not conversion.wanted(self._config, loaded.device):
+            return
+        slot.engine_note = "answers with torch while it is converted to OpenVINO"
+        try:
+            with self._converting:
+                faster = conversion.convert(loaded.engine, loaded.plan, path, self._config.precision)
+        except LineupError as error:
+            slot.engine_note = f"stays on torch: {error}"
+            _log.info("%s %s", slot.entry.name, slot.engine_note)
+            return
+        done: Future[Loaded] = Future()
+        done.set_result(replace(loaded, engine=faster))
+        with self._changed:
+            slot.load, slot.engine_note = done, ""  # who has the old one still answers with it
+        _log.info("%s answers with OpenVINO from now on", slot.entry.name)
+
+    def _make_room(self, slot: _Slot, plan: "Plan", device: str) -> None:
+        """Promise a load its memory; for it, who was not wanted for longest leaves first.
+
+        Raises:
+            BackboneError: when it needs more than there may ever be.
+            BusyError: when others keep theirs for too long.
+        """
+        most = self._config.limits.memory_mb
+        budget = most << 20 if most else int(runtime.memory_bytes(device) * MEMORY_SHARE)
+        # a network in 32 bits, twice: while it is read or converted, there are two of it
+        needed, until = plan.parameters * 8 + _WORK_BYTES, time.monotonic() + ROOM_TIMEOUT_S
+        if needed > budget:
+            raise BackboneError(
+                f"{slot.entry.name}: expected a backbone that fits into {budget >> 20} MB; it needs about "
+                f"{needed >> 20} MB; choose a smaller one" + (", or raise limits.memory_mb" if most else "")
+            )
+        others = [other for other in self._slots.values() if other is not slot]
+        with self._changed:
+            while sum(other.memory_bytes for other in others) + needed > budget:
+                if leaving := min(filter(_may_leave, others), key=lambda other: other.used_at, default=None):
+                    _log.info("%s leaves to make room for %s", leaving.entry.name, slot.entry.name)
+                    leaving.load, leaving.memory_bytes = None, 0
+                    continue
+                slot.progress = Progress("waiting for memory")
+                if not self._changed.wait(until - time.monotonic()):
+                    raise BusyError(
+                        f"{slot.entry.name}: expected {needed >> 20} MB for it; the other backbones are at work "
+                        "and keep theirs; try again in some seconds"
+                    )
+            slot.memory_bytes = needed
+        runtime.give_back_memory()
 
 
 def _named(error: LineupError, name: str) -> LineupError:
@@ -212,16 +316,22 @@ def _problem(slot: _Slot) -> LineupError | None:
     return error if isinstance(error, LineupError) else None
 
 
-def _availability(slot: _Slot) -> tuple[Availability, str]:
-    if slot.load and not slot.load.done():
-        return "loading", ""
+def _availability(slot: _Slot) -> tuple[Availability, str, str]:
+    """Return whether a backbone can answer, why not, and with which engine."""
+    load = slot.load  # it may be changed meanwhile
+    if load and not load.done():
+        return "loading", "", ""
     if problem := _problem(slot):
-        return "unavailable", str(problem)
-    return ("ready" if slot.load else "idle"), ""
+        return "unavailable", str(problem), ""
+    return ("ready", "", load.result().engine.name) if load else ("idle", "", "")
+
+
+def _may_leave(slot: _Slot) -> bool:
+    return slot.memory_bytes > 0 and not slot.holders and slot.load is not None and slot.load.done()
 
 
 def _may_retry(slot: _Slot) -> bool:
     if runtime.on_zerogpu():  # nothing is loaded there once the page is served
         return False
-    failed = slot.load is not None and slot.load.done() and isinstance(slot.load.exception(), HubError)
+    failed = slot.load is not None and slot.load.done() and isinstance(slot.load.exception(), HubError | BusyError)
     return failed and time.monotonic() - slot.failed_at > RETRY_AFTER_S

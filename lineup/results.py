@@ -1,6 +1,6 @@
 """What the service answers: plain frozen values, the same for page, command line and API."""
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal, Self
 
 from PIL import Image
@@ -46,6 +46,7 @@ class Classification:
     license: str
     margin: float = 0.0  # how much more probable the first class is than the second; 1 if there is none
     notes: tuple[str, ...] = ()
+    enough_px: int = 0  # the shorter side that the picture was decoded for; 0: to its full size
     seen: Image.Image | None = field(default=None, compare=False)  # the crop that went in
 
     def first(self, count: int) -> Self:
@@ -97,8 +98,9 @@ class BackboneStatus:
     download_bytes: int | None = None
     license: str | None = None
     facts: dict[str, Any] = field(default_factory=dict)
+    engine: str = ""  # what computes, once it is ready
+    engine_note: str = ""  # why it is not the one that was meant
 
     def to_json(self) -> dict[str, Any]:
         """Return what the API's contract promises."""
-        keys = ("name", "source", "status", "reason", "num_classes", "parameters", "download_bytes", "license", "facts")
-        return {key: getattr(self, key) for key in keys}
+        return {each.name: getattr(self, each.name) for each in fields(self) if each.name != "progress"}

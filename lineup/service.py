@@ -7,7 +7,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -19,15 +19,18 @@ from PIL import Image
 from lineup import examples, runtime
 from lineup.compare import Agreement, Voice, agreement
 from lineup.config import Config
+from lineup.engine import softmax
 from lineup.errors import BackboneError, BusyError, LineupError, PictureError, UnreachableError
 from lineup.pictures import open_picture
 from lineup.pool import Loaded, Pool
 from lineup.results import BackboneStatus, Classification, Milliseconds, Prediction, Timing
 
 if TYPE_CHECKING:
-    from lineup.registry import Transform
+    from lineup.registry import Plan, Transform
 
 _log = logging.getLogger(__name__)
+
+DECODED = 2  # times the pixels that a transform resizes to: enough for it to lose nothing that matters
 
 T = TypeVar("T")
 Picture = str | os.PathLike[str]
@@ -106,12 +109,8 @@ class Service:
         return self._found(lambda problem: not isinstance(problem, UnreachableError)) + self.example_problems
 
     def notes(self) -> list[str]:
-        """Return what could not be checked, and which settings of the config do nothing yet."""
-        wished = {"engine": self.config.engine == "openvino", "precision": self.config.precision == "bfloat16"}
-        idle = [
-            f"{self.config.where(key)}: not yet in force: torch in float32 runs" for key, on in wished.items() if on
-        ]
-        return self._found(lambda problem: isinstance(problem, UnreachableError)) + idle
+        """Return what could not be checked because nobody answered."""
+        return self._found(lambda problem: isinstance(problem, UnreachableError))
 
     def _found(self, wanted: Callable[[LineupError], bool]) -> list[str]:
         found = [(index, self.pool.problem(name)) for index, name in enumerate(self.pool.names)]
@@ -179,9 +178,9 @@ class Service:
         """Put answers in the order of `names`, and say how far they agree; some may still be missing."""
         ordered = {name: found[name] for name in names if name in found}
         voices = [
-            Voice(answer, self.pool.get(name).backbone.plan.labels)
+            Voice(answer, plan.labels)
             for name, answer in ordered.items()
-            if isinstance(answer, Classification)
+            if isinstance(answer, Classification) and (plan := self.pool.plan(name))
         ]
         failed = [name for name, answer in ordered.items() if isinstance(answer, LineupError)]
         return Comparison(ordered, agreement(voices, failed))
@@ -197,35 +196,46 @@ class Service:
         Raises:
             LineupError: when the picture cannot be read, a name is unknown, or `top_k` is no count.
         """
-        wanted, sitting = _top_k(top_k, self.config.top_k), _Sitting(picture, self.config.limits.max_megapixels)
-        loads = {name: self.pool.start(name) for name in map(self.known, backbones)}
-        while loads:
-            wait(loads.values(), return_when=FIRST_COMPLETED)
-            name = next(name for name, load in loads.items() if load.done())
-            answer: Answer
-            try:
-                loaded = loads.pop(name).result()
-                with self._in_turn():
-                    answer = self._answer(name, loaded, sitting, wanted, keep)
-            except PictureError:
-                raise
-            except LineupError as error:
-                answer = error
-            except Exception as error:  # a network of somebody's own may raise anything; the others still answer
-                _log.exception("%s cannot answer", name)
-                reason = " ".join(str(error).split())[:200] or type(error).__name__
-                answer = BackboneError(f"{name}: expected an answer; {reason}; see the log")
-            yield name, answer
+        wanted, names = _top_k(top_k, self.config.top_k), [self.known(name) for name in backbones]
+        sitting = _Sitting(picture, self.config.limits.max_megapixels, lambda: [*map(self.pool.plan, names)])
+        loads = {name: self.pool.hold(name) for name in names}
+        try:
+            while loads:
+                wait(loads.values(), return_when=FIRST_COMPLETED)
+                name = next(name for name, load in loads.items() if load.done())
+                try:
+                    answer = self._try_answer(name, loads[name], sitting, wanted, keep)
+                finally:
+                    del loads[name]
+                    self.pool.release(name)  # it may leave for those that wait for memory
+                yield name, answer
+        finally:
+            for name in loads:
+                self.pool.release(name)
+
+    def _try_answer(self, name: str, load: "Future[Loaded]", sitting: "_Sitting", top_k: int, keep: int) -> Answer:
+        try:
+            loaded = load.result()
+            with self._in_turn():
+                return self._answer(name, loaded, sitting, top_k, keep)
+        except PictureError:
+            raise
+        except LineupError as error:
+            return error
+        except Exception as error:  # a network of somebody's own may raise anything; the others still answer
+            _log.exception("%s cannot answer", name)
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            return BackboneError(f"{name}: expected an answer; {reason}; see the log")
 
     def _answer(self, name: str, loaded: Loaded, sitting: "_Sitting", top_k: int, keep: int) -> Classification:
-        transform = loaded.backbone.plan.transform
+        transform = loaded.plan.transform
         batch, preprocess = sitting.prepared(transform)
         own = batch.copy()  # a network may write into it
-        logits, forward = _timed(lambda: self._forward(name, own))  # (1, classes)
+        (logits, ran), forward = _timed(lambda: self._forward(name, own))  # (1, classes)
         milliseconds = Milliseconds(sitting.decoded[1], preprocess, forward)
-        answer = _classification(name, loaded, logits, top_k, keep, milliseconds)
+        answer = _classification(name, loaded, ran, logits, top_k, keep, milliseconds)
         self._forwards[name].append(forward)
-        return replace(answer, seen=transform.seen(batch))
+        return replace(answer, seen=transform.seen(batch), enough_px=sitting.enough_px)
 
     def timing(self, name: str) -> Timing | None:
         """Return how long a backbone's forward passes took in this process, or None before the first."""
@@ -253,8 +263,9 @@ class Service:
             with self._counting:
                 self._waiting -= 1
 
-    def _run(self, name: str, batch: np.ndarray) -> np.ndarray:
-        return self.pool.get(name).engine(batch)
+    def _run(self, name: str, batch: np.ndarray) -> tuple[np.ndarray, str]:
+        engine = self.pool.get(name).engine  # by name: on ZeroGPU this is another process
+        return engine(batch), engine.name
 
     def _start(self) -> None:
         try:
@@ -286,14 +297,20 @@ class Service:
 class _Sitting:
     """A picture before several backbones: decoded once, and prepared once for those who prepare it alike."""
 
-    def __init__(self, picture: Picture, max_megapixels: int) -> None:
-        self._open = partial(open_picture, picture, max_megapixels)
+    def __init__(self, picture: Picture, max_megapixels: int, plans: Callable[[], Sequence["Plan | None"]]) -> None:
+        self._picture, self._max_megapixels, self._plans = picture, max_megapixels, plans
         self._batches: dict[object, tuple[np.ndarray, float]] = {}
+
+    @cached_property
+    def enough_px(self) -> int:
+        """Return how many pixels of the shorter side are enough for all; 0 while one's transform is unknown."""
+        asked = [plan.transform.resized_px if plan else 0 for plan in self._plans()]
+        return DECODED * max(asked) if all(asked) else 0
 
     @cached_property
     def decoded(self) -> tuple[Image.Image, float]:
         """Return the picture, and the milliseconds that it took to decode."""
-        return _timed(self._open)
+        return _timed(partial(open_picture, self._picture, self._max_megapixels, self.enough_px))
 
     def prepared(self, transform: "Transform") -> tuple[np.ndarray, float]:
         """Return the batch ``(1, 3, H, W)`` of a transform, and the milliseconds that it took to make."""
@@ -320,9 +337,9 @@ def _top_k(top_k: object, default: int) -> int:
 
 
 def _classification(
-    name: str, loaded: Loaded, logits: np.ndarray, top_k: int, keep: int, milliseconds: Milliseconds
+    name: str, loaded: Loaded, ran: str, logits: np.ndarray, top_k: int, keep: int, milliseconds: Milliseconds
 ) -> Classification:
-    plan = loaded.backbone.plan
+    plan = loaded.plan
     labels, names = plan.labels.labels, plan.labels.display_names
     if logits.shape != (1, len(labels)):
         raise BackboneError(f"{name}: expected {len(labels)} numbers for a picture; got shape {logits.shape}")
@@ -345,7 +362,7 @@ def _classification(
             for i in order[: max(top_k, keep)]
         ),
         input_size=plan.transform.input_size,
-        engine=loaded.engine.name,
+        engine=ran,
         device=loaded.device,
         milliseconds=milliseconds,
         label_set=plan.labels.origin,
@@ -353,9 +370,3 @@ def _classification(
         margin=float(first - second),
         notes=notes,
     )
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Turn logits ``(N, classes)`` into probabilities that sum to 1 in each row."""
-    raised = np.exp(logits - logits.max(axis=1, keepdims=True), dtype=np.float64)
-    return raised / raised.sum(axis=1, keepdims=True)

@@ -12,7 +12,8 @@ _PYTHON = """\
 import torch
 from PIL import Image, ImageOps
 {recipe}
-picture = ImageOps.exif_transpose(Image.open({picture})).convert("RGBA")
+picture = Image.open({picture})
+{draft}picture = ImageOps.exif_transpose(picture).convert("RGBA")
 white = Image.new("RGBA", picture.size, "white")  # shows through where the picture is transparent
 picture = Image.alpha_composite(white, picture).convert("RGB")
 with torch.inference_mode():
@@ -24,6 +25,7 @@ labels = {{
 for class_index, label in labels.items():
     print(class_index, f"{{probabilities[class_index]:.6f}}", label)
 """
+_DRAFT = "picture.draft(None, ({0}, {0}))  # a large JPEG need not be decoded whole\n"
 _CLIENT = """\
 import json
 
@@ -58,6 +60,7 @@ def python(recipe: str, answer: Classification, picture: str = "picture.jpg") ->
         probability=first.probability,
         recipe=recipe,
         picture=repr(picture),
+        draft=_DRAFT.format(answer.enough_px) if answer.enough_px else "",
         labels="\n".join(f"    {each.class_index}: {each.label!r}," for each in answer.predictions),
     )
 

@@ -177,13 +177,13 @@ def _download_hub(weights: HubFile, report: Report) -> Path:
     name, metadata = _ask(weights)
     path = download(name)
     # The client compares lengths alone; the etag of a large file is its SHA-256.
-    if re.fullmatch("[0-9a-f]{64}", metadata.etag or "") and _sha256(path) != metadata.etag:
+    if re.fullmatch("[0-9a-f]{64}", metadata.etag or "") and sha256(path) != metadata.etag:
         path.resolve().unlink()
         raise HubError(f"{weights}: expected the file that the Hub describes; other bytes came; try again later")
     return path
 
 
-def _sha256(path: Path) -> str:
+def sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

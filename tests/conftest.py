@@ -100,6 +100,15 @@ def picture(tmp_path_factory) -> Path:
     return draw(tmp_path_factory.mktemp("pictures") / "shapes.jpg")
 
 
+@pytest.fixture(autouse=True)
+def only_torch(request, monkeypatch):
+    """Keep OpenVINO out of tests that are not about it: conversions in the background would slow them all."""
+    from lineup import engine
+
+    if "openvino" not in request.keywords:
+        monkeypatch.setattr(engine, "unavailable", lambda: "this test does without OpenVINO")
+
+
 @pytest.fixture
 def make_service(tmp_path):
     """Return a function that makes a Service of a config's text; its relative paths start at `tmp_path`."""

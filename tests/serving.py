@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 
 def caches(folder: Path) -> dict[str, str]:
     """Return the environment in which downloads are kept in a folder."""
-    return {"HF_HOME": str(folder / "hf"), "TORCH_HOME": str(folder / "torch")}
+    return {"HF_HOME": str(folder / "hf"), "TORCH_HOME": str(folder / "torch"), "LINEUP_CACHE": str(folder / "lineup")}
 
 
 def without_hub(folder: Path) -> dict[str, str]:

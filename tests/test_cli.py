@@ -122,6 +122,7 @@ def test_backbones_lists_what_the_api_lists(lineup, publish):
     rows = json.loads(lineup("backbones: [resnet18, torchvision/squeezenet1_1]", "backbones", "--json").stdout)
     assert [row["name"] for row in rows] == ["resnet18", "torchvision/squeezenet1_1"]
     keys = ["name", "source", "status", "reason", "num_classes", "parameters", "download_bytes", "license", "facts"]
+    keys += ["engine", "engine_note"]
     assert all(list(row) == keys for row in rows)
     assert rows[0]["download_bytes"] == len(publish("resnet18.a1_in1k")["model.safetensors"])
     assert (rows[0]["parameters"], rows[0]["license"], rows[0]["status"]) == (11_689_512, "apache-2.0", "idle")

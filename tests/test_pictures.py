@@ -196,3 +196,47 @@ def test_floats_and_wide_integers_are_scaled_to_their_white(tmp_path, top):
     if top >= 65535:
         Image.fromarray(half.astype(np.int32)).save(tmp_path / "wide.tiff")
         assert abs(open_picture(tmp_path / "wide.tiff").getpixel((2, 2))[0] - 127) <= 1
+
+
+# A JPEG is decoded only as far as somebody looks.
+
+
+@pytest.mark.parametrize(
+    ("size", "enough_px", "comes"),
+    [
+        ((4000, 3000), 470, (1000, 750)),
+        ((1024, 768), 470, (1024, 768)),
+        ((1024, 768), 384, (512, 384)),
+        ((3000, 4000), 512, (750, 1000)),
+        ((640, 5000), 300, (320, 2500)),
+        ((300, 300), 512, (300, 300)),
+        ((4000, 3000), 0, (4000, 3000)),
+    ],
+)
+def test_a_jpeg_comes_no_smaller_than_is_enough(tmp_path, size, enough_px, comes):
+    path = tmp_path / "large.jpg"
+    Image.effect_noise(size, 60).convert("RGB").save(path)
+    found = open_picture(path, enough_px=enough_px)
+    assert found.size == comes
+    assert min(found.size) >= min(enough_px, *size)
+
+
+def test_a_smaller_jpeg_is_upright_all_the_same(tmp_path):
+    picture, exif = Image.new("RGB", (1600, 800), "red"), Image.Exif()
+    picture.paste("blue", (800, 0, 1600, 800))
+    exif[0x0112] = 6  # to be turned by a quarter
+    picture.save(tmp_path / "turned.jpg", exif=exif, quality=95)
+    found = open_picture(tmp_path / "turned.jpg", enough_px=200)
+    assert found.size == (200, 400)
+    top, bottom = found.getpixel((100, 50)), found.getpixel((100, 350))
+    assert top[0] > 240 > 15 > top[2]
+    assert bottom[2] > 240 > 15 > bottom[0]
+
+
+@pytest.mark.parametrize("mode", ["L", "CMYK"])
+def test_a_smaller_jpeg_keeps_its_colours_in_every_mode(tmp_path, mode):
+    picture = Image.linear_gradient("L").resize((1600, 1600)).convert("RGB").convert(mode)
+    picture.save(tmp_path / "modes.jpg", quality=95)
+    small, whole = (open_picture(tmp_path / "modes.jpg", enough_px=enough_px) for enough_px in (400, 0))
+    difference = np.abs(np.asarray(small, float) - np.asarray(whole.resize(small.size, Image.Resampling.BOX), float))
+    assert difference.max() < 4

@@ -1,10 +1,14 @@
+import gc
+import threading
 import time
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import torch
 
-from lineup import pool, weights
-from lineup.errors import BackboneError, HubError, UnreachableError
+from lineup import conversion, pool, runtime, weights
+from lineup.errors import BackboneError, BusyError, HubError, UnreachableError
 from lineup.results import Progress
 from lineup.weights import HubFile
 
@@ -45,10 +49,10 @@ def test_many_ask_and_it_is_loaded_once(make_pool, fakes):
 def test_a_slow_load_keeps_nobody_else_waiting(make_pool, fakes):
     loading, held = make_pool(), fakes.hold("build a")
     slow = loading.start("fake:a")
-    assert loading.get("fake:b").backbone.plan.name == "fake:b"
+    assert loading.get("fake:b").plan.name == "fake:b"
     assert not slow.done()
     held.set()
-    assert slow.result().backbone.plan.name == "fake:a"
+    assert slow.result().plan.name == "fake:a"
 
 
 def test_status_goes_from_idle_over_loading_to_ready(make_pool, fakes):
@@ -176,6 +180,8 @@ def test_the_status_as_json_is_what_the_contract_says(make_pool, fakes):
         "download_bytes": None,
         "license": None,
         "facts": {},
+        "engine": "",
+        "engine_note": "",
     }
 
 
@@ -197,3 +203,174 @@ def test_a_hub_that_hangs_is_waited_for_once_and_not_once_for_each_entry(hub, fr
     service.look()
     assert len(hub.requests) == 1
     assert all(status.status == "unavailable" for status in service.backbones())
+
+
+# What follows is about memory and engines.
+
+MB = 1 << 20
+
+
+def sizes(fakes, **megabytes):
+    """Let fakes take about so many megabytes each: a network counts twice, and 64 MB for its work."""
+    for target, wanted in megabytes.items():
+        fakes.more[target] = {"parameters": (wanted - 64) * MB // 8}
+
+
+THREE = "limits: {memory_mb: 1000}\nbackbones: ['fake:a', 'fake:b', 'fake:c']"
+
+
+def ready(loading):
+    return [name[-1] for name in loading.names if loading.status(name).status == "ready"]
+
+
+def test_the_least_recently_used_leaves_before_the_next_one_is_loaded(make_pool, fakes):
+    sizes(fakes, a=400, b=400, c=400)
+    loading = make_pool(THREE)
+    for name in ("fake:a", "fake:b", "fake:a"):
+        loading.get(name)
+    held = fakes.hold("build c")
+    coming = loading.start("fake:c")
+    until(lambda: "c" in fakes.built)
+    assert ready(loading) == ["a"]  # b has left already
+    held.set()
+    coming.result(10)
+    assert ready(loading) == ["a", "c"]
+    assert loading.status("fake:b").status == "idle"
+    assert loading.get("fake:b").plan.name == "fake:b"
+    assert ready(loading) == ["b", "c"]
+
+
+def test_what_is_held_stays_and_the_next_one_waits_until_it_is_released(make_pool, fakes):
+    sizes(fakes, a=600, b=600)
+    loading = make_pool(THREE)
+    loading.hold("fake:a").result(10)
+    coming = loading.start("fake:b")
+    until(lambda: loading.status("fake:b").progress == Progress("waiting for memory"))
+    time.sleep(0.1)
+    assert (ready(loading), fakes.built) == (["a"], ["a"])
+    loading.release("fake:a")
+    coming.result(10)
+    assert ready(loading) == ["b"]
+
+
+def test_who_waits_too_long_for_memory_is_told_and_may_try_again(make_pool, fakes, monkeypatch):
+    monkeypatch.setattr(pool, "ROOM_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(pool, "RETRY_AFTER_S", 0)
+    sizes(fakes, a=600, b=600)
+    loading = make_pool(THREE)
+    loading.hold("fake:a").result(10)
+    text = failure(loading, "fake:b", BusyError)
+    assert text == (
+        "fake:b: expected 600 MB for it; the other backbones are at work and keep theirs; try again in some seconds"
+    )
+    loading.release("fake:a")
+    assert loading.get("fake:b")
+
+
+def test_a_backbone_larger_than_the_limit_is_refused_and_the_others_stay(make_pool, fakes):
+    sizes(fakes, a=400, b=1001)
+    loading = make_pool(THREE)
+    loading.get("fake:a")
+    text = failure(loading, "fake:b")
+    assert text == (
+        "fake:b: expected a backbone that fits into 1000 MB; it needs about 1001 MB; "
+        "choose a smaller one, or raise limits.memory_mb"
+    )
+    assert ready(loading) == ["a"]
+    assert fakes.built == ["a"]
+
+
+def test_a_failed_load_gives_its_memory_back(make_pool, fakes):
+    sizes(fakes, a=600, b=600)
+    fakes.errors["a"] = BackboneError("no such thing")
+    loading = make_pool(THREE)
+    failure(loading, "fake:a")
+    assert loading.get("fake:b")
+
+
+def test_without_a_limit_it_is_a_share_of_the_machines_memory(make_pool, fakes, monkeypatch):
+    monkeypatch.setattr(runtime, "memory_bytes", lambda device: 1000 * MB)
+    sizes(fakes, a=601, b=599)
+    loading = make_pool()
+    assert "fits into 600 MB" in failure(loading, "fake:a")
+    assert "limits.memory_mb" not in loading.status("fake:a").reason
+    assert loading.get("fake:b")
+
+
+def test_more_backbones_are_compared_than_fit_at_once(make_service, fakes, picture):
+    sizes(fakes, a=600, b=600, c=600)
+    service = make_service(THREE)
+    for _ in range(3):
+        found = service.compare(picture, ["fake:a", "fake:b", "fake:c"])
+        assert [answer.predictions[0].label for answer in found.answers.values()] == ["cat", "cat", "cat"]
+
+
+REAL = "backbones: [{name: a, backbone: test_resnet, pretrained: false, input_size: 96}]"
+
+
+@pytest.mark.openvino
+def test_openvino_takes_over_while_visitors_ask_and_no_answer_is_wrong_or_lost(make_service, picture, monkeypatch):
+    torch.manual_seed(0)
+    service, held = make_service(f"top_k: 1000\n{REAL}"), threading.Event()
+    convert = conversion.convert
+
+    def slowly(*args):
+        held.wait(30)
+        return convert(*args)
+
+    monkeypatch.setattr(conversion, "convert", slowly)
+    first, stop = service.classify(picture), threading.Event()
+    assert first.engine == "torch"
+    assert service.pool.status("a").engine_note == "answers with torch while it is converted to OpenVINO"
+
+    def ask():
+        found = []
+        while not stop.is_set():
+            found.append(service.classify(picture))
+        return found
+
+    with ThreadPoolExecutor(4) as threads:
+        asking = [threads.submit(ask) for _ in range(4)]
+        held.set()
+        until(lambda: service.pool.status("a").engine == "openvino")
+        after = service.classify(picture)
+        stop.set()
+        found = [answer for each in asking for answer in each.result(30)]
+    assert after.engine == "openvino"
+    assert {answer.engine for answer in found} == {"torch", "openvino"}
+    wanted = {each.class_index: each.probability for each in first.predictions}
+    for answer in (*found, after):
+        assert {each.class_index: each.probability for each in answer.predictions} == pytest.approx(wanted, abs=1e-4)
+    assert service.pool.status("a").engine_note == ""
+
+
+@pytest.mark.openvino
+def test_torchs_copy_goes_once_openvino_has_taken_over(make_pool):
+    loading = make_pool(REAL)
+    network = weakref.ref(loading.get("a").engine.network)
+    until(lambda: loading.status("a").engine == "openvino")
+    until(lambda: gc.collect() is not None and network() is None)
+
+
+@pytest.mark.openvino
+def test_what_cannot_be_converted_stays_on_torch_and_its_status_says_why(make_pool, monkeypatch):
+    def refuse(*args):
+        raise BackboneError("OpenVINO cannot convert it (no such operation)")
+
+    monkeypatch.setattr(conversion, "convert", refuse)
+    loading = make_pool(REAL)
+    loading.get("a")
+    until(lambda: loading.status("a").engine_note.startswith("stays"))
+    status = loading.status("a")
+    assert (status.status, status.engine, status.reason) == ("ready", "torch", "")
+    assert status.engine_note == "stays on torch: OpenVINO cannot convert it (no such operation)"
+    assert failure(make_pool(f"engine: openvino\n{REAL}"), "a").startswith("a: OpenVINO cannot convert it")
+
+
+@pytest.mark.openvino
+def test_an_engine_that_is_asked_for_is_the_one_that_answers_from_the_start(make_pool, monkeypatch):
+    assert make_pool(f"engine: openvino\n{REAL}").get("a").engine.name == "openvino"
+    loading = make_pool(f"engine: torch\n{REAL}")
+    assert loading.get("a").engine.name == "torch"
+    until(lambda: not any(thread.name == "load a" for thread in threading.enumerate()))
+    assert (loading.status("a").engine, loading.status("a").engine_note) == ("torch", "")

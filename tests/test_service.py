@@ -10,9 +10,11 @@ from PIL import Image
 from test_pool import until
 
 from lineup import pool
+from lineup import service as service_module
+from lineup.engine import softmax
 from lineup.errors import BackboneError, BusyError, LineupError, PictureError
 from lineup.pictures import open_picture
-from lineup.service import softmax
+from lineup.registry import Transform
 
 TWO = "backbones: ['fake:a', 'fake:b']"
 THREE = "backbones: ['fake:a', 'fake:b', 'fake:c']"
@@ -437,3 +439,28 @@ def test_what_a_visitor_should_know_is_noted(make_service, picture):
         "untrained: the weights are random, so the answers mean nothing",
         "the classes of these weights have no names here, only numbers",
     )
+
+
+def test_a_large_jpeg_is_decoded_for_the_largest_transform_of_a_comparison(make_service, fakes, tmp_path, monkeypatch):
+    asked, opened = {"a": 100, "b": 235}, []
+    for target, resized_px in asked.items():
+        fakes.more[target] = {"transform": transform_of(resized_px)}
+    open_picture = service_module.open_picture
+    monkeypatch.setattr(
+        service_module, "open_picture", lambda *given: opened.append(open_picture(*given)) or opened[-1]
+    )
+    Image.effect_noise((4000, 3000), 60).convert("RGB").save(tmp_path / "large.jpg")
+    service = make_service("backbones: ['fake:a', 'fake:b', 'fake:c']")
+    service.look()
+    assert service.classify(tmp_path / "large.jpg", "fake:a").enough_px == 200
+    assert opened.pop().size == (500, 375)
+    found = service.compare(tmp_path / "large.jpg", ["fake:a", "fake:b"])
+    assert {answer.enough_px for answer in found.answers.values()} == {470}
+    assert [each.size for each in opened] == [(1000, 750)]  # once for both
+    opened.clear()
+    service.compare(tmp_path / "large.jpg", ["fake:a", "fake:c"])  # nobody knows what c's transform asks for
+    assert [each.size for each in opened] == [(4000, 3000)]
+
+
+def transform_of(resized_px):
+    return Transform(lambda image: torch.zeros(3, 8, 8), (8, 8), (0, 0, 0), (1, 1, 1), resized_px=resized_px)

@@ -105,7 +105,7 @@ def carried(home, weights, standing_hub):
         answers = {name: service.classify(home / PICTURES.get(name, "picture.jpg"), name, 5) for name in ENTRIES}
     scripts = {}
     for number, (name, answer) in enumerate(answers.items()):
-        recipe = service.pool.get(name).backbone.plan.recipe
+        recipe = service.pool.get(name).plan.recipe
         scripts[name] = f"script_{number}.py"
         script = snippets.python(recipe, answer, PICTURES.get(name, "picture.jpg"))
         (home / scripts[name]).write_text(script, encoding="utf-8")

@@ -12,12 +12,13 @@ import threading
 from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from lineup import snippets
 from lineup.errors import BusyError, HubError, LineupError, PictureError
-from lineup.page import figures, link, plot, render
+from lineup.page import figures, link, render
 from lineup.results import Classification
 from lineup.service import Answer, Service
 from lineup.standings import row
@@ -88,6 +89,7 @@ async def open_page(service: Service, visit: Visit, query: Mapping[str, Sequence
         if changed:
             yield changed
         if over:
+            await asyncio.to_thread(import_module, "lineup.page.plot")  # altair: the first answer should not wait for it
             return
         await asyncio.sleep(POLL_S)
 
@@ -157,7 +159,8 @@ def taken_along(service: Service, visit: Visit) -> Update:
     """Return the code that gives the same answers elsewhere."""
     scripts = []
     for name, each in _answered(visit).items():
-        scripts.append(snippets.python(service.pool.get(name).backbone.plan.recipe, each.first(visit.top_k)))
+        if plan := service.pool.plan(name):
+            scripts.append(snippets.python(plan.recipe, each.first(visit.top_k)))
     return {
         "python": "\n\n".join(filter(None, scripts)),
         "client": snippets.client(visit.address, visit.names, visit.top_k),
@@ -196,8 +199,13 @@ async def measure(service: Service, visit: Visit, path: Path | None) -> AsyncIte
 
 
 def chart(service: Service, visit: Visit) -> Any:
-    """Draw every backbone that has run."""
-    return plot.chart([row(status, service.timing(status.name)) for status in service.backbones()], visit.names)
+    """Draw every backbone that has run, or return None before one has."""
+    rows = [row(status, service.timing(status.name)) for status in service.backbones()]
+    if all(each["median_ms"] is None for each in rows):
+        return None
+    from lineup.page import plot  # altair takes a while to import
+
+    return plot.chart(rows, visit.names)
 
 
 async def _answering(service: Service, visit: Visit, path: Path, top_k: int, most: int) -> AsyncIterator[None]:

@@ -7,12 +7,14 @@ backbone: one function that makes a `Plan`, and one line.
 import logging
 from pathlib import Path
 
+from torch import nn
+
 from lineup.config import Entry, did_you_mean
 from lineup.errors import BackboneError, LineupError
 from lineup.registry import checkpoint, timm_models, torchvision_models
-from lineup.registry.plan import Backbone, Context, Plan, Source, Transform
+from lineup.registry.plan import Context, Plan, Source, Transform
 
-__all__ = ["SOURCES", "Backbone", "Context", "Plan", "Source", "Transform", "build", "plan"]
+__all__ = ["SOURCES", "Context", "Plan", "Source", "Transform", "build", "plan"]
 
 _log = logging.getLogger(__name__)
 
@@ -61,8 +63,8 @@ def plan(entry: Entry, context: Context) -> Plan:
         raise BackboneError(_unexpected(entry.name, "can be built", error)) from error
 
 
-def build(plan: Plan, path: Path | None) -> Backbone:
-    """Give a plan its weights.
+def build(plan: Plan, path: Path | None) -> nn.Module:
+    """Make a plan's network, with its weights, ready to answer.
 
     Args:
         plan: what to build.
@@ -72,7 +74,7 @@ def build(plan: Plan, path: Path | None) -> Backbone:
         BackboneError: when the file does not hold this network's weights.
     """
     try:
-        return Backbone(plan, plan.make(path).eval())
+        return plan.make(path).eval()
     except LineupError as error:
         raise type(error)(f"{plan.name}: {error}") from error.__cause__
     except Exception as error:

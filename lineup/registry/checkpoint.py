@@ -48,6 +48,8 @@ def plan(entry: Entry, context: Context, architecture: Architecture) -> Plan:
     if file:
         fit(there, network, architecture.name)
 
+    recipe = _recipe(entry.checkpoint, architecture.recipe(num_classes=num_classes)) if entry.checkpoint else ""
+
     def make(path: Path | None) -> nn.Module:
         network = create()
         if path:
@@ -64,7 +66,8 @@ def plan(entry: Entry, context: Context, architecture: Architecture) -> Plan:
         weights=file,
         make=make,
         notes=_notes(entry, architecture),
-        recipe=_recipe(entry.checkpoint, architecture.recipe(num_classes=num_classes)) if entry.checkpoint else "",
+        recipe=recipe,
+        made_of=recipe,
     )
 
 

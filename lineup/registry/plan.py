@@ -28,6 +28,7 @@ class Transform:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     made_of: str = ""  # the same in transforms that do the same; empty if nobody can tell
+    resized_px: int = 0  # what a picture's shorter side is resized to first; 0 if nobody can tell
 
     def __call__(self, picture: Image.Image) -> np.ndarray:
         """Return a batch of one: ``(1, 3, H, W)`` float32, normalised."""
@@ -62,18 +63,11 @@ class Plan:
     notes: tuple[str, ...] = ()  # what a visitor should know about the answers
     facts: Mapping[str, float] = field(default_factory=dict)  # published of these weights at this input size
     recipe: str = ""  # Python that makes `network` and `transform` again, without this project; empty if nobody can
+    made_of: str = ""  # all that decides the network, but its weights and its libraries; empty if nobody can tell
 
     @property
     def num_classes(self) -> int:
         return len(self.labels)
-
-
-@dataclass(frozen=True)
-class Backbone:
-    """A plan whose network has its weights and is ready to answer."""
-
-    plan: Plan
-    network: nn.Module
 
 
 @dataclass(frozen=True)

@@ -100,7 +100,7 @@ def _plan(
     context: Context,
     cfg: Mapping[str, Any],
     full_name: str,
-    create: Callable[[], nn.Module],
+    create: partial[nn.Module],
     file: weights.Weights,
     make: Callable[[Path | None], nn.Module],
     name: str,
@@ -131,6 +131,7 @@ def _plan(
         notes=(str(cfg["description"]),) if cfg.get("description") else (),
         facts=facts.published(full_name, transform.input_size) if timms and as_published(entry) else {},
         recipe=_recipe(entry, cfg, name, pretrained=True),
+        made_of=repr((create.args, create.keywords, sorted(cfg.items()))),
     )
 
 
@@ -220,7 +221,8 @@ def _transform(entry: Entry, cfg: Mapping[str, Any]) -> Transform:
     channels, height, width = data["input_size"]
     if channels != 3:
         raise BackboneError(f"expected a backbone for RGB pictures; it takes {channels} channels; choose another one")
-    return Transform(create_transform(**data), (height, width), tuple(data["mean"]), tuple(data["std"]), repr(data))
+    steps, resized_px = create_transform(**data), int(max(height, width) / data["crop_pct"])
+    return Transform(steps, (height, width), tuple(data["mean"]), tuple(data["std"]), repr(data), resized_px)
 
 
 def _size_arguments(entry: Entry, cfg: Mapping[str, Any]) -> dict[str, Any]:

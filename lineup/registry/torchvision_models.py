@@ -31,6 +31,7 @@ def published(entry: Entry, context: Context) -> Plan:
     num_classes, transform = len(chosen.meta["categories"]), _transform(entry, chosen)
     if entry.input_size:
         dry_run(blank(partial(models.get_model, name, weights=None, **_arguments(name, transform))), entry, transform)
+    recipe = _recipe(entry, chosen, weights=str(chosen))
     return Plan(
         name=entry.name,
         source=entry.source,
@@ -44,7 +45,8 @@ def published(entry: Entry, context: Context) -> Plan:
         license=chosen.meta.get("license", ""),
         download_bytes=round(chosen.meta["_file_size"] * 2**20),
         facts=_facts(chosen) if as_published(entry) and not entry.input_size else {},
-        recipe=_recipe(entry, chosen, weights=str(chosen)),
+        recipe=recipe,
+        made_of=recipe,
     )
 
 
@@ -95,7 +97,7 @@ def _transform(entry: Entry, chosen: Any) -> Transform:
         steps.interpolation = InterpolationMode(entry.interpolation)
     height, width = steps.crop_size * 2  # it is a list of one
     made_of = repr((chosen, changes, entry.interpolation))
-    return Transform(steps, (height, width), tuple(steps.mean), tuple(steps.std), made_of)
+    return Transform(steps, (height, width), tuple(steps.mean), tuple(steps.std), made_of, max(steps.resize_size))
 
 
 def _changes(entry: Entry, chosen: Any) -> dict[str, Any]:
