@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -188,34 +189,40 @@ class Pool:
         return slot.plan
 
     def _fill(self, slot: _Slot) -> None:
+        """Load a backbone, hand it to those who wait, and find it a faster engine afterwards."""
         load = slot.load
         assert load
         try:
-            loaded, file = self._load(slot)
-            _log.info("%s is ready on %s with %s", slot.entry.name, loaded.device, loaded.engine.name)
-            with self._changed:
-                slot.holders += 1  # it cannot leave while it is converted
-            load.set_result(loaded)
-            del loaded
-        except BaseException as error:  # handed to those who wait
-            with self._changed:
-                slot.failed_at, slot.memory_bytes = time.monotonic(), 0
-                self._changed.notify_all()
-            if not isinstance(error, LineupError):
-                _log.exception("cannot load %s", slot.entry.name)
-                error = BackboneError(f"{slot.entry.name}: expected to load; {type(error).__name__} came; see the log")
-            else:
-                error = _named(error, slot.entry.name)
-                _log.warning("%s", error)
-            load.set_exception(error)
+            loaded, path = self._load(slot)
+        except BaseException as error:
+            self._fail(slot, load, error)
             return
-        try:
-            self._swap(slot, file)
-        except Exception:
-            _log.exception("cannot convert %s", slot.entry.name)
-        finally:
-            self.release(slot.entry.name)
-            runtime.give_back_memory()  # torch's copy is gone
+        _log.info("%s is ready on %s with %s", slot.entry.name, loaded.device, loaded.engine.name)
+        load.set_result(loaded)
+        mine = weakref.ref(load)
+        del load, loaded  # it may leave while others are converted, and nothing of it may stay
+        with self._converting:
+            with self._changed:
+                if slot.load is None or slot.load is not mine():
+                    return
+                slot.holders += 1
+            try:
+                self._swap(slot, slot.load.result(), path)
+            finally:
+                self.release(slot.entry.name)
+        runtime.give_back_memory()  # torch's copy is gone
+
+    def _fail(self, slot: _Slot, load: "Future[Loaded]", error: BaseException) -> None:
+        with self._changed:
+            slot.failed_at, slot.memory_bytes = time.monotonic(), 0
+            self._changed.notify_all()
+        if isinstance(error, LineupError):
+            error = _named(error, slot.entry.name)
+            _log.warning("%s", error)
+        else:
+            _log.error("cannot load %s", slot.entry.name, exc_info=error)
+            error = BackboneError(f"{slot.entry.name}: expected to load; {type(error).__name__} came; see the log")
+        load.set_exception(error)
 
     def _load(self, slot: _Slot) -> tuple[Loaded, Path | None]:
         slot.progress = Progress("importing PyTorch")
@@ -249,19 +256,18 @@ class Pool:
                 return Loaded(plan, conversion.convert(runs, plan, path, precision), device), path
         return Loaded(plan, runs, device), path
 
-    def _swap(self, slot: _Slot, path: Path | None) -> None:
+    def _swap(self, slot: _Slot, loaded: Loaded, path: Path | None) -> None:
         """Convert a backbone that answers with torch already, and let the faster engine answer from then on."""
         from lineup import conversion, engine
 
-        assert slot.load
-        loaded = slot.load.result()
         if not isinstance(loaded.engine, engine.TorchEngine) or not conversion.wanted(self._config, loaded.device):
             return
         slot.engine_note = "answers with torch while it is converted to OpenVINO"
         try:
-            with self._converting:
-                faster = conversion.convert(loaded.engine, loaded.plan, path, self._config.precision)
-        except LineupError as error:
+            faster = conversion.convert(loaded.engine, loaded.plan, path, self._config.precision)
+        except Exception as error:  # it answers with torch all the same
+            if not isinstance(error, LineupError):
+                _log.exception("cannot convert %s", slot.entry.name)
             slot.engine_note = f"stays on torch: {error}"
             _log.info("%s %s", slot.entry.name, slot.engine_note)
             return
