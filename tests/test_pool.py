@@ -4,6 +4,7 @@ import time
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 import torch
 
@@ -374,3 +375,12 @@ def test_an_engine_that_is_asked_for_is_the_one_that_answers_from_the_start(make
     assert loading.get("a").engine.name == "torch"
     until(lambda: not any(thread.name == "load a" for thread in threading.enumerate()))
     assert (loading.status("a").engine, loading.status("a").engine_note) == ("torch", "")
+
+
+def test_random_weights_are_the_same_after_a_backbone_has_left_and_come_back(make_pool):
+    entries = [f"{{name: {name}, backbone: test_resnet, pretrained: false}}" for name in "ab"]
+    loading, batch = make_pool(f"limits: {{memory_mb: 70}}\nbackbones: [{', '.join(entries)}]"), np.ones((1, 3, 96, 96))
+    first = loading.get("a").engine(batch.astype(np.float32))
+    loading.get("b")
+    assert loading.status("a").status == "idle"
+    np.testing.assert_array_equal(loading.get("a").engine(batch.astype(np.float32)), first)

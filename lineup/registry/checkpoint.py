@@ -51,7 +51,9 @@ def plan(entry: Entry, context: Context, architecture: Architecture) -> Plan:
     recipe = _recipe(entry.checkpoint, architecture.recipe(num_classes=num_classes)) if entry.checkpoint else ""
 
     def make(path: Path | None) -> nn.Module:
-        network = create()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)  # random weights are the same each time: a backbone may leave, and come back
+            network = create()
         if path:
             network.load_state_dict(load_state_dict(str(path)))
         return network
