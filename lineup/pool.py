@@ -207,10 +207,11 @@ class Pool:
                     return
                 slot.holders += 1
             try:
-                self._swap(slot, slot.load.result(), path)
+                swapped = self._swap(slot, slot.load.result(), path)
             finally:
                 self.release(slot.entry.name)
-        runtime.give_back_memory()  # torch's copy is gone
+        if swapped:
+            runtime.give_back_memory()  # torch's copy is gone
 
     def _fail(self, slot: _Slot, load: "Future[Loaded]", error: BaseException) -> None:
         with self._changed:
@@ -256,12 +257,12 @@ class Pool:
                 return Loaded(plan, conversion.convert(runs, plan, path, precision), device), path
         return Loaded(plan, runs, device), path
 
-    def _swap(self, slot: _Slot, loaded: Loaded, path: Path | None) -> None:
-        """Convert a backbone that answers with torch already, and let the faster engine answer from then on."""
+    def _swap(self, slot: _Slot, loaded: Loaded, path: Path | None) -> bool:
+        """Let OpenVINO answer from now on, where torch does; return whether it will."""
         from lineup import conversion, engine
 
         if not isinstance(loaded.engine, engine.TorchEngine) or not conversion.wanted(self._config, loaded.device):
-            return
+            return False
         slot.engine_note = "answers with torch while it is converted to OpenVINO"
         try:
             faster = conversion.convert(loaded.engine, loaded.plan, path, self._config.precision)
@@ -270,12 +271,13 @@ class Pool:
                 _log.exception("cannot convert %s", slot.entry.name)
             slot.engine_note = f"stays on torch: {error}"
             _log.info("%s %s", slot.entry.name, slot.engine_note)
-            return
+            return False
         done: Future[Loaded] = Future()
         done.set_result(replace(loaded, engine=faster))
         with self._changed:
             slot.load, slot.engine_note = done, ""  # who has the old one still answers with it
         _log.info("%s answers with OpenVINO from now on", slot.entry.name)
+        return True
 
     def _make_room(self, slot: _Slot, plan: "Plan", device: str) -> None:
         """Promise a load its memory; for it, who was not wanted for longest leaves first.
@@ -294,11 +296,12 @@ class Pool:
                 f"{needed >> 20} MB; choose a smaller one" + (", or raise limits.memory_mb" if most else "")
             )
         others = [other for other in self._slots.values() if other is not slot]
+        left = False
         with self._changed:
             while sum(other.memory_bytes for other in others) + needed > budget:
                 if leaving := min(filter(_may_leave, others), key=lambda other: other.used_at, default=None):
                     _log.info("%s leaves to make room for %s", leaving.entry.name, slot.entry.name)
-                    leaving.load, leaving.memory_bytes = None, 0
+                    leaving.load, leaving.memory_bytes, left = None, 0, True
                     continue
                 slot.progress = Progress("waiting for memory")
                 if not self._changed.wait(until - time.monotonic()):
@@ -307,7 +310,8 @@ class Pool:
                         "and keep theirs; try again in some seconds"
                     )
             slot.memory_bytes = needed
-        runtime.give_back_memory()
+        if left:
+            runtime.give_back_memory()
 
 
 def _named(error: LineupError, name: str) -> LineupError:
