@@ -7,7 +7,7 @@ export PIP_CONSTRAINT := constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export GRADIO_ANALYTICS_ENABLED := False
 
-.PHONY: run test lint clean
+.PHONY: run test lint bench clean
 
 run: .venv/run.done  ## serve the page; ARGS="--config other.yaml --port 7861"
 	$(BIN)/python app.py $(ARGS)
@@ -19,6 +19,9 @@ lint: .venv/dev.done  ## style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+bench: .venv/dev.done  ## this app beside its peers, in one run; ARGS=--quick
+	$(BIN)/python benchmarks/bench.py $(ARGS)
 
 clean:  ## forget what was installed
 	rm -rf .venv

@@ -1,7 +1,11 @@
 """Makes ``python -m lineup`` work."""
 
+import os
 import sys
 
 from lineup.cli import main
 
-sys.exit(main())
+status = main()
+sys.stdout.flush()
+sys.stderr.flush()
+os._exit(status)  # a backbone may still be loading on a thread of its own: Python's own way out would let it crash

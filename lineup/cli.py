@@ -7,13 +7,13 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from lineup import config
 from lineup.errors import ConfigError, LineupError
-from lineup.results import BackboneStatus, Classification
-from lineup.service import Comparison, Service
-from lineup.standings import row
+
+if TYPE_CHECKING:  # `--help` waits for none of these
+    from lineup.results import BackboneStatus, Classification
+    from lineup.service import Comparison, Service
 
 EXIT_WRONG = 2
 
@@ -22,22 +22,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return 0, or 2 when something is wrong, with every problem told on stderr."""
     arguments = _parser().parse_args(argv)
     logging.basicConfig(level=logging.ERROR)  # what went wrong with a backbone is told once, at the end
-    run: Callable[[Service, argparse.Namespace], int] = arguments.run
+    from lineup import config
+
     try:
-        return run(Service(config.load(arguments.config)), arguments)
+        chosen = config.load(arguments.config)
+        from lineup.service import Service  # a mistake in the config is told before
+
+        status: int = arguments.run(Service(chosen), arguments)
+        return status
     except ConfigError as error:
         return _wrong(error.problems)
     except LineupError as error:
         return _wrong([str(error)])
 
 
-def _classify(service: Service, arguments: argparse.Namespace) -> int:
+def _classify(service: "Service", arguments: argparse.Namespace) -> int:
     answer = service.classify(arguments.image, arguments.backbone, arguments.top_k)
     _print(answer.to_json(), arguments.json, lambda: _answer_lines(answer))
     return 0
 
 
-def _compare(service: Service, arguments: argparse.Namespace) -> int:
+def _compare(service: "Service", arguments: argparse.Namespace) -> int:
     if arguments.backbones is None:
         service.look()  # nothing is loaded yet: what cannot be had is left out
     found = service.compare(arguments.image, arguments.backbones, arguments.top_k)
@@ -46,13 +51,13 @@ def _compare(service: Service, arguments: argparse.Namespace) -> int:
     return _wrong(problems) if problems else 0
 
 
-def _backbones(service: Service, arguments: argparse.Namespace) -> int:
+def _backbones(service: "Service", arguments: argparse.Namespace) -> int:
     found = service.look(offline=arguments.offline)
     _print([status.to_json() for status in found], arguments.json, lambda: _table(found))
     return 0
 
 
-def _check(service: Service, arguments: argparse.Namespace) -> int:
+def _check(service: "Service", arguments: argparse.Namespace) -> int:
     found = service.look(offline=arguments.offline)
     problems = service.problems()
     told = {"backbones": [status.to_json() for status in found], "problems": problems}
@@ -69,7 +74,7 @@ def _wrong(problems: Sequence[str]) -> int:
     return EXIT_WRONG
 
 
-def _answer_lines(answer: Classification) -> list[str]:
+def _answer_lines(answer: "Classification") -> list[str]:
     width = max(len(prediction.label) for prediction in answer.predictions)
     lines = [f"{prediction.label:<{width}}  {prediction.probability:7.2%}" for prediction in answer.predictions]
     height, across = answer.input_size
@@ -80,20 +85,22 @@ def _answer_lines(answer: Classification) -> list[str]:
     return [*lines, "", ran, *(f"note: {note}" for note in answer.notes)]
 
 
-def _comparison_lines(service: Service, found: Comparison) -> list[str]:
+def _comparison_lines(service: "Service", found: "Comparison") -> list[str]:
+    from lineup.standings import row
+
     said, notes = [], []
     rows: list[Sequence[str]] = [("backbone", "says", "probability", "forward", "parameters", "ImageNet top-1")]
     forms = {"probability": "{:.2%}", "last_ms": "{:.0f} ms", "parameters": "{:,}", "imagenet_top1": "{:.1f} %"}
     for name, answer in found.answers.items():
         told = row(service.pool.status(name), service.timing(name), answer)
         rows.append((name, told["label"] or "-", *(_or_dash(told[key], form) for key, form in forms.items())))
-        if isinstance(answer, Classification):
+        if not isinstance(answer, LineupError):
             said.append(f"{name}: {', '.join(f'{each.label} {each.probability:.1%}' for each in answer.predictions)}")
             notes += [f"note: {name}: {note}" for note in answer.notes]
     return [*_aligned(rows, "llrrrr"), "", *said, "", found.agreement.sentence, *notes]
 
 
-def _table(found: Sequence[BackboneStatus]) -> list[str]:
+def _table(found: "Sequence[BackboneStatus]") -> list[str]:
     rows = [("name", "source", "status", "classes", "parameters", "download", "licence")]
     for status in found:
         classes, parameters = _or_dash(status.num_classes, "{:,}"), _or_dash(status.parameters, "{:,}")

@@ -85,8 +85,8 @@ class OpenVINOEngine:
 
     def __call__(self, batch: np.ndarray) -> np.ndarray:
         with self._lock:  # converted for one picture at a time
-            rows = [self._request.infer([one])[0].copy() for one in np.split(batch, len(batch))]
-        return np.concatenate(rows).astype(np.float32, copy=False)  # (N, classes)
+            rows = [self._request.infer([one], share_inputs=True)[0] for one in np.split(batch, len(batch))]
+        return rows[0] if len(rows) == 1 else np.concatenate(rows)  # (N, classes)
 
 
 def unavailable() -> str:

@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 import threading
 import time
 import urllib.request
@@ -280,21 +282,53 @@ def test_the_page_is_served_before_torch_is_imported(env, tmp_path, hub):
     assert first["gradio"] < page < min(first["torch"], first["timm"], first["torchvision"])
 
 
-def test_a_broken_config_ends_with_2_and_says_where(env, tmp_path):
-    import subprocess
-    import sys
+BUILD = """
+import ast, gc, inspect, sys
+from pathlib import Path
+import app
+from lineup import config
 
+def stub(*_):
+    raise AssertionError("gradio reads its source to write stubs")
+
+ast.get_source_segment, known = stub, ast.get_source_segment
+with app._importing_gradio():
+    import gradio
+    from lineup import page
+ast.get_source_segment = known
+assert Path(inspect.getfile(gradio.Image)).is_file()
+assert gc.isenabled()
+
+from lineup.service import Service
+page.build(Service(config.load(Path(sys.argv[1]))))
+print(*sorted({"torch", "torchvision", "timm", "openvino", "altair"} & set(sys.modules)))
+"""
+
+
+def test_the_page_is_built_without_what_only_answers_need(env, tmp_path):
+    (tmp_path / "config.yaml").write_text("backbones: [resnet18]")
+    told = run(env, "-c", BUILD, str(tmp_path / "config.yaml"))
+    assert (told.returncode, told.stdout.strip()) == (0, ""), told.stderr
+
+
+def test_help_waits_for_nothing_heavy(env):
+    told = run(env, "-X", "importtime", "app.py", "--help")
+    imported = {line.rpartition("|")[2].strip() for line in told.stderr.splitlines()}
+    assert told.returncode == 0
+    assert "--port" in told.stdout
+    assert "lineup.runtime" in imported
+    assert imported.isdisjoint({"torch", "timm", "gradio", "altair", "pydantic", "numpy"})
+
+
+def test_a_broken_config_ends_with_2_and_says_where(env, tmp_path):
     (tmp_path / "config.yaml").write_text("backbones: [resnet18]\ntopk: 3\n")
-    told = subprocess.run(
-        [sys.executable, "app.py"],
-        cwd=ROOT,
-        env={**env, "LINEUP_CONFIG": str(tmp_path / "config.yaml")},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    told = run({**env, "LINEUP_CONFIG": str(tmp_path / "config.yaml")}, "app.py")
     assert told.returncode == 2
     assert told.stderr == "error: config.yaml:2:1: topk: expected a known key; got 'topk'; did you mean 'top_k'?\n"
+
+
+def run(env, *arguments):
+    return subprocess.run([sys.executable, *arguments], cwd=ROOT, env=env, capture_output=True, text=True, timeout=60)
 
 
 class DeviceApi(BaseHTTPRequestHandler):

@@ -163,20 +163,37 @@ def test_check_of_a_repository_that_is_not_there_is_a_fault(lineup):
     assert "no such public repository" in told.stderr
 
 
-@pytest.mark.parametrize("config", ["top_k: 3", "backbones: [a\n", "backbones: []"])
-def test_a_config_of_a_wrong_form_is_told_before_torch_is_imported(lineup, config, env):
+@pytest.fixture
+def imported(env):
+    """Return a function that tells which modules a process imported, and what else it said on stderr."""
     env["PYTHONPROFILEIMPORTTIME"] = "1"  # prints each import on stderr
+
+    def read(stderr: str) -> tuple[set[str], list[str]]:
+        lines = stderr.splitlines()
+        names = {line.rpartition("|")[2].strip() for line in lines if line.startswith("import time:")}
+        return names, [line for line in lines if not line.startswith("import time:")]
+
+    return read
+
+
+HEAVY = {"torch", "timm", "torchvision", "gradio", "altair", "numpy", "PIL"}
+
+
+@pytest.mark.parametrize("config", ["top_k: 3", "backbones: [a\n", "backbones: []"])
+def test_a_config_of_a_wrong_form_is_told_before_anything_heavy_is_imported(lineup, config, imported):
     told = lineup(config, "check")
-    errors = [line for line in told.stderr.splitlines() if not line.startswith("import time:")]
+    names, errors = imported(told.stderr)
     assert told.returncode == 2
     assert errors
     assert all(error.startswith("error: config.yaml:") for error in errors)
-    imported = {line.rpartition("|")[2].strip() for line in told.stderr.splitlines() if line.startswith("import time:")}
-    assert "lineup.config" in imported
-    assert imported.isdisjoint({"torch", "timm", "torchvision", "gradio"})
+    assert "lineup.config" in names
+    assert names.isdisjoint(HEAVY)
 
 
-def test_help_names_the_commands(lineup):
+def test_help_names_the_commands_at_once(lineup, imported):
     told = lineup("", "--help")
-    assert told.returncode == 0
+    names, errors = imported(told.stderr)
+    assert (told.returncode, errors) == (0, [])
     assert all(command in told.stdout for command in ("classify", "compare", "backbones", "check"))
+    assert "lineup.cli" in names
+    assert names.isdisjoint(HEAVY | {"pydantic"})

@@ -89,7 +89,9 @@ async def open_page(service: Service, visit: Visit, query: Mapping[str, Sequence
         if changed:
             yield changed
         if over:
-            await asyncio.to_thread(import_module, "lineup.page.plot")  # altair: the first answer should not wait for it
+            await asyncio.to_thread(
+                import_module, "lineup.page.plot"
+            )  # altair: the first answer should not wait for it
             return
         await asyncio.sleep(POLL_S)
 

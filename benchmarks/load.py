@@ -1,0 +1,106 @@
+"""Asks a running app as its visitors do: one after the other, and sixteen at once, each time with another picture."""
+
+import itertools
+import random
+import statistics
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from gradio_client import Client, handle_file
+from PIL import Image, ImageDraw
+
+SMALL, LARGE = (1024, 768), (4000, 3000)
+CLIENTS = 16
+TIMEOUT_S = 180
+
+
+class Pictures:
+    """Makes JPEG files of one picture, of which no two have the same content hash."""
+
+    def __init__(self, folder: Path, size: tuple[int, int]) -> None:
+        self._folder, self._jpeg, self._count = folder, _jpeg(size), itertools.count()
+
+    @contextmanager
+    def fresh(self) -> Iterator[Path]:
+        """Write a file that nobody has seen yet, and remove it afterwards."""
+        number = next(self._count)
+        comment = f"{id(self)} {number}".encode()
+        segment = b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment
+        path = self._folder / f"picture-{id(self)}-{number}.jpg"
+        path.write_bytes(self._jpeg[:2] + segment + self._jpeg[2:])  # a comment, right after the start of the file
+        try:
+            yield path
+        finally:
+            path.unlink()
+
+
+def _jpeg(size: tuple[int, int]) -> bytes:
+    """Draw something with flat parts, edges and grain, as a photograph has them."""
+    chance = random.Random(0)
+    coarse = Image.merge("RGB", [Image.effect_noise((16, 12), 90) for _ in "RGB"]).resize(
+        size, Image.Resampling.BICUBIC
+    )
+    draw, (width, height) = ImageDraw.Draw(coarse), size
+    for _ in range(60):
+        x, y, r = chance.randrange(width), chance.randrange(height), chance.randrange(width // 50, width // 8)
+        draw.ellipse((x - r, y - r, x + r, y + r), fill=tuple(chance.randrange(256) for _ in "RGB"))
+    fine = Image.effect_noise(size, 40).convert("RGB")
+    buffer = BytesIO()
+    Image.blend(coarse, fine, 0.12).save(buffer, "JPEG", quality=88)
+    return buffer.getvalue()
+
+
+def client_of(url: str) -> Client:
+    """Return a client that reports to nobody."""
+    return Client(url, verbose=False, analytics_enabled=False)
+
+
+def ask(client: Client, api: str, pictures: Pictures) -> tuple[float, Any]:
+    """Return the seconds of one request, upload included, and its answer."""
+    with pictures.fresh() as path:
+        started = time.perf_counter()
+        answer = client.submit(handle_file(path), api_name=api).result(timeout=TIMEOUT_S)
+        return time.perf_counter() - started, answer
+
+
+def one_by_one(client: Client, api: str, pictures: Pictures, most: int, seconds: float) -> list[tuple[float, Any]]:
+    """Ask again and again, up to a number or a time, whichever comes first, but at least twice."""
+    until, asked = time.perf_counter() + seconds, []
+    while len(asked) < 2 or (len(asked) < most and time.perf_counter() < until):
+        asked.append(ask(client, api, pictures))
+    return asked
+
+
+def per_second(url: str, api: str, pictures: Pictures, seconds: float) -> float:
+    """Return how many answers a second come when each of sixteen clients always waits for one."""
+    clients = [client_of(url) for _ in range(CLIENTS)]
+    together = threading.Barrier(CLIENTS + 1)
+
+    def visit(client: Client) -> tuple[int, float]:
+        together.wait()
+        until, count = time.perf_counter() + seconds, 0
+        while time.perf_counter() < until:
+            ask(client, api, pictures)
+            count += 1
+        return count, time.perf_counter()
+
+    with ThreadPoolExecutor(CLIENTS) as threads:
+        visits = [threads.submit(visit, client) for client in clients]
+        together.wait()
+        started = time.perf_counter()
+        done = [each.result() for each in visits]
+    for client in clients:
+        client.close()
+    return sum(count for count, _ in done) / (max(ended for _, ended in done) - started)
+
+
+def spread(times: list[float]) -> tuple[float, float]:
+    """Return median and 95th percentile in milliseconds."""
+    ordered = sorted(times)
+    return statistics.median(ordered) * 1e3, ordered[round(0.95 * (len(ordered) - 1))] * 1e3

@@ -1,0 +1,101 @@
+"""Starts an app as a process of its own, tells when its page and its first answer came, and what memory it took."""
+
+import os
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+ROOT = Path(__file__).parents[1]
+sys.path.append(str(ROOT / "tests"))
+
+from serving import free_port  # noqa: E402
+
+PATIENCE_S = 120
+
+
+@dataclass(frozen=True)
+class App:
+    """An app to measure: its name in the tables, how it is started, and which endpoint answers."""
+
+    name: str
+    command: tuple[str, ...]  # after the interpreter; {port} stands for the port
+    api: str = "/predict"
+
+
+@dataclass
+class Running:
+    """An app that serves its page."""
+
+    app: App
+    url: str
+    process: subprocess.Popen[bytes]
+    started: float
+    page_s: float
+
+    def since_start(self) -> float:
+        """Return the seconds since the process was started."""
+        return time.perf_counter() - self.started
+
+    def memory_mb(self, what: str) -> float:
+        """Return the sum over the process and its children of `VmHWM` (peak) or `VmRSS` (now)."""
+        main = psutil.Process(self.process.pid)
+        return sum(_memory_kb(each.pid, what) for each in (main, *main.children(recursive=True))) / 1024
+
+
+@contextmanager
+def running(app: App, home: Path, env: dict[str, str]) -> Iterator[Running]:
+    """Serve an app until the block is left.
+
+    Raises:
+        RuntimeError: when no page comes, with the end of what the app printed.
+    """
+    port, log = free_port(), home / f"{app.name.replace(' ', '-').replace(',', '')}.log"
+    command = [sys.executable, *(part.format(port=port) for part in app.command)]
+    with log.open("wb") as output:
+        started = time.perf_counter()
+        process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env={**os.environ, **env, "GRADIO_SERVER_PORT": str(port)},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            url = f"http://127.0.0.1:{port}/"
+            page_s = _page(url, process, started, log)
+            yield Running(app, url, process, started, page_s)
+        finally:
+            _stop(process)
+
+
+def _page(url: str, process: subprocess.Popen[bytes], started: float, log: Path) -> float:
+    while process.poll() is None and time.perf_counter() - started < PATIENCE_S:
+        try:
+            with urllib.request.urlopen(url, timeout=30) as page:
+                if page.status == 200 and b"</html>" in page.read():
+                    return time.perf_counter() - started
+        except (urllib.error.URLError, TimeoutError, ConnectionError):
+            time.sleep(0.02)
+    raise RuntimeError(f"no page came: {' '.join(log.read_text(errors='replace').split())[-300:]}")
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _memory_kb(pid: int, what: str) -> int:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next((int(line.split()[1]) for line in lines if line.startswith(f"{what}:")), 0)
