@@ -43,14 +43,14 @@ def wanted(config: Config, device: str) -> bool:
         return False
     if device != "cpu":
         raise BackboneError(f"engine: expected torch on {device}; got openvino; write `engine: auto`")
-    if config.engine == "openvino" and (missing := engine.unavailable()):
-        raise BackboneError(f"engine: expected OpenVINO; {missing}; write `engine: auto`, or pip install openvino")
+    if config.engine == "openvino" and (missing := engine.unavailable(config.precision)):
+        raise BackboneError(f"engine: expected openvino to run here; {missing}; write `engine: auto`")
     return True
 
 
 def kept(plan: "Plan", path: Path | None, precision: engine.Precision) -> OpenVINOEngine | None:
     """Return an engine that an earlier start converted, or None."""
-    if engine.unavailable() or not (key := _key(plan, path)) or not (file := _find(key)):
+    if engine.unavailable(precision) or not (key := _key(plan, path)) or not (file := _find(key)):
         return None
     try:
         return OpenVINOEngine(file, precision, runtime.cores())
@@ -66,7 +66,7 @@ def convert(torch_engine: TorchEngine, plan: "Plan", path: Path | None, precisio
     Raises:
         BackboneError: when it cannot be converted, with the reason.
     """
-    if missing := engine.unavailable():
+    if missing := engine.unavailable(precision):
         raise BackboneError(missing)
     size, settings = plan.transform.input_size, {"precision": precision, "threads": runtime.cores()}
     model, file = engine.convert(torch_engine.network, size), None

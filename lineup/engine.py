@@ -62,19 +62,13 @@ class OpenVINOEngine:
         model: a converted network, or the ``.xml`` file of one.
         precision: auto means bfloat16 where the processor computes in it.
         threads: how many cores to use.
-
-    Raises:
-        BackboneError: when bfloat16 is wished and the processor has none.
     """
 
     name = "openvino"
 
     def __init__(self, model: Any, precision: Precision, threads: int) -> None:
         core = _openvino().Core()
-        able = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-        if precision == "bfloat16" and not able:
-            raise BackboneError("this processor does not compute in bfloat16")
-        self.hint = "f32" if precision == "float32" or not able else "bf16"
+        self.hint = "bf16" if precision != "float32" and _computes_in_bfloat16(core) else "f32"
         settings = {
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": self.hint,
@@ -89,9 +83,13 @@ class OpenVINOEngine:
         return rows[0] if len(rows) == 1 else np.concatenate(rows)  # (N, classes)
 
 
-def unavailable() -> str:
+def unavailable(precision: Precision = "auto") -> str:
     """Return why OpenVINO cannot be used here, or nothing."""
-    return "" if importlib.util.find_spec("openvino") else "OpenVINO is not installed"
+    if not importlib.util.find_spec("openvino"):
+        return "OpenVINO is not installed (pip install openvino)"
+    if precision == "bfloat16" and not _computes_in_bfloat16(_openvino().Core()):
+        return "this processor does not compute in bfloat16"
+    return ""
 
 
 def convert(network: "nn.Module", input_size: tuple[int, int]) -> Any:
@@ -158,6 +156,10 @@ def _openvino() -> Any:
     import openvino
 
     return openvino
+
+
+def _computes_in_bfloat16(core: Any) -> bool:
+    return "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def _brief(error: Exception) -> str:

@@ -106,7 +106,7 @@ def only_torch(request, monkeypatch):
     from lineup import engine
 
     if "openvino" not in request.keywords:
-        monkeypatch.setattr(engine, "unavailable", lambda: "this test does without OpenVINO")
+        monkeypatch.setattr(engine, "unavailable", lambda *_: "this test does without OpenVINO")
 
 
 @pytest.fixture

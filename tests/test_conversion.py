@@ -202,15 +202,27 @@ def test_openvino_is_for_processors_and_only_by_choice_elsewhere(monkeypatch):
     assert chosen("engine: auto", "cuda") is False
     with pytest.raises(BackboneError, match="engine: expected torch on cuda; got openvino"):
         chosen("engine: openvino", "cuda")
-    monkeypatch.setattr(engine, "unavailable", lambda: "OpenVINO is not installed")
+    monkeypatch.setattr(engine, "unavailable", lambda *_: "OpenVINO is not installed")
     assert chosen("engine: auto", "cpu") is True
-    with pytest.raises(BackboneError, match="engine: expected OpenVINO; OpenVINO is not installed; write"):
+    with pytest.raises(BackboneError, match="engine: expected openvino to run here; OpenVINO is not installed; write"):
         chosen("engine: openvino", "cpu")
 
 
 def test_without_openvino_there_is_nothing_to_find_and_a_reason(cache, planned, monkeypatch):
     convert(planned)
-    monkeypatch.setattr(engine, "unavailable", lambda: "OpenVINO is not installed")
+    monkeypatch.setattr(engine, "unavailable", lambda *_: "OpenVINO is not installed")
     assert kept(planned) is None
     with pytest.raises(BackboneError, match="OpenVINO is not installed"):
         convert(planned)
+
+
+def test_bfloat16_on_a_processor_without_it_leaves_what_was_kept(cache, planned, monkeypatch):
+    convert(planned)
+    monkeypatch.setattr(engine, "_computes_in_bfloat16", lambda core: False)
+    plan, path, network = planned
+    assert conversion.kept(plan, path, "bfloat16") is None
+    with pytest.raises(BackboneError, match=r"^this processor does not compute in bfloat16$"):
+        conversion.convert(TorchEngine(network, "cpu", "bfloat16"), plan, path, "bfloat16")
+    with pytest.raises(BackboneError, match="expected openvino to run here; this processor does not compute in bf"):
+        chosen("engine: openvino\nprecision: bfloat16", "cpu")
+    assert answers_like_torch(conversion.kept(plan, path, "auto"), planned)

@@ -127,25 +127,17 @@ def test_bfloat16_is_used_where_it_is_wished_and_float32_turns_it_off():
     assert OpenVINOEngine(model, "float32", 1).hint == "f32"
 
 
-def test_bfloat16_is_refused_on_a_processor_without_it(monkeypatch):
+def test_bfloat16_is_for_processors_that_compute_in_it(monkeypatch):
     model = engine.convert(network_of("test_resnet"), (96, 96))
-    without(monkeypatch, "BF16")
-    with pytest.raises(BackboneError, match="this processor does not compute in bfloat16"):
-        OpenVINOEngine(model, "bfloat16", 1)
+    abilities = ["FP32", "INT8"]
+    monkeypatch.setattr("openvino.Core.get_property", lambda self, device, name: abilities)
+    assert engine.unavailable("bfloat16") == "this processor does not compute in bfloat16"
+    assert engine.unavailable("auto") == engine.unavailable("float32") == ""
     assert OpenVINOEngine(model, "auto", 1).hint == "f32"
-
-
-def without(monkeypatch, ability):
-    """Let OpenVINO say that the processor lacks something."""
-    import openvino
-
-    told = openvino.Core.get_property
-
-    def get_property(self, device, name):
-        found = told(self, device, name)
-        return [each for each in found if each != ability] if name == "OPTIMIZATION_CAPABILITIES" else found
-
-    monkeypatch.setattr(openvino.Core, "get_property", get_property)
+    abilities.append("BF16")
+    assert engine.unavailable("bfloat16") == ""
+    assert OpenVINOEngine(model, "auto", 1).hint == OpenVINOEngine(model, "bfloat16", 1).hint == "bf16"
+    assert OpenVINOEngine(model, "float32", 1).hint == "f32"
 
 
 def test_nothing_is_reported_to_anybody_when_openvino_is_imported():

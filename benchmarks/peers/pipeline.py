@@ -1,6 +1,7 @@
 """Gradio's one-liner for a transformers pipeline: a ResNet-18 with random weights, built here instead of downloaded."""
 
 import gradio as gr
+import transformers.pipelines.text_classification  # gradio looks it up there, and transformers 5 is lazy
 from transformers import ConvNextImageProcessor, ResNetConfig, ResNetForImageClassification, pipeline
 
 config = ResNetConfig(
