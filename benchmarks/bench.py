@@ -37,7 +37,7 @@ Rounds = dict[str, list[Figures]]  # by app
 PEERS = {  # what each is, in the table's words
     "origin": "Gradio's tutorial: no resizing, all 1,000 labels",
     "eager": "a correct one with torch",
-    "pipeline": "`gr.Interface.from_pipeline`, transformers' ResNet-18",
+    "pipeline": "`gr.Interface.from_pipeline`, transformers' ResNet-18 (mended: Gradio 6 speaks transformers 4)",
     "empty": "a function that does nothing: what Gradio itself takes",
 }
 COLUMNS = {  # key → heading, format
