@@ -33,11 +33,13 @@ EACH = 10  # drawings of each class
 CROPS = 30  # of each photograph
 ENTRIES = """
 engine: torch
+device: {device}
+precision: float32
 backbones:
-  - {name: tiny_resnet, backbone: "local-dir:bundled/tiny_resnet"}
-  - {name: tiny_vit, backbone: "local-dir:bundled/tiny_vit"}
-  - {name: squeezenet1_0 at 96 px, backbone: torchvision/squeezenet1_0, input_size: 96}
-  - {name: squeezenet1_0, backbone: torchvision/squeezenet1_0}
+  - {{name: tiny_resnet, backbone: "local-dir:bundled/tiny_resnet"}}
+  - {{name: tiny_vit, backbone: "local-dir:bundled/tiny_vit"}}
+  - {{name: squeezenet1_0 at 96 px, backbone: torchvision/squeezenet1_0, input_size: 96}}
+  - {{name: squeezenet1_0, backbone: torchvision/squeezenet1_0}}
 """
 INTRODUCTION = f"""\
 # What the short cuts cost
@@ -70,8 +72,10 @@ def main() -> None:
     """Measure, and print a row for each backbone and short cut."""
     parser = argparse.ArgumentParser(description="Measure what the short cuts cost.")
     parser.add_argument("--photos", type=Path, help="a folder of photographs, 500 pixels or more on the shorter side")
-    pool = Pool(config.build(document.parse(ENTRIES, "benchmark"), ROOT))
-    photos = parser.parse_args().photos
+    parser.add_argument("--device", default="cpu", help="where to compute: cpu (default) or cuda")
+    arguments = parser.parse_args()
+    photos = arguments.photos
+    pool = Pool(config.build(document.parse(ENTRIES.format(device=arguments.device), "benchmark"), ROOT))
     print(INTRODUCTION)
     with tempfile.TemporaryDirectory() as folder:
         drawings = list(_drawings(Path(folder), pool.get("tiny_resnet")))
@@ -98,7 +102,7 @@ def measure(loaded: Loaded, pictures: list[Path], labels: list[str] | None = Non
         print(_row(f"{loaded.plan.name}, decoded in part ({share:.0%} of them)", exact, _answers(engine, parts), right))
     again = [transform(_saved_again(path)) for path in pictures]
     print(_row(f"{loaded.plan.name}, decoded whole but saved once more first", exact, _answers(engine, again), right))
-    rounded = TorchEngine(engine.network, "cpu", "bfloat16")
+    rounded = TorchEngine(engine.network, loaded.device, "bfloat16")
     told = f"{loaded.plan.name}, in bfloat16 (median of the first probabilities: {np.median(exact.max(axis=1)):.2f})"
     print(_row(told, exact, _answers(rounded, whole), right), flush=True)
 

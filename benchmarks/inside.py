@@ -92,24 +92,39 @@ def forward(name: str, seconds: str) -> dict[str, Any]:
 
 
 def cuda(name: str) -> dict[str, Any] | None:
-    """Time a network in this app's engine on a GPU, and in plain torch there; None without a GPU."""
+    """Time a network in this app's engine on a GPU, in bfloat16 and in float32, and in plain torch there.
+
+    Returns None without a GPU. Float32's answers on noise are compared with those of the processor.
+    """
     import timm
     import torch
 
     if not torch.cuda.is_available():
         return None
+    from lineup.engine import softmax
+
     network = timm.create_model(name).eval().cuda()
-    batch = np.random.default_rng(0).standard_normal((1, *network.default_cfg["input_size"]), np.float32)
-    engine, found = _pool(_untrained(name, "cuda")).get(name).engine, []
+    shape = (1, *network.default_cfg["input_size"])
+    batch = np.random.default_rng(0).standard_normal(shape, np.float32)
+    engines = {
+        precision: _pool(_untrained(name, "cuda", precision)).get(name).engine for precision in ("auto", "float32")
+    }
+    found = []
     for _ in range(5):
-        ours = _median_ms(lambda: engine(batch), 0.5)
-        found.append((ours, _median_ms(lambda: _eager(network, batch, "cuda"), 0.5)))
-    ours, eager = (statistics.median(column) for column in zip(*found, strict=True))
+        wide, narrow = (_median_ms(lambda engine=engine: engine(batch), 0.5) for engine in engines.values())
+        found.append((wide, narrow, _median_ms(lambda: _eager(network, batch, "cuda"), 0.5)))
+    exact, off = _pool(_untrained(name, "cpu", "float32", "torch")).get(name).engine, 0.0
+    for seed in range(100):
+        noise = np.random.default_rng(seed).standard_normal(shape, np.float32)
+        off = max(off, float(np.abs(softmax(engines["float32"](noise)) - softmax(exact(noise))).max()))
+    ours, float32, eager = (statistics.median(column) for column in zip(*found, strict=True))
     return {
         "gpu": torch.cuda.get_device_name(),
         "ours_ms": ours,
+        "float32_ms": float32,
         "eager_ms": eager,
-        "ratio": statistics.median(a / b for a, b in found),
+        "ratio": statistics.median(a / c for a, _, c in found),
+        "off": off,
     }
 
 
@@ -184,10 +199,13 @@ def soak(requests: str) -> dict[str, Any]:
     }
 
 
-def _untrained(name: str, device: str) -> Any:
+def _untrained(name: str, device: str, precision: str = "auto", engine: str = "auto") -> Any:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "config.yaml"
-        path.write_text(f"backbones: [{{name: {name}, backbone: {name}, pretrained: false}}]\ndevice: {device}\n")
+        path.write_text(
+            f"backbones: [{{name: {name}, backbone: {name}, pretrained: false}}]\n"
+            f"device: {device}\nprecision: {precision}\nengine: {engine}\n"
+        )
         return _loaded(path)
 
 

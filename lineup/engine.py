@@ -40,6 +40,8 @@ class TorchEngine:
 
         wide = device == "cuda" and precision == "auto" and torch.cuda.is_bf16_supported(including_emulation=False)
         self._bfloat16 = wide or precision == "bfloat16"
+        if device == "cuda" and precision == "float32":
+            torch.backends.cudnn.allow_tf32 = False  # its 10 bits differ from float32 by up to 0.0002 in a probability
         # GPUs convolve faster where a pixel's channels lie side by side
         self._layout = torch.channels_last if device == "cuda" else torch.contiguous_format
         self._device = device
