@@ -19,6 +19,9 @@ from typing import Any
 from lineup.errors import ConfigError
 
 HERE = Path(__file__).parent
+# Gradio would sum up all past requests anew at the end of each, for a page that is turned off.
+os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", str(10**9))
+os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "1")
 
 
 def main() -> None:
