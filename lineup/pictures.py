@@ -1,18 +1,39 @@
-"""Reads picture files: whatever comes in, an upright RGB picture or one clear error comes out."""
+"""Reads picture files: whatever comes in, an upright RGB picture or one clear error comes out.
 
+The files are strangers', and Pillow believes what their headers say. The bounds here keep a small file from filling
+the memory or taking minutes; `tests/bad_pictures.py` makes such files.
+"""
+
+import io
 import os
+import struct
+import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, GifImagePlugin, Image, ImageFile, JpegImagePlugin, PngImagePlugin, UnidentifiedImageError
 
 from lineup.errors import PictureError
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 LONGEST = 20  # how many times longer than its other side a picture may be
+DRAFTED_MEGAPIXELS = 200  # how large a JPEG may be of which only a part is decoded
+RLE_MEGAPIXELS = 4  # how large a run-length encoded BMP may be: Pillow decodes it byte by byte, in Python
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif")
 
 _ADVICE = f"use one of {', '.join(FORMATS)}"
+_SMALLER = "make it smaller and try again"
+_HEADER_READS = 1000  # honest headers need some hundred
+_MOST_SCANS = 100  # of a JPEG, each a pass over all its pixels; honest ones have about ten
+_MOST_EXIF_BYTES = 2**16  # a JPEG's segment holds no more
+_MOST_NUMBERS = 2**16  # in one tag of a TIFF: the offset of each row, say
+# how a TIFF starts → how it says where its tags are, how many, and of each: which, its type, its length
+_TIFF = {
+    b"II*\0": ("<4xL", "<H", "<HHL4x"),
+    b"MM\0*": (">4xL", ">H", ">HHL4x"),
+    b"II+\0": ("<8xQ", "<Q", "<HHQ8x"),
+}
+_STRIPS, _COLORS, _TILE_WIDTH, _TILE_LENGTH, _TILES = 273, 320, 322, 323, 324  # tags of it
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -24,58 +45,149 @@ _TURNS = {
 }
 
 
-def open_picture(path: str | os.PathLike[str], max_megapixels: int = 40, enough_px: int = 0) -> Image.Image:
+class _Gif(GifImagePlugin.GifImageFile):
+    """A GIF of which only the first frame is wanted: to wipe it, Pillow makes room while it opens the file."""
+
+    dispose_extent = property(lambda self: None, lambda self, extent: None)
+
+
+class _Png(PngImagePlugin.PngImageFile):
+    """The same of a PNG: 100 bytes could claim gigabytes, before anybody can ask for the size."""
+
+    dispose_op = property(lambda self: None, lambda self, disposal: None)
+
+
+def _load_exif(exif: Image.Exif, data: bytes, load: Any = Image.Exif.load) -> None:
+    """Ignore EXIF that is too long: thousands of tags can claim the same bytes, and Pillow copies them for each."""
+    load(exif, data if len(data) <= _MOST_EXIF_BYTES else b"")
+
+
+Image.MAX_IMAGE_PIXELS = None  # the limit is the caller's
+Image.Exif.load = _load_exif  # type: ignore[assignment, method-assign]  # some formats read it while they are opened
+_FIRST = {"JPEG": JpegImagePlugin.JpegImageFile, "PNG": _Png, "GIF": _Gif}  # of several frames
+for _kind, _reader in _FIRST.items():
+    Image.register_open(f"FIRST {_kind}", _reader, Image.OPEN[_kind][1])
+warnings.filterwarnings("ignore", module=r"PIL\.")  # what is wrong with a file is told to whoever sent it
+
+
+class _Metered(io.BufferedReader):
+    """A picture file that can be read only so often: lengths and offsets that lie make Pillow go in circles."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        super().__init__(io.FileIO(path))
+        self.reads, self.bytes = _HEADER_READS, 5 * os.fstat(self.fileno()).st_size + 2**16
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        data = super().read(size)
+        self.reads, self.bytes = self.reads - 1, self.bytes - len(data)
+        if self.reads < 0 or self.bytes < 0:
+            raise ValueError("it has more parts than a picture needs")
+        return data
+
+
+def open_picture(
+    path: str | os.PathLike[str], max_megapixels: int = 40, enough_px: int = 0, max_mb: int = 0
+) -> Image.Image:
     """Read the first frame of a picture file, upright, RGB, 8 bits, transparency over white.
+
+    Colour profiles are ignored, as training pipelines do: broken ones do no harm.
 
     Args:
         path: the file.
-        max_megapixels: how large it may be.
+        max_megapixels: how large it may be. A JPEG may have 200 if what is decoded of it keeps to this.
         enough_px: a JPEG may come out smaller, by 2, 4 or 8, as long as its shorter side keeps so many
             pixels: it is decoded in a fraction of the time. 0 asks for all of it.
+        max_mb: how long the file may be, in millions of bytes; 0 for any length.
 
     Raises:
         PictureError: when the file is missing, is no picture, is damaged, or is too large.
     """
     name = Path(path).name
     try:
+        size_mb = Path(path).stat().st_size / 1e6
+        if 0 < max_mb < size_mb:
+            raise PictureError(f"{name}: expected at most {max_mb} MB; got {size_mb:.1f}; {_SMALLER}")
         # Pillow raises nearly anything on damaged files (struct.error, SyntaxError, …): no list is complete
-        with Image.open(path, formats=FORMATS) as picture:
-            _check_size(picture, name, max_megapixels)
-            if enough_px:
-                picture.draft(None, (enough_px, enough_px))  # other formats ignore it
-            picture.load()
-            # Pillow's exif_transpose also writes the EXIF anew, and fails on tags that cameras get wrong
-            turn = _TURNS.get(picture.getexif().get(ExifTags.Base.Orientation, 1))
-            return _rgb(picture if turn is None else picture.transpose(turn))
+        with _Metered(path) as file:
+            _check_tags(file)
+            with Image.open(file, formats=[f"FIRST {kind}" if kind in _FIRST else kind for kind in FORMATS]) as picture:
+                _draft(picture, file, name, max_megapixels, enough_px)
+                file.reads += 4 * picture.width * picture.height  # a run-length encoded BMP is read byte by byte
+                picture.load()
+                # Pillow's exif_transpose also writes the EXIF anew, and fails on tags that cameras get wrong
+                turn = _TURNS.get(picture.getexif().get(ExifTags.Base.Orientation, 1))
+                return _rgb(picture if turn is None else picture.transpose(turn))
     except PictureError:
         raise
     except FileNotFoundError:
         raise PictureError(f"{name}: expected a picture; there is no such file; check the path") from None
     except UnidentifiedImageError:
         raise PictureError(f"{name}: expected a picture; this file is not one that can be read; {_ADVICE}") from None
-    except Image.DecompressionBombError:
-        raise PictureError(_too_large(name, "several times that", max_megapixels)) from None
     except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        # an OSError's text would name the folder
+        reason = " ".join(str(getattr(error, "strerror", None) or error).split()) or type(error).__name__
         raise PictureError(
             f"{name}: expected a whole picture; it is damaged or cut off ({reason}); save or send it again"
         ) from None
 
 
-def _check_size(picture: Image.Image, name: str, max_megapixels: int) -> None:
-    short, long = sorted(picture.size)
+def _draft(picture: ImageFile.ImageFile, file: BinaryIO, name: str, max_megapixels: int, enough_px: int) -> None:
+    """Set how far a JPEG is decoded; refuse what is too large, before anything is decoded."""
+    size, most = picture.size, max_megapixels
+    short, long = sorted(size)
     if long > LONGEST * short:  # resized until the shorter side fits, a thread of pixels fills the memory
         raise PictureError(
             f"{name}: expected sides of at most {LONGEST} to 1; got {long} × {short} pixels; cut a part out of it"
         )
-    megapixels = picture.width * picture.height / 1e6  # from the header: nothing is decoded yet
-    if megapixels > max_megapixels:
-        size = f"{megapixels:.1f} ({picture.width} × {picture.height} pixels)"
-        raise PictureError(_too_large(name, size, max_megapixels))
+    if picture.format == "JPEG":
+        if _in_one_scan(picture, file):
+            most = max(most, DRAFTED_MEGAPIXELS) if enough_px else most
+        elif Path(file.name).read_bytes().count(b"\xff\xda") > _MOST_SCANS:
+            raise ValueError("it has more scans than a picture needs")
+    elif picture.format == "BMP" and picture.info["compression"] in (1, 2):
+        most = min(most, RLE_MEGAPIXELS)
+    tags = getattr(picture, "tag_v2", {})
+    tile = tags.get(_TILE_WIDTH, 1), tags.get(_TILE_LENGTH, 1)  # of a TIFF: each is decoded whole
+    _check_megapixels(tile, tile, name, most)
+    _check_megapixels(size, size, name, most)
+    if enough_px:
+        picture.draft(None, (enough_px, enough_px))  # other formats ignore it
+    _check_megapixels(picture.size, size, name, max_megapixels)
 
 
-def _too_large(name: str, size: str, max_megapixels: int) -> str:
-    return f"{name}: expected at most {max_megapixels} megapixels; got {size}; make it smaller and try again"
+def _in_one_scan(picture: ImageFile.ImageFile, file: BinaryIO) -> bool:
+    """Tell whether a JPEG is decoded row by row; of one in several scans libjpeg keeps all coefficients."""
+    if picture.info.get("progressive"):
+        return False
+    components = len(picture.getbands())
+    file.seek(-6 - 2 * components, os.SEEK_CUR)  # Pillow has just read the header of the first scan
+    return file.read(3) == struct.pack(">HB", 6 + 2 * components, components)
+
+
+def _check_megapixels(decoded: tuple[int, int], size: tuple[int, int], name: str, most: int) -> None:
+    if decoded[0] * decoded[1] > most * 1e6:
+        got = f"{size[0] * size[1] / 1e6:.1f} ({size[0]} × {size[1]} pixels)"
+        raise PictureError(f"{name}: expected at most {most} megapixels; got {got}; {_SMALLER}")
+
+
+def _check_tags(file: BinaryIO) -> None:
+    """Refuse a TIFF with tags that repeat (libtiff believes the first, Pillow the last) or hold endless numbers."""
+    head = file.read(16)
+    if not head.startswith((b"II", b"MM")):
+        return
+    if head[:4] not in _TIFF:
+        raise UnidentifiedImageError
+    where, count, entry = (struct.Struct(layout) for layout in _TIFF[head[:4]])
+    file.seek(where.unpack_from(head)[0])
+    entries = file.read(entry.size * min(*count.unpack(file.read(count.size)), _HEADER_READS))
+    tags = {tag: (kind, length) for tag, kind, length in entry.iter_unpack(entries)}
+    opaque = (1, 2, 7)  # types that Pillow keeps as they are
+    if len(tags) * entry.size < len(entries) or any(
+        (length > _MOST_NUMBERS and (kind not in opaque or tag in (_STRIPS, _TILES, _COLORS)))
+        or (kind not in (3, 4, 16) and tag in (_TILE_WIDTH, _TILE_LENGTH))
+        for tag, (kind, length) in tags.items()
+    ):
+        raise ValueError("its tags are not those of a picture")
 
 
 def _rgb(picture: Image.Image) -> Image.Image:
