@@ -6,6 +6,7 @@ what to do. Nothing here knows what a network is.
 
 import errno
 import hashlib
+import logging
 import os
 import re
 import threading
@@ -14,7 +15,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError, URLError
@@ -33,6 +34,8 @@ from huggingface_hub import errors as hub
 
 from lineup.errors import HubError, UnreachableError
 
+_log = logging.getLogger(__name__)
+
 ASK_TIMEOUT_S = 10.0
 CACHED_TIMEOUT_S = 3.0  # asking whether a cached file is still the newest must not keep anybody waiting
 constants.DOWNLOAD_CHUNK_SIZE = 1 << 18  # the client reports once a chunk: its 10 MB look like standing still
@@ -42,11 +45,16 @@ Report = Callable[[int, int | None], None]  # bytes that have come, bytes that w
 
 @dataclass(frozen=True)
 class HubFile:
-    """A file in a Hub repository; the first of `names` that is there counts."""
+    """A file in a Hub repository; the first of `names` that is there counts.
+
+    The first of `beside` is of use only together with it: where both are on this machine, neither is
+    replaced by a newer commit's before both are there.
+    """
 
     repo: str
     names: tuple[str, ...]
     revision: str | None = None
+    beside: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.repo}/{self.names[0]}"
@@ -101,13 +109,13 @@ def download_bytes(weights: HubFile) -> int | None:
     if path := cached(weights):
         return path.stat().st_size
     with _told(weights):
-        return _ask(weights)[1].size
+        return _ask(weights, ASK_TIMEOUT_S)[1].size
 
 
 def fetch(weights: Weights, timeout_s: float, report: Report = lambda done, total: None) -> Path:
     """Bring a file to this machine, unless it is there.
 
-    The work runs on a thread of its own, because a hung server holds the Hub's client for minutes.
+    Of a Hub file that is there, a newer version is brought if it comes at once, and is whole.
 
     Args:
         weights: which file.
@@ -119,19 +127,45 @@ def fetch(weights: Weights, timeout_s: float, report: Report = lambda done, tota
     """
     if isinstance(weights, LocalFile):
         return weights.path
+    with _told(weights):
+        kept = _kept(weights)
+    if kept and (isinstance(weights, UrlFile) or _COMMIT.fullmatch(weights.revision or "") or constants.HF_HUB_OFFLINE):
+        return kept
+    try:
+        return _bring(weights, kept, min(timeout_s, CACHED_TIMEOUT_S) if kept else timeout_s, report)
+    except HubError as error:
+        if not kept:
+            raise
+        _log.warning("%s; meanwhile what was downloaded before is used", error)
+        return kept
+
+
+def _kept(weights: HubFile | UrlFile) -> Path | None:
+    """Return the file if it is on this machine; one of the Hub that is not what it was is deleted."""
+    path = cached(weights)
+    # the cache of the Hub's client names what it keeps by its etag
+    if path and isinstance(weights, HubFile) and path.is_symlink() and not _is(path, path.readlink().name):
+        _log.warning("%s: its bytes are not those that were downloaded; it is fetched anew", path)
+        _delete(path)
+        return None
+    return path
+
+
+def _bring(weights: HubFile | UrlFile, kept: Path | None, timeout_s: float, report: Report) -> Path:
+    """Download on a thread of its own, because a hung server holds the Hub's client for minutes."""
     got: Future[Path] = Future()
-    advanced_at = time.monotonic()
+    advanced_at, come = time.monotonic(), 0
 
     def advance(done: int, total: int | None) -> None:
-        nonlocal advanced_at
-        advanced_at = time.monotonic()
+        nonlocal advanced_at, come
+        advanced_at, come = time.monotonic(), done
         report(done, total)
 
     def work() -> None:
         try:
             with _told(weights):
                 if isinstance(weights, HubFile):
-                    got.set_result(_download_hub(weights, advance))
+                    got.set_result(_download_hub(weights, kept, advance))
                 else:
                     got.set_result(_download_url(weights, advance))
         except BaseException as error:  # handed to the thread that waits
@@ -140,47 +174,88 @@ def fetch(weights: Weights, timeout_s: float, report: Report = lambda done, tota
     threading.Thread(target=work, name=f"download {weights}", daemon=True).start()
     while not got.done():
         if time.monotonic() - advanced_at > timeout_s:
+            stopped = f"it stopped after {come} bytes, and " if come else ""
             raise UnreachableError(
-                f"{weights}: expected a download from {_host(weights)}; nothing has arrived for {timeout_s:g} s; "
+                f"{weights}: expected a download from {_host(weights)}; "
+                f"{stopped}nothing has arrived for {timeout_s:g} s; "
                 "try again later, or raise limits.hub_timeout_s if the connection is slow"
             )
         time.sleep(0.02)
     return got.result()
 
 
-def _ask(weights: HubFile) -> tuple[str, HfFileMetadata]:
+def _ask(weights: HubFile, timeout_s: float) -> tuple[str, HfFileMetadata]:
     """Ask the Hub, once, which of the names is there, and what it says of that file."""
     *optional, last = weights.names
     for name in optional:
         try:
-            return name, _metadata(weights, name)
+            return name, _metadata(weights, name, timeout_s)
         except hub.RemoteEntryNotFoundError:
             continue
-    return last, _metadata(weights, last)
+    return last, _metadata(weights, last, timeout_s)
 
 
-def _metadata(weights: HubFile, name: str) -> HfFileMetadata:
-    return get_hf_file_metadata(hf_hub_url(weights.repo, name, revision=weights.revision), timeout=ASK_TIMEOUT_S)
+def _metadata(weights: HubFile, name: str, timeout_s: float) -> HfFileMetadata:
+    found = get_hf_file_metadata(hf_hub_url(weights.repo, name, revision=weights.revision), timeout=timeout_s)
+    if not found.commit_hash or not found.etag:
+        raise hub.FileMetadataError
+    return found
 
 
-def _download_hub(weights: HubFile, report: Report) -> Path:
-    bar: Any = _reporting_bar(report)
-
-    def download(name: str) -> Path:
-        settings: dict[str, Any] = {"revision": weights.revision, "etag_timeout": CACHED_TIMEOUT_S, "tqdm_class": bar}
-        return Path(hf_hub_download(weights.repo, name, **settings))
-
-    if there := cached(weights):
-        return download(there.name)
+def _download_hub(weights: HubFile, kept: Path | None, report: Report) -> Path:
     # Asked for a file that is not in its cache, the Hub's client tries a dead address for half a
     # minute; asking once ourselves tells a dead one in a moment.
-    name, metadata = _ask(weights)
-    path = download(name)
-    # The client compares lengths alone; the etag of a large file is its SHA-256.
-    if re.fullmatch("[0-9a-f]{64}", metadata.etag or "") and sha256(path) != metadata.etag:
-        path.resolve().unlink()
-        raise HubError(f"{weights}: expected the file that the Hub describes; other bytes came; try again later")
+    timeout_s = CACHED_TIMEOUT_S if kept else ASK_TIMEOUT_S
+    name, said = _ask(weights, timeout_s)
+    commit = said.commit_hash or ""
+    if kept and kept.parts[-2:] == (commit, name):
+        return kept
+    path = _download_whole(weights, name, said, report)
+    if kept and cached(HubFile(weights.repo, weights.beside, kept.parent.name)):
+        beside = replace(weights, names=weights.beside, revision=commit)
+        _download_whole(beside, *_ask(beside, timeout_s), report)
+    # Asked for a branch, the client would let it stand for the new commit before anything of it has come.
+    if weights.revision != commit:
+        reference = path.parents[2 + name.count("/")] / "refs" / (weights.revision or "main")
+        reference.parent.mkdir(parents=True, exist_ok=True)
+        draft = reference.with_name(f"{reference.name}.{os.getpid()}-{threading.get_ident()}")
+        draft.write_text(commit)
+        draft.replace(reference)
     return path
+
+
+def _download_whole(weights: HubFile, name: str, said: HfFileMetadata, report: Report) -> Path:
+    """Download one commit's file with the Hub's client, which compares lengths alone; wrong bytes are fetched again."""
+    settings: dict[str, Any] = {"revision": said.commit_hash, "tqdm_class": _reporting_bar(report)}
+    for _ in range(2):
+        path = Path(hf_hub_download(weights.repo, name, etag_timeout=CACHED_TIMEOUT_S, **settings))
+        if _is(path, said.etag or ""):
+            return path
+        _delete(path)
+    raise _wrong(weights)
+
+
+def _is(path: Path, etag: str) -> bool:
+    """Compare a file with what the Hub says of it: a large file's SHA-256, or git's SHA-1 of a small one."""
+    if re.fullmatch("[0-9a-f]{64}", etag):
+        return sha256(path) == etag
+    if re.fullmatch("[0-9a-f]{40}", etag):
+        body = path.read_bytes()
+        return hashlib.sha1(b"blob %d\0" % len(body) + body, usedforsecurity=False).hexdigest() == etag
+    return True  # a mirror may say something else
+
+
+def _delete(path: Path) -> None:
+    """Delete a file of the Hub's cache with what its links lead to."""
+    for each in (path.resolve(), path.parent / path.readlink() if path.is_symlink() else path, path):
+        each.unlink(missing_ok=True)
+
+
+def _wrong(weights: HubFile | UrlFile) -> HubError:
+    return HubError(
+        f"{weights}: expected the file that {_host(weights)} publishes; other bytes came, twice; "
+        "try again later, or look for a proxy that changes downloads"
+    )
 
 
 def sha256(path: Path) -> str:
@@ -193,11 +268,14 @@ def _reporting_bar(report: Report) -> type:
 
     class Bar:
         def __init__(self, *args: Any, initial: int = 0, total: int | None = None, **kwargs: Any) -> None:
-            self._done, self._total = initial, total
+            self._done = self._furthest = initial
+            self._total = total
 
         def update(self, n: float | None = 1) -> None:
             self._done += int(n or 0)
-            report(self._done, self._total)
+            if self._done > self._furthest:  # a download that starts over brings nothing new for a while
+                self._furthest = self._done
+                report(self._done, self._total)
 
         def __enter__(self) -> "Bar":
             return self
@@ -211,27 +289,29 @@ def _reporting_bar(report: Report) -> type:
 
 
 def _download_url(weights: UrlFile, report: Report) -> Path:
-    """Download as torch.hub does, which has neither a time-out nor a way to report."""
-    if weights.path.is_file():
-        return weights.path
+    """Download as torch.hub does, which has neither a time-out nor a way to report; wrong bytes are fetched again."""
     weights.path.parent.mkdir(parents=True, exist_ok=True)
     partial = weights.path.with_name(f"{weights.path.name}.{os.getpid()}-{threading.get_ident()}.partial")
-    digest, done = hashlib.sha256(), 0
-    request = urllib.request.Request(weights.url, headers={"User-Agent": "lineup"})
     try:
-        with urllib.request.urlopen(request, timeout=ASK_TIMEOUT_S) as response, partial.open("wb") as file:
-            total = int(response.headers.get("Content-Length") or 0) or None
-            while chunk := response.read(1 << 18):
-                file.write(chunk)
-                digest.update(chunk)
-                done += len(chunk)
-                report(done, total)
-        if done != (total or done) or not digest.hexdigest().startswith(weights.sha256):
-            raise HubError(f"{weights}: expected the published file; got {done} bytes that are not it; try again later")
-        partial.replace(weights.path)
+        for _ in range(2):
+            _write(weights.url, partial, report)
+            if sha256(partial).startswith(weights.sha256):
+                return partial.replace(weights.path)
     finally:
         partial.unlink(missing_ok=True)
-    return weights.path
+    raise _wrong(weights)
+
+
+def _write(url: str, path: Path, report: Report) -> None:
+    request, done = urllib.request.Request(url, headers={"User-Agent": "lineup"}), 0
+    with urllib.request.urlopen(request, timeout=ASK_TIMEOUT_S) as response, path.open("wb") as file:
+        total = int(response.headers.get("Content-Length") or 0) or None
+        while chunk := response.read(1 << 18):
+            file.write(chunk)
+            done += len(chunk)
+            report(done, total)
+    if done != (total or done):
+        raise httpx2.RemoteProtocolError(f"{done} of {total} bytes")
 
 
 @contextmanager
@@ -248,6 +328,7 @@ def _told(weights: Weights) -> Iterator[None]:
         raise kind(f"{weights}: expected a download from {host}; {what}; {remedy}") from error
 
 
+_COMMIT = re.compile("[0-9a-f]{40}")
 _LATER = "try again later"
 _SILENT = "no answer came in time"
 _SAID: tuple[tuple[tuple[type[BaseException], ...], str, str], ...] = (
@@ -256,8 +337,15 @@ _SAID: tuple[tuple[tuple[type[BaseException], ...], str, str], ...] = (
     ((hub.RepositoryNotFoundError,), "no such public repository", "check the name; for a private one set HF_TOKEN"),
     ((hub.RemoteEntryNotFoundError,), "the repository has no such file", "check that it is in timm's format"),
     ((hub.OfflineModeIsEnabled,), "HF_HUB_OFFLINE is set and the file is not cached", "unset it, or fetch it once"),
+    ((hub.FileMetadataError,), "what answered is not a Hub", "check HF_ENDPOINT, and proxies on the way"),
     ((httpx2.TimeoutException, TimeoutError), _SILENT, _LATER),
 )
+_STATUSES = {
+    401: ("the token is not accepted (401)", "set HF_TOKEN to a valid one, or unset it: public files need none"),
+    403: ("access was refused (403)", "set HF_TOKEN to a token that may read it"),
+    404: ("there is no such file (404)", "check the name"),
+    429: ("too many requests (429)", "wait some minutes; the Hub allows more to who sets HF_TOKEN"),
+}
 
 
 def _explain(error: BaseException | None, host: str) -> tuple[str, str]:
@@ -282,10 +370,8 @@ def _explain(error: BaseException | None, host: str) -> tuple[str, str]:
 
 
 def _explain_status(status: int) -> tuple[str, str]:
-    known = {404: ("there is no such file (404)", "check the name"), 429: ("too many requests (429)", _LATER)}
-    if status in (401, 403):
-        return f"access was refused ({status})", "set HF_TOKEN to a token that may read it"
-    return known.get(status, (f"the server failed ({status})", _LATER))
+    what = "the server failed" if status >= 500 else "the request was refused"
+    return _STATUSES.get(status, (f"{what} ({status})", _LATER))
 
 
 def _unreachable(host: str) -> str:

@@ -23,16 +23,18 @@ Files = dict[str, bytes]
 
 FAULTS = {  # what may be wrong with a repository; a number is a status that every request gets
     "gated": "its owner has not let us in",
+    "401": "our token is not a token",
     "hung": "connections are accepted and never answered",
     "stalled": "no byte comes after the first half of a file",
     "slow": "a file takes SLOW_S seconds; bytes come all the while",
-    "cut off": "the connection ends after the first half of a file",
+    "cut off": "connections end after the first half of a file, and resumed ones at once",
     "too short": "a file is ten bytes shorter than was said",
     "corrupt": "the last ten bytes of a file are wrong",
 }
 SLOW_S = 2
 PATIENCE_S = 60  # nothing hangs for longer, whatever a test forgets
 PIECES = 20  # that a file is sent in
+SMALL = (".json", ".md", ".txt")  # what the Hub keeps in git itself
 
 
 @dataclass
@@ -122,7 +124,9 @@ def _handler_of(hub: Hub) -> type[BaseHTTPRequestHandler]:
             if fault == "hung":
                 hub.resume.wait(PATIENCE_S)
                 return
-            if fault.isdigit():
+            if fault == "401":
+                self._refuse(401, message="Invalid credentials in Authorization header")
+            elif fault.isdigit():
                 self._refuse(int(fault))
             elif fault == "gated":
                 self._refuse(403, "GatedRepo")
@@ -133,25 +137,31 @@ def _handler_of(hub: Hub) -> type[BaseHTTPRequestHandler]:
             elif (body := repo.commits[commit].get(unquote(path))) is None:
                 self._refuse(404, "EntryNotFound", commit)
             else:
-                self._send(body, commit, fault if self.command == "GET" else "")
+                self._send(body, commit, _etag(path, body), fault if self.command == "GET" else "")
 
-        def _refuse(self, status: int, code: str = "", commit: str = "") -> None:
-            self._head(status, 0, X_Error_Code=code, X_Repo_Commit=commit)
+        def _refuse(self, status: int, code: str = "", commit: str = "", message: str = "") -> None:
+            self._head(status, 0, X_Error_Code=code, X_Repo_Commit=commit, X_Error_Message=message)
 
-        def _send(self, body: bytes, commit: str, fault: str) -> None:
-            etag = f'"{hashlib.sha256(body).hexdigest()}"'
+        def _send(self, body: bytes, commit: str, etag: str, fault: str) -> None:
             if fault in ("too short", "corrupt"):
                 body, end = body[:-10], body[-10:]
                 body += bytes(255 - byte for byte in end) if fault == "corrupt" else b""
-            self._head(200, len(body), ETag=etag, X_Repo_Commit=commit)
+            size, start = len(body), int(self.headers.get("Range", "bytes=0-")[len("bytes=") : -1])
+            resumed = {"Content_Range": f"bytes {start}-{size - 1}/{size}"} if start else {}
+            self._head(206 if start else 200, size - start, ETag=etag, X_Repo_Commit=commit, **resumed)
+            if self.command == "GET":
+                self._send_slowly(body, start, fault)
+
+        def _send_slowly(self, body: bytes, start: int, fault: str) -> None:
             step = len(body) // PIECES + 1
-            for piece in range(PIECES if self.command == "GET" else 0):
-                if piece == PIECES // 2 and fault == "cut off":
+            half, resume = PIECES // 2 * step, hub.resume  # who is let go once does not stall again
+            for at in range(start, len(body), step):
+                if at >= half and fault == "cut off":
                     return
-                if piece == PIECES // 2 and fault == "stalled":
-                    hub.resume.wait(PATIENCE_S)
+                if at >= half and fault == "stalled":
+                    resume.wait(PATIENCE_S)
                 time.sleep(SLOW_S / PIECES if fault == "slow" else 0)
-                self.wfile.write(body[piece * step : (piece + 1) * step])
+                self.wfile.write(body[at : at + step])
 
         def _head(self, status: int, length: int, **headers: str) -> None:
             self.send_response(status)
@@ -167,6 +177,13 @@ def _handler_of(hub: Hub) -> type[BaseHTTPRequestHandler]:
         do_HEAD = do_GET
 
     return Handler
+
+
+def _etag(path: str, body: bytes) -> str:
+    """Return what the Hub says of a file: git's SHA-1 of a small one, the SHA-256 of all others."""
+    if path.endswith(SMALL):
+        return f'"{hashlib.sha1(b"blob %d" % len(body) + bytes(1) + body).hexdigest()}"'
+    return f'"{hashlib.sha256(body).hexdigest()}"'
 
 
 def timm_repo(model: "object", safe: bool = True, **config: object) -> Files:

@@ -1,0 +1,151 @@
+"""Killed without warning, in the middle of things: the next start works from what was whole."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import serving
+from gradio_client import Client, handle_file
+from networks import seeded_timm
+from safetensors.torch import save_file
+from serving import ROOT, caches, free_port
+
+from lineup import weights
+
+BODY = os.urandom(2_000_000)
+FETCH = """
+import hashlib, sys
+from pathlib import Path
+from lineup.weights import HubFile, UrlFile, fetch
+kind, url, folder, sha256 = sys.argv[1:]
+name = "model.safetensors"
+file = HubFile("me/pets", (name,)) if kind == "hub" else UrlFile(url, Path(folder, name), sha256)
+print(hashlib.sha256(fetch(file, 20).read_bytes()).hexdigest())
+"""
+CONVERT = """
+import sys, time
+from pathlib import Path
+from lineup import config, conversion, engine, registry
+stop, weights = sys.argv[1], Path(sys.argv[2])
+entry = config.Entry.model_validate({"backbone": "test_resnet", "checkpoint": weights.name, "input_size": 96})
+plan = registry.plan(entry, registry.Context(weights.parent, lambda file: weights))
+print("kept" if conversion.kept(plan, weights, "float32") else "none", flush=True)
+
+def wait(*_):
+    print("now", flush=True)
+    time.sleep(60)
+
+def save_half(model, path, save=engine.save):
+    save(model, path)
+    body = path.with_suffix(".bin").read_bytes()
+    path.with_suffix(".bin").write_bytes(body[: len(body) // 2])
+    wait()
+
+if stop == "in the middle of a file":
+    engine.save = save_half
+if stop == "before it has its name":
+    Path.rename = wait
+made = conversion.convert(engine.TorchEngine(registry.build(plan, weights), "cpu"), plan, weights, "float32")
+print("kept" if conversion.kept(plan, weights, "float32") else "none", flush=True)
+"""
+
+
+@contextmanager
+def python(code, *arguments, env):
+    """Run code in a process of its own, and kill it at the end whatever it does."""
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    with subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def until(condition, timeout_s: float = 60) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "it never came true"
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("kind", ["hub", "url"])
+def test_a_download_that_was_killed_begins_anew(hub, env, tmp_path, kind):
+    hub.put("me/pets", {"model.safetensors": BODY})
+    digest = hashlib.sha256(BODY).hexdigest()
+    arguments = (kind, f"{hub.url}/me/pets/resolve/main/model.safetensors", tmp_path / "env", digest[:8])
+
+    def half_done():
+        return [path for end in ("incomplete", "partial") for path in (tmp_path / "env").rglob(f"*.{end}")]
+
+    hub.faults["me/pets"] = "slow"
+    with python(FETCH, *arguments, env=env):
+        until(lambda: any(0 < path.stat().st_size < len(BODY) for path in half_done()))
+    assert half_done()  # nobody could tidy up
+    hub.faults.clear()
+    with python(FETCH, *arguments, env=env) as process:
+        assert process.communicate(timeout=30)[0].strip() == digest
+
+
+@pytest.mark.openvino
+@pytest.mark.parametrize("stop", ["in the middle of a file", "before it has its name"])
+def test_a_conversion_that_was_killed_is_not_trusted_and_made_anew(env, tmp_path, stop):
+    file, kept = tmp_path / "weights.safetensors", Path(env["LINEUP_CACHE"])
+    save_file(seeded_timm("test_resnet").state_dict(), file)
+    with python(CONVERT, stop, file, env=env) as process:
+        assert [process.stdout.readline().strip() for _ in range(2)] == ["none", "now"]
+    (left,) = kept.iterdir()
+    assert left.suffix == ".partial"
+    os.utime(left, (time.time() - 7200,) * 2)
+    with python(CONVERT, "", file, env=env) as process:
+        assert process.communicate(timeout=60)[0].split() == ["none", "kept"]
+    (whole,) = kept.iterdir()  # what was left behind is gone, too
+    hashes = json.loads((whole / "sha256.json").read_text())
+    assert hashes == {name: weights.sha256(whole / name) for name in ("model.xml", "model.bin")}
+
+
+@contextmanager
+def app(folder, name):
+    """Start app.py, and kill it at the end."""
+    port, log = free_port(), folder / f"{name}.txt"
+    command = [sys.executable, "app.py", "--config", str(folder / "config.yaml"), "--port", str(port)]
+    env = {**os.environ, **caches(folder), "GRADIO_TEMP_DIR": str(folder / "uploads")}
+    with log.open("w") as output:
+        process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=output, stderr=subprocess.STDOUT)
+        try:
+            served = serving.Served(f"http://127.0.0.1:{port}/", log)
+            serving._wait(served, process, time.monotonic() + 90)
+            yield served, process
+        finally:
+            process.kill()
+            process.wait()
+
+
+def test_a_page_that_was_killed_while_it_answered_answers_again(tmp_path, picture):
+    (tmp_path / "config.yaml").write_text(f"backbones: ['local-dir:{ROOT}/bundled/tiny_resnet']\nengine: torch\n")
+    answers, broken = [], []
+
+    def ask_on(url):
+        try:
+            client = Client(url, verbose=False)
+            while True:
+                answers.append(client.predict(handle_file(str(picture)), api_name="/classify"))
+        except Exception as error:  # it depends on what it was doing
+            broken.append(error)
+
+    with app(tmp_path, "first") as (served, process):
+        threads = [threading.Thread(target=ask_on, args=(served.url,), daemon=True) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        until(lambda: len(answers) >= 3)
+        process.kill()  # while all three ask
+        until(lambda: len(broken) == 3)
+    with app(tmp_path, "second") as (served, _):
+        again = Client(served.url, verbose=False).predict(handle_file(str(picture)), api_name="/classify")
+    assert again["predictions"] == answers[0]["predictions"]
