@@ -68,7 +68,9 @@ class Entry(_Section):
         if isinstance(value, str):
             value = {"backbone": value}
         if not isinstance(value, dict):
-            raise ValueError("expected a name such as resnet18, or keys such as `backbone: resnet18`")
+            raise ValueError(
+                f"expected a name such as resnet18, or keys such as `backbone: resnet18`; got {_shown(value)}; mend it"
+            )
         if isinstance(value.get("input_size"), int) and not isinstance(value["input_size"], bool):
             value = {**value, "input_size": [value["input_size"]] * 2}
         if "name" not in value and isinstance(value.get("backbone"), str):
@@ -79,11 +81,13 @@ class Entry(_Section):
     def _consistent(self) -> Self:
         parse_spec(self.backbone)
         if not self.name.isprintable() or self.name != self.name.strip() or not 0 < len(self.name) <= 200:
-            raise ValueError(f"expected a name of 1 to 200 letters, with no space around it; got {_shown(self.name)}")
+            raise ValueError(
+                f"expected a name of 1 to 200 letters, with no space around it; got {_shown(self.name)}; mend it"
+            )
         if isinstance(self.labels, list) and not all(label.strip() for label in self.labels or [""]):
             raise ValueError("expected labels that are not empty; got an empty one, or none; name each class")
         if self.std and min(self.std) < 1e-3:
-            raise ValueError(f"expected std of three numbers from 0.001; got {list(self.std)}")
+            raise ValueError(f"expected std of three numbers from 0.001; got {list(self.std)}; mend it")
         if self.checkpoint and self.spec.source not in ("timm", "torchvision"):
             raise ValueError(
                 f"expected a checkpoint only with an architecture of timm or torchvision; got {self.backbone!r}; "
@@ -128,7 +132,7 @@ class Limits(_Section):
     max_compared: int = Field(6, ge=2, le=64, description="backbones in one comparison")
     max_megapixels: int = Field(40, ge=1, le=1000, description="size of a picture in millions of pixels")
     max_upload_mb: int = Field(20, ge=1, le=1000, description="size of an uploaded file")
-    forward_timeout_s: float = Field(30, gt=0, description="seconds that one answer may take (not yet in force)")
+    forward_timeout_s: float = Field(30, gt=0, description="seconds that one forward pass may take")
     hub_timeout_s: float = Field(30, gt=0, description="seconds without a new byte after which a download is given up")
     queue_size: int = Field(64, ge=1, description="visitors that may wait in line")
 
@@ -271,22 +275,33 @@ def _explain(source: Document, problem: Any) -> str:
         hint = did_you_mean(str(trail[-1]), known) or f"; remove it, or use one of: {', '.join(known)}"
         return f"{where}: expected a known key; got {trail[-1]!r}{hint}"
     if kind == "missing" and isinstance(trail[-1], int):
-        return f"{source.where(trail[:-1])}: expected {trail[-1] + 1} numbers; got {_shown(value)}"
+        where = source.where(trail[:-1])
+        return f"{where}: expected {trail[-1] + 1} numbers; got {_shown(value)}{_remedy(trail, value)}"
     if kind == "missing":
         return f"{where}: expected a value; there is none; add `{trail[-1]}:`"
     if kind == "value_error":
-        return f"{where}: {problem['ctx']['error']}"
+        return f"{where}: {document.printable(str(problem['ctx']['error']))}"
     if kind in ("too_short", "too_long"):
         short = kind == "too_short"
         bound = problem["ctx"]["min_length" if short else "max_length"]
-        return f"{where}: expected {bound} {'or more' if short else 'at most'}; got {_shown(value)}"
+        bound = f"{bound} {'or more' if short else 'at most'}"
+        return f"{where}: expected {bound}; got {_shown(value)}{_remedy(trail, value)}"
     expected = _EXPECTED.get(kind, problem["msg"]).format(**problem.get("ctx", {}))
-    if kind.endswith("_type") and not isinstance(value, str | list):
+    if kind == "tuple_type" or (kind.endswith("_type") and not isinstance(value, str | list)):
         expected = _EITHER.get(str(trail[-1]) if trail else "", expected)
     hint = "; put it in quotes" if kind == "string_type" and isinstance(value, bool | int | float) else ""
     if kind == "float_type" and re.fullmatch(r"[-+]?\d+e[-+]?\d+", str(value)):
         hint = f"; YAML wants a point: {str(value).replace('e', '.0e')}"
-    return f"{where}: expected {expected}; got {_shown(value)}{hint}"
+    return f"{where}: expected {expected}; got {_shown(value)}{hint or _remedy(trail, value)}"
+
+
+def _remedy(trail: Trail, value: Any) -> str:
+    """Say what to do about a value: nearly every key can also be left out."""
+    key = next((step for step in reversed(trail) if isinstance(step, str)), "")
+    if key in ("", "backbones"):  # what is expected says what to do
+        return ""
+    mend = "write one" if value is None else "mend it"
+    return f"; {mend}" if key in ("backbone", "picture") else f"; {mend}, or leave `{key}` out"
 
 
 def _trail(source: Document, problem: Any) -> Trail:

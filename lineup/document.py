@@ -11,6 +11,8 @@ import yaml
 from lineup.errors import ConfigError
 
 LONGEST_NUMBER = 100  # characters
+DEEPEST_KEY = 20  # brackets around it
+_COLLECTIONS = (yaml.SafeLoader.DEFAULT_MAPPING_TAG, yaml.SafeLoader.DEFAULT_SEQUENCE_TAG)
 
 Trail = tuple[str | int, ...]  # the keys and indices that lead to a value: ("backbones", 2, "labels")
 
@@ -92,17 +94,28 @@ class _Loader(yaml.SafeLoader):
         self.positions: dict[Trail, tuple[int, int]] = {}
         self.problems: list[str] = []
 
+    def save_possible_simple_key(self) -> None:
+        # At every token PyYAML asks each open bracket for its key: a thousand of them took a second.
+        if self.flow_level < DEEPEST_KEY:
+            super().save_possible_simple_key()
+
     def compose_node(self, parent: Any, index: Any) -> Any:
         # An alias can multiply a small file into an endless one, and no config needs one.
+        event: Any = self.peek_event()
         if self.check_event(yaml.AliasEvent):
-            event: Any = self.peek_event()
             raise yaml.MarkedYAMLError(
                 problem=f"the alias *{event.anchor}; write the value out", problem_mark=event.start_mark
+            )
+        if event.anchor in self.anchors:
+            raise yaml.MarkedYAMLError(
+                problem=f"the anchor &{event.anchor} again; remove it", problem_mark=event.start_mark
             )
         return super().compose_node(parent, index)
 
     def plain(self, node: yaml.Node, trail: Trail) -> Any:
         self.positions.setdefault(trail, _position(node))
+        if not isinstance(node, yaml.ScalarNode) and node.tag not in _COLLECTIONS:
+            raise yaml.MarkedYAMLError(problem=f"the tag {node.tag}; remove it", problem_mark=node.start_mark)
         if isinstance(node, yaml.SequenceNode):
             return [self.plain(item, (*trail, index)) for index, item in enumerate(node.value)]
         if isinstance(node, yaml.MappingNode):
@@ -120,7 +133,8 @@ class _Loader(yaml.SafeLoader):
         except (ValueError, LookupError, AttributeError, OverflowError):
             value = node.value[:40].encode(errors="replace").decode()
             raise yaml.MarkedYAMLError(
-                problem=f"{value!r}, which cannot be read as {node.tag}; put plain text in quotes",
+                problem=f"{value!r}, which cannot be read as {node.tag}; "
+                f"write {spell(trail) or 'it'} as a plain number, or as text in quotes",
                 problem_mark=node.start_mark,
             ) from None
 
@@ -152,7 +166,14 @@ def _position(node: yaml.Node) -> tuple[int, int]:
 def _broken(error: yaml.MarkedYAMLError, name: str) -> str:
     mark = error.problem_mark or error.context_mark
     line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-    return f"{name}:{line}:{column}: expected YAML; got {error.problem or _first_line(error)}"
+    problem = error.problem or _first_line(error)
+    hint = "" if ";" in problem else "; check the indentation there and above, and put special characters in quotes"
+    return f"{name}:{line}:{column}: expected YAML; got {printable(problem)}{hint}"
+
+
+def printable(text: str) -> str:
+    """Put a question mark for each character that would break a message's line, or cannot be seen."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def _first_line(error: Exception) -> str:
