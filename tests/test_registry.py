@@ -506,6 +506,16 @@ def test_a_spoiled_checkpoint_is_refused_before_anything_in_it_runs(mine, tmp_pa
     assert not (tmp_path / "touched").exists()
 
 
+def test_what_lies_where_torchvision_keeps_its_downloads_is_not_run(fresh_cache, tmp_path):
+    planned = plan({"backbone": "torchvision/squeezenet1_1"}, tmp_path)
+    planned.weights.path.parent.mkdir(parents=True)
+    for harmful in (torch.save, lambda what, path: path.write_bytes(pickle.dumps(what, 2))):
+        harmful(Harmful(tmp_path / "touched"), planned.weights.path)
+        with pytest.raises(BackboneError, match="expected a backbone that loads squeezenet1_1"):
+            registry.build(planned, planned.weights.path)
+    assert not (tmp_path / "touched").exists()
+
+
 def test_a_checkpoint_that_is_not_there_or_does_not_fit_its_labels_is_refused(mine, tmp_path):
     entry = {"backbone": mine[0], "checkpoint": "mine.pth"}
     assert "mine.pth is not there" in refusal(entry, tmp_path)

@@ -61,7 +61,7 @@ def from_folder(entry: Entry, context: Context) -> Plan:
 def from_hub(entry: Entry, context: Context) -> Plan:
     """Plan a backbone that lies in a Hub repository in timm's format: ``hf-hub:owner/repo@revision``."""
     repo, revision = entry.spec.target, entry.spec.revision
-    config = context.fetch(weights.HubFile(repo, ("config.json",), revision))
+    config = context.fetch(weights.HubFile(repo, ("config.json",), revision, beside=WEIGHT_FILES))
     # The cache keeps one folder per commit, so config and weights meet there, and stay of one commit.
     commit = config.parent.name
     file = weights.HubFile(repo, WEIGHT_FILES, commit)

@@ -1,5 +1,6 @@
 """torchvision's classification models, by name and weights enum."""
 
+import os
 from functools import partial
 from typing import Any
 
@@ -15,6 +16,9 @@ from lineup.labels import LabelSet, from_names
 from lineup.registry import wordnet
 from lineup.registry.checkpoint import Architecture, blank, dry_run
 from lineup.registry.plan import Context, Plan, Transform, as_published, chosen_labels, given_labels, spell
+
+# torchvision loads through torch.hub, which would run whatever code a pickled file holds.
+os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
 
 FIXED = ("vit", "maxvit")  # these take pictures of one size only
 
