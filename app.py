@@ -10,13 +10,19 @@ import gc
 import inspect
 import logging
 import os
+import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lineup.errors import ConfigError
+
+if TYPE_CHECKING:
+    from lineup.server import Gate
+    from lineup.service import Service
 
 HERE = Path(__file__).parent
 # Gradio would sum up all past requests anew at the end of each, for a page that is turned off.
@@ -36,33 +42,61 @@ def main() -> None:
     except ConfigError as error:
         print(*(f"error: {problem}" for problem in error.problems), sep="\n", file=sys.stderr)
         sys.exit(2)
-    # gradio takes seconds to import: a mistake in the config is told before
-    with _importing_gradio():
-        from lineup import page
+    with _importing_gradio():  # takes seconds: a mistake in the config is told before
+        from lineup import page  # noqa: F401
     from lineup.service import Service
 
     service = Service(chosen)
-    demo = page.build(service)
+    _, gate = launch(service, arguments.port)
+    _serve(gate)
+
+
+def launch(service: "Service", port: int | None = None) -> tuple[Any, "Gate"]:
+    """Serve a service's page in the background; return Gradio's Blocks and what stands before it."""
+    from starlette.middleware import Middleware
+
+    from lineup import page
+    from lineup.server import Gate
+
+    config, demo = service.config, page.build(service)
+    gate = Gate(service, lambda: list(demo._queue.event_ids_to_events.values()))
     if runtime.on_zerogpu():
         service.start()  # there the backbones go to the GPU before the page is served, on this thread
     demo.launch(
         prevent_thread_lock=True,
-        server_port=arguments.port,
+        server_port=port,
         theme=page.THEME,
         css_paths=page.CSS,
         js=page.JS,
         footer_links=["api", "gradio"],
-        share=chosen.share or None,
-        max_file_size=f"{chosen.limits.max_upload_mb}mb",
+        share=config.share or None,
+        max_file_size=f"{config.limits.max_upload_mb}mb",
         allowed_paths=[example.picture for example in service.examples if not example.is_remote],
         enable_monitoring=False,
-        state_session_capacity=500,  # each holds the crops that a visitor's page shows
+        state_session_capacity=500,  # each holds the answers that a visitor's page shows
+        max_threads=Gate.most_events(config.limits),  # who waits for a download keeps nobody else's event waiting
+        app_kwargs={"middleware": [Middleware(gate.before)]},
         ssr_mode=False,
         mcp_server=True,
     )
     if not runtime.on_zerogpu():
         service.start()
-    demo.block_thread()
+    return demo, gate
+
+
+def _serve(gate: "Gate") -> None:
+    """Serve until somebody says stop; what runs then may finish."""
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    try:
+        stop.wait()
+        logging.getLogger("lineup").info("stopping; running requests may finish")
+        gate.drain()
+    except KeyboardInterrupt:  # at a terminal nobody waits
+        pass
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)  # threads that compute or download are not waited for
 
 
 @contextmanager

@@ -24,10 +24,10 @@ sys.path[:0] = [str(ROOT), str(ROOT / "bundled")]
 from draw import CLASSES, draw  # noqa: E402
 
 from lineup import config, document  # noqa: E402
+from lineup.answering import DECODED  # noqa: E402
 from lineup.engine import TorchEngine, softmax  # noqa: E402
 from lineup.pictures import open_picture  # noqa: E402
 from lineup.pool import Loaded, Pool  # noqa: E402
-from lineup.service import DECODED  # noqa: E402
 
 EACH = 10  # drawings of each class
 CROPS = 30  # of each photograph

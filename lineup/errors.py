@@ -23,6 +23,10 @@ class BackboneError(LineupError):
     """A backbone cannot be built or run, and asking again will not help."""
 
 
+class HangError(BackboneError):
+    """A backbone has not answered in time; it may have finished later."""
+
+
 class HubError(BackboneError):
     """A backbone's files could not be fetched; a later try may succeed."""
 
@@ -37,3 +41,7 @@ class PictureError(LineupError):
 
 class BusyError(LineupError):
     """More is being asked than can be answered now."""
+
+
+class GoneError(LineupError):
+    """Whoever asked has left: nobody reads this."""

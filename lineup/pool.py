@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from lineup import runtime
 from lineup.config import Config, Entry, did_you_mean
-from lineup.errors import BackboneError, BusyError, HubError, LineupError, UnreachableError
+from lineup.errors import BackboneError, BusyError, HangError, HubError, LineupError, UnreachableError
 from lineup.results import Availability, BackboneStatus, Progress
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ class _Slot:
     memory_bytes: int = 0  # that it takes, or that its load was promised
     holders: int = 0  # who need it: it does not leave before they are done
     used_at: float = 0.0
+    hang: HangError | None = None  # while a forward pass has not come back
     engine_note: str = ""  # why it does not run on the engine that it was meant for
 
 
@@ -116,6 +117,16 @@ class Pool:
         with self._changed:
             self._slot(name).holders -= 1
             self._changed.notify_all()
+
+    def hangs(self, name: str, error: HangError) -> None:
+        """Make a backbone unavailable until its forward pass has come back; its memory is in use all the while."""
+        self.hold(name)
+        self._slot(name).hang = error
+
+    def returned(self, name: str) -> None:
+        """Make a backbone available again whose forward pass has come back after all."""
+        self._slot(name).hang = None
+        self.release(name)
 
     def get(self, name: str) -> Loaded:
         """Return a loaded backbone, waiting for its load.
@@ -320,6 +331,8 @@ def _named(error: LineupError, name: str) -> LineupError:
 
 
 def _problem(slot: _Slot) -> LineupError | None:
+    if slot.hang:
+        return slot.hang
     if slot.load is None:
         return slot.problem
     error = slot.load.exception() if slot.load.done() else None

@@ -3,8 +3,6 @@
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal, Self
 
-from PIL import Image
-
 Availability = Literal["ready", "loading", "idle", "unavailable"]
 
 
@@ -47,7 +45,7 @@ class Classification:
     margin: float = 0.0  # how much more probable the first class is than the second; 1 if there is none
     notes: tuple[str, ...] = ()
     enough_px: int = 0  # the shorter side that the picture was decoded for; 0: to its full size
-    seen: Image.Image | None = field(default=None, compare=False)  # the crop that went in
+    seen: bytes = field(default=b"", compare=False)  # the crop that went in, as a JPEG
 
     def first(self, count: int) -> Self:
         """Return the same answer with its most probable classes only."""

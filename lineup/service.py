@@ -1,7 +1,7 @@
 """The facade: what page, command line and API all call. Whoever asks gets the same answer."""
 
+import json
 import logging
-import os
 import statistics
 import threading
 import time
@@ -10,30 +10,31 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image
 
 from lineup import examples, runtime
+from lineup.answering import Picture, Sitting, classification, jpeg, timed
 from lineup.compare import Agreement, Voice, agreement
 from lineup.config import Config
-from lineup.engine import softmax
-from lineup.errors import BackboneError, BusyError, LineupError, PictureError, UnreachableError
-from lineup.pictures import open_picture
+from lineup.errors import BackboneError, GoneError, LineupError, PictureError, UnreachableError
 from lineup.pool import Loaded, Pool
-from lineup.results import BackboneStatus, Classification, Milliseconds, Prediction, Timing
+from lineup.results import BackboneStatus, Classification, Milliseconds, Timing
+from lineup.visitors import Patient, Presence, Turns, Visitor
+from lineup.watch import Watch
 
 if TYPE_CHECKING:
-    from lineup.registry import Plan, Transform
+    pass
 
 _log = logging.getLogger(__name__)
 
-DECODED = 2  # times the pixels that a transform resizes to: enough for it to lose nothing that matters
+_requests = logging.getLogger("lineup.requests")
 
-T = TypeVar("T")
-Picture = str | os.PathLike[str]
+MOST_TOP_K = 1000
+MOST_HANGING = 2  # forward passes that do not come back, before a restart is the better way
+_STILL_THERE_S = 1.0  # how often somebody who waits for a download is asked whether he is still there
 Answer = Classification | LineupError  # one that cannot answer says why
 
 
@@ -67,7 +68,8 @@ class Service:
         self.looked = threading.Event()  # all that can be known of every entry is known
         self._stand_in = config.default_name  # what the page opens with while the default cannot run
         # One answer is computed at a time: a network uses all cores, a second would only slow both.
-        self._turn, self._counting, self._waiting = threading.Lock(), threading.Lock(), 0
+        self.turns, self.presence = Turns(config.limits.queue_size), Presence()
+        self._watch = Watch(config.limits.forward_timeout_s, self.pool.hangs, self.pool.returned)
         # how long forward passes took, in milliseconds; old ones are forgotten
         self._forwards: dict[str, deque[float]] = {name: deque(maxlen=101) for name in self.pool.names}
         self._forward = runtime.on_lent_gpu(self._run)
@@ -93,6 +95,17 @@ class Service:
     def default_problem(self) -> str:
         """Return why the config's default entry cannot run, or nothing."""
         return self.pool.status(self.config.default_name).reason
+
+    @property
+    def unreadiness(self) -> str:
+        """Return why the page cannot be relied upon now, or nothing: the default must be able to answer."""
+        if self._watch.hanging >= MOST_HANGING:
+            return f"{self._watch.hanging} forward passes have not come back; restart"
+        status = self.pool.status(self.config.default_name)
+        was_ready = self.started.is_set() and status.status in ("ready", "idle")  # idle: it left, and loads when asked
+        return (
+            "" if was_ready else f"{status.name} is {status.status}" + (f": {status.reason}" if status.reason else "")
+        )
 
     def backbones(self) -> list[BackboneStatus]:
         """Return what is known of each entry now, in the config's order."""
@@ -123,7 +136,7 @@ class Service:
     def known(self, name: object) -> str:
         """Return the name of an entry if it is one; the page and the API may be sent anything."""
         if not isinstance(name, str):
-            raise BackboneError(f"backbone: expected one name of the line-up; got {name!r}")
+            raise BackboneError(f"backbone: expected one name of the line-up; got {repr(name)[:100]}; send a name")
         self.pool.status(name)
         return name
 
@@ -131,43 +144,61 @@ class Service:
         """Return the file of an example, fetching it first if it lies elsewhere."""
         return examples.fetch(self.examples[index], self.config.limits)
 
-    def classify(self, picture: Picture, backbone: str | None = None, top_k: int | None = None) -> Classification:
+    def classify(
+        self,
+        picture: Picture,
+        backbone: str | None = None,
+        top_k: int | None = None,
+        visitor: Visitor = Patient(),  # noqa: B008  (it has no state)
+    ) -> Classification:
         """Classify a picture.
 
         Args:
             picture: path of a picture file.
             backbone: name of an entry; the config's default if left out. Never another one's answer.
             top_k: how many classes to return, most probable first; the config's if left out.
+            visitor: who asks: who has gone is dropped.
 
         Raises:
             PictureError: when the file is not a picture that can be read.
             BackboneError: when there is no such entry, or it cannot run.
             BusyError: when too many are waiting already.
         """
-        ((_, answer),) = self.answers(picture, [self.config.default_name if backbone is None else backbone], top_k)
+        names = [self.config.default_name if backbone is None else backbone]
+        ((_, answer),) = self.answers(picture, names, top_k, visitor=visitor)
         if isinstance(answer, LineupError):
             raise answer
         return answer
 
-    def compare(self, picture: Picture, backbones: object = None, top_k: int | None = None) -> Comparison:
+    def compare(
+        self,
+        picture: Picture,
+        backbones: object = None,
+        top_k: int | None = None,
+        visitor: Visitor = Patient(),  # noqa: B008
+    ) -> Comparison:
         """Classify a picture with several backbones, and say how far they agree.
 
         Args:
             picture: path of a picture file.
             backbones: names of entries, each once; all that are ready if left out, as many as may be compared.
-            top_k: as for `classify`.
+            top_k: as for `classify`, and so is `visitor`.
 
         Raises:
             LineupError: as `classify` does, but a backbone that cannot run is a result beside the others.
         """
         names = self.comparable(self._offered() if backbones is None else backbones)
-        return self.comparison(names, dict(self.answers(picture, names, top_k)))
+        return self.comparison(names, dict(self.answers(picture, names, top_k, visitor=visitor)))
 
     def comparable(self, names: object) -> list[str]:
         """Return the names of a comparison if they are some, each once, and no more than may be compared."""
         if not isinstance(names, list | tuple) or not names:
-            raise BackboneError(f"backbones: expected a list of one name or more; got {names!r}; /backbones has them")
-        known, most = [self.known(name) for name in names], self.config.limits.max_compared
+            told = repr(names)[:100]
+            raise BackboneError(f"backbones: expected a list of one name or more; got {told}; /backbones has them")
+        most = self.config.limits.max_compared
+        if len(names) > len(self.pool.names):  # before each is looked at: a list may have a million
+            raise BackboneError(f"backbones: expected at most {most} at once; got {len(names)}; leave some out")
+        known = [self.known(name) for name in names]
         if repeated := [name for name, count in Counter(known).items() if count > 1]:
             raise BackboneError(f"backbones: expected each name once; got {repeated[0]!r} again; leave one out")
         if len(known) > most:
@@ -186,7 +217,12 @@ class Service:
         return Comparison(ordered, agreement(voices, failed))
 
     def answers(
-        self, picture: Picture, backbones: Sequence[object], top_k: int | None = None, keep: int = 0
+        self,
+        picture: Picture,
+        backbones: Sequence[object],
+        top_k: int | None = None,
+        keep: int = 0,
+        visitor: Visitor = Patient(),  # noqa: B008
     ) -> Iterator[tuple[str, Answer]]:
         """Answer with each backbone as soon as it is there: loaded ones do not wait for a download.
 
@@ -194,17 +230,24 @@ class Service:
         has `top_k` classes, or `keep` if that is more.
 
         Raises:
-            LineupError: when the picture cannot be read, a name is unknown, or `top_k` is no count.
+            LineupError: when the picture cannot be read, a name is unknown, `top_k` is no count, or who
+                asked has gone.
         """
         wanted, names = _top_k(top_k, self.config.top_k), [self.known(name) for name in backbones]
-        sitting = _Sitting(picture, self.config.limits.max_megapixels, lambda: [*map(self.pool.plan, names)])
+        sitting = Sitting(picture, self.config.limits, lambda: [*map(self.pool.plan, names)])
         loads = {name: self.pool.hold(name) for name in names}
         try:
             while loads:
-                wait(loads.values(), return_when=FIRST_COMPLETED)
-                name = next(name for name, load in loads.items() if load.done())
+                done, _ = wait(loads.values(), _STILL_THERE_S, return_when=FIRST_COMPLETED)
+                if not done:
+                    if visitor.gone():
+                        raise GoneError("nobody waits for this answer any more")
+                    continue
+                name = next(name for name, load in loads.items() if load in done)
                 try:
-                    answer = self._try_answer(name, loads[name], sitting, wanted, keep)
+                    with _logged(name) as outcome:
+                        answer = self._try_answer(name, loads[name], sitting, wanted, keep, visitor)
+                        outcome.append("ok" if isinstance(answer, Classification) else type(answer).__name__)
                 finally:
                     del loads[name]
                     self.pool.release(name)  # it may leave for those that wait for memory
@@ -213,12 +256,16 @@ class Service:
             for name in loads:
                 self.pool.release(name)
 
-    def _try_answer(self, name: str, load: "Future[Loaded]", sitting: "_Sitting", top_k: int, keep: int) -> Answer:
+    def _try_answer(
+        self, name: str, load: "Future[Loaded]", sitting: "Sitting", top_k: int, keep: int, visitor: Visitor
+    ) -> Answer:
         try:
             loaded = load.result()
-            with self._in_turn():
+            with self.turns.taken(visitor):
+                if problem := self.pool.problem(name):  # it hangs since
+                    return problem
                 return self._answer(name, loaded, sitting, top_k, keep)
-        except PictureError:
+        except (PictureError, GoneError):
             raise
         except LineupError as error:
             return error
@@ -227,15 +274,15 @@ class Service:
             reason = " ".join(str(error).split())[:200] or type(error).__name__
             return BackboneError(f"{name}: expected an answer; {reason}; see the log")
 
-    def _answer(self, name: str, loaded: Loaded, sitting: "_Sitting", top_k: int, keep: int) -> Classification:
+    def _answer(self, name: str, loaded: Loaded, sitting: "Sitting", top_k: int, keep: int) -> Classification:
         transform = loaded.plan.transform
         batch, preprocess = sitting.prepared(transform)
         own = batch.copy()  # a network may write into it
-        (logits, ran), forward = _timed(lambda: self._forward(name, own))  # (1, classes)
+        (logits, ran), forward = timed(partial(self._in_time, name, own))  # (1, classes)
         milliseconds = Milliseconds(sitting.decoded[1], preprocess, forward)
-        answer = _classification(name, loaded, ran, logits, top_k, keep, milliseconds)
+        answer = classification(name, loaded, ran, logits, top_k, keep, milliseconds)
         self._forwards[name].append(forward)
-        return replace(answer, seen=transform.seen(batch), enough_px=sitting.enough_px)
+        return replace(answer, seen=jpeg(transform.seen(batch)), enough_px=sitting.enough_px)
 
     def timing(self, name: str) -> Timing | None:
         """Return how long a backbone's forward passes took in this process, or None before the first."""
@@ -249,19 +296,11 @@ class Service:
                 return found[: self.config.limits.max_compared]
         return []
 
-    @contextmanager
-    def _in_turn(self) -> Iterator[None]:
-        """Wait until nothing else is computed; refuse to wait behind too many."""
-        with self._counting:
-            if self._waiting >= self.config.limits.queue_size:
-                raise BusyError(f"busy: {self._waiting} visitors are waiting already; try again in some seconds")
-            self._waiting += 1
-        try:
-            with self._turn:
-                yield
-        finally:
-            with self._counting:
-                self._waiting -= 1
+    def _in_time(self, name: str, batch: np.ndarray) -> tuple[np.ndarray, str]:
+        """Return logits and the engine's name, or raise what keeps them from coming in time."""
+        if runtime.on_zerogpu():  # there each call has its own deadline, and must stay on the visitor's thread
+            return self._forward(name, batch)
+        return self._watch.run(name, partial(self._forward, name, batch))
 
     def _run(self, name: str, batch: np.ndarray) -> tuple[np.ndarray, str]:
         engine = self.pool.get(name).engine  # by name: on ZeroGPU this is another process
@@ -294,36 +333,18 @@ class Service:
         return None
 
 
-class _Sitting:
-    """A picture before several backbones: decoded once, and prepared once for those who prepare it alike."""
-
-    def __init__(self, picture: Picture, max_megapixels: int, plans: Callable[[], Sequence["Plan | None"]]) -> None:
-        self._picture, self._max_megapixels, self._plans = picture, max_megapixels, plans
-        self._batches: dict[object, tuple[np.ndarray, float]] = {}
-
-    @cached_property
-    def enough_px(self) -> int:
-        """Return how many pixels of the shorter side are enough for all; 0 while one's transform is unknown."""
-        asked = [plan.transform.resized_px if plan else 0 for plan in self._plans()]
-        return DECODED * max(asked) if all(asked) else 0
-
-    @cached_property
-    def decoded(self) -> tuple[Image.Image, float]:
-        """Return the picture, and the milliseconds that it took to decode."""
-        return _timed(partial(open_picture, self._picture, self._max_megapixels, self.enough_px))
-
-    def prepared(self, transform: "Transform") -> tuple[np.ndarray, float]:
-        """Return the batch ``(1, 3, H, W)`` of a transform, and the milliseconds that it took to make."""
-        if transform.key not in self._batches:
-            self._batches[transform.key] = _timed(partial(transform, self.decoded[0]))
-        return self._batches[transform.key]
-
-
-def _timed(call: Callable[[], T]) -> tuple[T, float]:
-    """Return what a call returns, and the milliseconds it took."""
-    started = time.perf_counter()
-    value = call()
-    return value, (time.perf_counter() - started) * 1e3
+@contextmanager
+def _logged(name: str) -> Iterator[list[str]]:
+    """Write a line for one backbone's answer: its name, the milliseconds, and the outcome that the block appends."""
+    started, outcome = time.perf_counter(), list[str]()
+    try:
+        yield outcome
+    except Exception as error:
+        outcome.append(type(error).__name__)
+        raise
+    finally:
+        took = round((time.perf_counter() - started) * 1e3, 1)
+        _requests.info(json.dumps({"backbone": name, "milliseconds": took, "outcome": (outcome or ["gone"])[0]}))
 
 
 def _top_k(top_k: object, default: int) -> int:
@@ -331,42 +352,7 @@ def _top_k(top_k: object, default: int) -> int:
         return default
     if isinstance(top_k, float) and top_k.is_integer():  # JavaScript has no whole numbers
         top_k = int(top_k)
-    if not isinstance(top_k, int) or isinstance(top_k, bool) or top_k < 1:
-        raise LineupError(f"top_k: expected a whole number from 1; got {top_k!r}")
+    if not isinstance(top_k, int) or isinstance(top_k, bool) or not 1 <= top_k <= MOST_TOP_K:
+        told = repr(top_k)[:100]
+        raise LineupError(f"top_k: expected a whole number from 1 to {MOST_TOP_K}; got {told}; send another, or none")
     return top_k
-
-
-def _classification(
-    name: str, loaded: Loaded, ran: str, logits: np.ndarray, top_k: int, keep: int, milliseconds: Milliseconds
-) -> Classification:
-    plan = loaded.plan
-    labels, names = plan.labels.labels, plan.labels.display_names
-    if logits.shape != (1, len(labels)):
-        raise BackboneError(f"{name}: expected {len(labels)} numbers for a picture; got shape {logits.shape}")
-    if not np.isfinite(logits).all():
-        raise BackboneError(
-            f"{name}: expected finite numbers; got NaN or infinity; its weights are damaged: fetch them anew"
-        )
-    probabilities = softmax(logits)[0]  # (classes,)
-    notes = plan.notes
-    if not plan.labels.named:
-        notes += ("the classes of these weights have no names here, only numbers",)
-    if top_k > len(labels):
-        notes += (f"top_k {top_k} is more than there are classes: all {len(labels)} are listed",)
-    order = np.argsort(-probabilities, kind="stable")
-    first, second = probabilities[order[0]], probabilities[order[1]] if len(order) > 1 else 0.0
-    return Classification(
-        backbone=name,
-        predictions=tuple(
-            Prediction(int(i), labels[i].id, names[i], float(probabilities[i]), labels[i].description)
-            for i in order[: max(top_k, keep)]
-        ),
-        input_size=plan.transform.input_size,
-        engine=ran,
-        device=loaded.device,
-        milliseconds=milliseconds,
-        label_set=plan.labels.origin,
-        license=plan.license,
-        margin=float(first - second),
-        notes=notes,
-    )

@@ -12,7 +12,9 @@ from lineup.errors import PictureError
 from lineup.page import api, events, render
 from lineup.page.layout import lay_out
 from lineup.page.link import most_shown
+from lineup.page.picture import refuse_addresses
 from lineup.service import Service
+from lineup.visitors import WORK
 
 CSS = Path(__file__).with_name("style.css")
 JS = Path(__file__).with_name("page.js").read_text(encoding="utf-8")
@@ -36,6 +38,9 @@ def build(service: Service) -> gr.Blocks:
         parts = lay_out(service)
         _wire(service, demo, parts, visit)
         api.add(service)
+    for function in demo.fns.values():
+        for part in function.inputs:
+            refuse_addresses(part)
     demo.api_open = False  # what goes past the queue; to say it by `queue` builds the whole server once more: 0.1 s
     return demo
 
@@ -82,6 +87,7 @@ def _wire(service: Service, demo: gr.Blocks, parts: Any, visit: gr.State) -> Non
     at_start = [parts.notice, parts.status, parts.backbone, parts.others, parts.top_k, parts.picture, parts.plot]
     demo.load(open_page, [visit], at_start, **quiet)
     code = [parts.python, parts.client, parts.curl, parts.link]
+    # all that compute are of one kind, so that the server can count who waits; one is computed at a time
     # "multiple": who changes his mind does not wait for a download that he no longer wants
     gr.on(
         [parts.picture.change, parts.backbone.change, parts.others.change, parts.retry.click],
@@ -89,6 +95,7 @@ def _wire(service: Service, demo: gr.Blocks, parts: Any, visit: gr.State) -> Non
         [parts.picture, parts.backbone, parts.others, parts.top_k, visit],
         [parts.status, parts.result, parts.retry, parts.backbone, parts.others, parts.figures, parts.plot, *code],
         trigger_mode="multiple",
+        concurrency_id=WORK,
         **quiet,
     )
     # an answer is kept with more labels than are shown, so the network does not run again
@@ -97,7 +104,7 @@ def _wire(service: Service, demo: gr.Blocks, parts: Any, visit: gr.State) -> Non
     )
     parts.all_ready.click(add_ready, [parts.backbone], [parts.others], **quiet)
     told = [parts.measured, parts.plot, parts.backbone, parts.others]
-    measuring = parts.measure.click(measure, [parts.picture, visit], told, **quiet)
+    measuring = parts.measure.click(measure, [parts.picture, visit], told, concurrency_id=WORK, **quiet)
     parts.stop.click(render.stopped, None, [parts.measured], cancels=[measuring], **quiet)
     parts.link.change(None, [parts.link], None, js="(link) => lineup.show(link)", **quiet)
     if parts.examples is not None:

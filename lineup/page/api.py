@@ -3,6 +3,7 @@
 import functools
 import logging
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,7 +12,9 @@ from gradio import FileData
 
 from lineup.errors import LineupError
 from lineup.page.picture import uploaded
+from lineup.page.work import on_thread, visitor
 from lineup.service import Service
+from lineup.visitors import WORK
 
 _log = logging.getLogger(__name__)
 F = TypeVar("F", bound=Callable[..., Any])
@@ -21,9 +24,9 @@ def visible_errors(function: F) -> F:
     """Let a client read the errors that are meant for people; keep the others in the log."""
 
     @functools.wraps(function)
-    def guarded(*args: Any, **kwargs: Any) -> Any:
+    async def guarded(*args: Any, **kwargs: Any) -> Any:
         try:
-            return function(*args, **kwargs)
+            return await function(*args, **kwargs)
         except LineupError as error:
             raise gr.Error(str(error), print_exception=False) from None
         except Exception:
@@ -39,7 +42,7 @@ def add(service: Service) -> None:
     """Add the endpoints to the Blocks that is open."""
 
     @visible_errors
-    def classify(image: FileData, backbone: str | None = None, top_k: int | None = None) -> dict[str, Any]:
+    async def classify(image: FileData, backbone: str | None = None, top_k: int | None = None) -> dict[str, Any]:
         """Classify a picture with one backbone of the line-up.
 
         Args:
@@ -47,10 +50,11 @@ def add(service: Service) -> None:
             backbone: name of a backbone as /backbones lists it; the config's default if left out.
             top_k: how many classes to return, most probable first; the config's if left out.
         """
-        return service.classify(_path(image), backbone, top_k).to_json()
+        asked = partial(service.classify, _path(image), backbone, top_k, visitor(service))
+        return (await on_thread(asked)).to_json()
 
     @visible_errors
-    def compare(image: FileData, backbones: list[str] | None = None, top_k: int | None = None) -> dict[str, Any]:
+    async def compare(image: FileData, backbones: list[str] | None = None, top_k: int | None = None) -> dict[str, Any]:
         """Classify a picture with several backbones of the line-up, and say how far they agree.
 
         Args:
@@ -58,15 +62,16 @@ def add(service: Service) -> None:
             backbones: names of backbones as /backbones lists them, each once; those that are ready if left out.
             top_k: how many classes of each to return, most probable first; the config's if left out.
         """
-        return service.compare(_path(image), backbones, top_k).to_json()
+        asked = partial(service.compare, _path(image), backbones, top_k, visitor(service))
+        return (await on_thread(asked)).to_json()
 
     @visible_errors
-    def backbones() -> list[dict[str, Any]]:
+    async def backbones() -> list[dict[str, Any]]:
         """List the backbones of the line-up: what they are, and whether they can answer now."""
         return [status.to_json() for status in service.backbones()]
 
-    gr.api(classify, api_name="classify", concurrency_limit=None)
-    gr.api(compare, api_name="compare", concurrency_limit=None)
+    gr.api(classify, api_name="classify", concurrency_limit=None, concurrency_id=WORK)
+    gr.api(compare, api_name="compare", concurrency_limit=None, concurrency_id=WORK)
     gr.api(backbones, api_name="backbones", concurrency_limit=None)
 
 

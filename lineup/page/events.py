@@ -6,12 +6,11 @@ again, `plot` is a chart, `python`, `client` and `curl` are code, and `link` is 
 """
 
 import asyncio
-import contextvars
 import logging
 import threading
 from collections.abc import AsyncIterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from typing import Any
 from lineup import snippets
 from lineup.errors import BusyError, HubError, LineupError, PictureError
 from lineup.page import figures, link, render
+from lineup.page.work import begin, on_thread, visitor
 from lineup.results import Classification
 from lineup.service import Answer, Service
 from lineup.standings import row
@@ -68,7 +68,7 @@ async def open_page(service: Service, visit: Visit, query: Mapping[str, Sequence
     shown = {key: value for key, value in linked.items() if key != "example"}
     if "example" in linked:
         try:
-            shown["picture"] = await asyncio.to_thread(choose_example, service, visit, linked["example"])
+            shown["picture"] = await on_thread(partial(choose_example, service, visit, linked["example"]))
         except PictureError as error:
             wrong.append(str(error))
     notice = render.wrong_link(wrong) if wrong else ""
@@ -183,14 +183,14 @@ async def measure(service: Service, visit: Visit, path: Path | None) -> AsyncIte
     able = [status.name for status in service.backbones() if status.status != "unavailable"]
     ran = {name: timing.runs for name in able if (timing := service.timing(name))}
     names = [name for name in able if ran.get(name, 0) < RUNS] or able
-    failed = []
+    failed, asks = [], visitor(service)
     for place, name in enumerate(names):
         try:
             async for text in _until_loaded(service, name):
                 yield {"measured": render.measuring(place, len(names), text)}
             yield {"measured": render.measuring(place, len(names), render.thinking(name))}
             for _ in range(RUNS):
-                await asyncio.to_thread(service.classify, path, name, 1)
+                await on_thread(partial(service.classify, path, name, 1, asks))
         except PictureError as error:
             yield {"measured": render.problem("This picture cannot be read", str(error))}
             return
@@ -212,19 +212,15 @@ def chart(service: Service, visit: Visit) -> Any:
 
 async def _answering(service: Service, visit: Visit, path: Path, top_k: int, most: int) -> AsyncIterator[None]:
     """Let answers come into the visit, and look up now and then."""
-    turn, names, found, left = visit.turn, visit.names, visit.found, threading.Event()
+    turn, names, found, left, asks = visit.turn, visit.names, visit.found, threading.Event(), visitor(service)
 
     def work() -> None:
-        for name, answer in service.answers(path, names, top_k, keep=most):
+        for name, answer in service.answers(path, names, top_k, most, asks):
             found[name] = answer
             if visit.turn != turn or left.is_set():  # nobody waits for the others
                 return
 
-    # a thread of its own: asyncio has few to share, and each may wait for a download; with
-    # the request's context, where ZeroGPU looks for whom to charge
-    thread = ThreadPoolExecutor(1)
-    working = asyncio.get_running_loop().run_in_executor(thread, contextvars.copy_context().run, work)
-    thread.shutdown(wait=False)
+    working = begin(work)
     try:
         while not working.done():
             yield

@@ -6,7 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio import processing_utils
+from gradio.exceptions import InvalidPathError
 from gradio.utils import get_upload_folder
+from gradio_client.utils import is_http_url_like
 
 from lineup.errors import PictureError
 
@@ -24,8 +27,42 @@ def uploaded(path: object) -> Path:
         raise PictureError("picture: expected an uploaded file; there is none; send one")
     real, folder = Path(os.path.realpath(path)), Path(os.path.realpath(get_upload_folder()))
     if not real.is_relative_to(folder) or not real.is_file():
-        raise PictureError("picture: expected an uploaded file; got a path of another place; upload the picture first")
+        raise PictureError(_ELSEWHERE)
     return real
+
+
+_ELSEWHERE = "picture: expected an uploaded file; got a path of another place; upload the picture first"
+_gradios_check = processing_utils._check_allowed
+
+
+def _check_allowed(path: str | Path, check_in_upload_folder: bool) -> None:
+    try:
+        _gradios_check(path, check_in_upload_folder)
+    except InvalidPathError:
+        if not check_in_upload_folder:
+            raise
+        raise gr.Error(_ELSEWHERE, print_exception=False) from None
+
+
+# Gradio looks at paths before any function of ours: the client would be told nothing, and the log a traceback.
+processing_utils._check_allowed = _check_allowed
+
+
+def refuse_addresses(part: Any) -> None:
+    """Let a part take files that were uploaded, but fetch nothing: Gradio would, before any function of ours is called.
+
+    Where a file lies when it is handed on is not its business either: `uploaded` looks.
+    """
+
+    async def stay(path: str | Path | None) -> str | None:
+        if is_http_url_like(str(path)):
+            raise gr.Error(
+                "picture: expected an uploaded file; got an address, and nothing is fetched here; upload the picture",
+                print_exception=False,
+            )
+        return None if path is None else str(path)
+
+    part.async_move_resource_to_block_cache = stay
 
 
 def picture_field(**settings: Any) -> gr.Image:

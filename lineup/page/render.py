@@ -1,11 +1,8 @@
 """Turns results into HTML. Pure functions; every text that is not ours is escaped here."""
 
 import base64
-import io
 from collections.abc import Iterable, Sequence
 from html import escape
-
-from PIL import Image
 
 from lineup.errors import LineupError
 from lineup.results import BackboneStatus, Classification, Prediction
@@ -209,11 +206,9 @@ def _panel(kind: str, title: str, body: str) -> str:
     return f'<div class="lu-panel lu-{kind}" role="{role}"><strong>{title}</strong>{body}</div>'
 
 
-def _data_uri(picture: Image.Image) -> str:
+def _data_uri(jpeg: bytes) -> str:
     # in the page itself: a file per answer would fill the disk
-    buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=88)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()
 
 
 def count(number: int) -> str:

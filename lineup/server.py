@@ -1,0 +1,262 @@
+"""What stands before Gradio: which addresses exist, how much may be sent, and who is let in.
+
+Gradio reads a request before it refuses it, and serves pages that nobody asked for. Here it is decided first.
+"""
+
+import asyncio
+import json
+import logging
+import math
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import contextmanager, suppress
+from typing import Any
+from urllib.parse import parse_qs
+
+from fastapi import HTTPException
+from gradio.route_utils import FnIndexInferError
+
+from lineup.config import Limits
+from lineup.service import Service
+from lineup.visitors import WORK
+
+_log = logging.getLogger(__name__)
+_requests = logging.getLogger("lineup.requests")
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Message, Receive, Send], Awaitable[None]]
+
+API = "/gradio_api/"
+# Everything that the page, Gradio's clients and MCP clients ask for; what else Gradio serves does not exist here.
+GET = ("/", "/config", "/favicon.ico", "/manifest.json", "/robots.txt", "/theme.css", "/login_check", "/token", "/user")
+GET_UNDER = ("/assets/", "/static/", "/svelte/")
+API_GET: tuple[str, ...] = ("app_id", "info", "openapi.json", "queue/data", "queue/status", "startup-events")
+API_GET += ("login_check", "theme.css", "token", "upload_progress", "user")
+API_GET_UNDER = ("call/", "file=", "heartbeat/")
+API_POST = ("upload", "queue/join", "cancel", "reset")
+API_POST_UNDER = ("call/",)
+MCP = "/gradio_api/mcp"
+
+SPARE_BYTES = 1 << 16  # of a body, beside the picture that it may hold
+BODY_TIMEOUT_S = 60.0  # in which a body must have come
+FRESH_S = 2.0  # an event counts so long although nobody listens for its answer yet
+KEPT_S = 5.0  # for which an upload keeps its sender's place
+CROWD = 4  # times the places: so many events may there be, of visitors who have gone
+DRAIN_S = 10.0  # for which running requests may go on after SIGTERM
+
+
+_SENDERS_FAULT = (TypeError, ValueError, LookupError, FnIndexInferError)  # what Gradio raises at odd bodies
+
+
+class Gate:
+    """A middleware that refuses what it can without reading it, and hands on the rest.
+
+    Args:
+        service: whose readiness is told, and whose visitors are counted.
+        events: returns Gradio's events that are waiting or running.
+    """
+
+    def __init__(self, service: Service, events: Callable[[], list[Any]]) -> None:
+        self._service, self._events = service, events
+        self._uploading, self._kept = 0, deque[float]()
+        self.closing = False
+        limits = service.config.limits
+        self._places, self._most_bytes = limits.queue_size, limits.max_upload_mb * 10**6
+
+    @staticmethod
+    def most_events(limits: Limits) -> int:
+        """Return how many events there may be, those of visitors who have gone included."""
+        return CROWD * limits.queue_size
+
+    def before(self, app: App) -> "Gate":
+        """Stand before an app, as Starlette asks a middleware to."""
+        self._app = app
+        return self
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Answer a request, or let Gradio do so."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        method, path = scope["method"], _normal(scope["path"])
+        if path in ("/healthz", "/readyz"):
+            problem = self._service.unreadiness if path == "/readyz" else ""
+            await _answer(send, 503 if problem else 200, problem or "ok")
+        elif not exists(method, path):
+            told = f"{path[:100]}: expected an address that is served here; this is none; see / or {API}info"
+            await _answer(send, 404, told)
+        elif method != "POST":
+            await self._listen(path, scope, receive, send)
+        else:
+            await self._post(path, scope, receive, send)
+
+    async def _post(self, path: str, scope: Message, receive: Receive, send: Send) -> None:
+        upload = path == f"{API}upload"
+        most = SPARE_BYTES + (self._most_bytes if upload else math.ceil(self._most_bytes * 4 / 3))  # data: URIs
+        body = _Body(receive, send, most)
+        if int(_header(scope, b"content-length") or 0) > most:
+            await _answer(send, 413, body.problem)
+        elif path.startswith(MCP) or path in (f"{API}cancel", f"{API}reset"):
+            await self._read(body, scope)
+        elif not self._admit(upload):
+            await self._busy(send)
+        else:
+            with self._inside(upload):
+                await self._read(body, scope)
+
+    async def _read(self, body: "_Body", scope: Message) -> None:
+        try:
+            await self._app(scope, body.receive, body.send)
+        except Exception as error:
+            if body.answered:
+                raise
+            if body.refused is None and not isinstance(error, _SENDERS_FAULT):
+                _log.exception("%s failed", scope["path"])
+                body.refused = 500, "Something went wrong on the server; its log has the details."
+            told = " ".join(str(error).split())[:200]
+            asked = f"request: expected the fields of this endpoint; got {type(error).__name__}: {told}; see {API}info"
+            await _answer(body.raw_send, *(body.refused or (400, asked)))
+
+    # --- admission ---
+
+    def pending(self) -> int:
+        """Return how many visitors have a place: their answer is waited for, or was asked for just now."""
+        now, listens = time.monotonic(), self._service.presence.listens
+        return sum(
+            event.fn.concurrency_id == WORK and (listens(event.session_hash) or now - event.enqueue_time < FRESH_S)
+            for event in self._events()
+        )
+
+    def _admit(self, upload: bool) -> bool:
+        """Decide whether there is a place; whoever uploaded has one for a while."""
+        while self._kept and time.monotonic() - self._kept[0] > KEPT_S:
+            self._kept.popleft()
+        if self.closing or len(self._events()) >= self.most_events(self._service.config.limits):
+            return False
+        if not upload and self._kept:
+            self._kept.popleft()
+            return True
+        return self.pending() + self._uploading + len(self._kept) < self._places
+
+    @contextmanager
+    def _inside(self, upload: bool) -> Any:
+        self._uploading += upload
+        try:
+            yield
+        finally:
+            self._uploading -= upload
+            if upload:
+                self._kept.append(time.monotonic())
+
+    async def _busy(self, send: Send) -> None:
+        wait_s = min(60, max(1, math.ceil(self.pending() * self._service.turns.mean_s)))
+        _log.info(json.dumps({"outcome": "busy", "retry_after_s": wait_s}))
+        await _answer(
+            send, 503, f"busy: {self.pending()} visitors are waiting already; try again in {wait_s} s", wait_s
+        )
+
+    # --- listening ---
+
+    async def _listen(self, path: str, scope: Message, receive: Receive, send: Send) -> None:
+        """Hand on a request without a body; note whether somebody listens for an answer, and when that ends."""
+        session = _session(path, scope)
+        if not session:
+            await self._app(scope, receive, send)
+            return
+        self._service.presence.came(session)
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._service.presence.left(session)
+
+    def drain(self) -> None:
+        """Let nobody in any more, and return once those inside have their answers, or time is up."""
+        self.closing, until = True, time.monotonic() + DRAIN_S
+        while self.pending() and time.monotonic() < until:
+            time.sleep(0.05)
+        time.sleep(0.2)  # the last answer is on its way
+
+
+class _Body:
+    """A request's body as it comes, up to a number of bytes; what is refused gets our answer, whatever Gradio says."""
+
+    def __init__(self, receive: Receive, send: Send, most_bytes: int) -> None:
+        self._receive, self.raw_send, self._most = receive, send, most_bytes
+        self._bytes, self._until = 0, time.monotonic() + BODY_TIMEOUT_S
+        self._whole = self.answered = False
+        self.refused: tuple[int, str] | None = None
+        self.problem = f"request: expected at most {most_bytes / 1e6:.1f} MB; more came; send a smaller picture"
+
+    async def receive(self) -> Message:
+        """Return the next part of the body.
+
+        Raises:
+            HTTPException: when it is too much, or comes too slowly.
+        """
+        if self._whole:
+            return await self._receive()  # waits for the end of the connection
+        try:
+            async with asyncio.timeout(self._until - time.monotonic()):
+                message = await self._receive()
+        except TimeoutError:
+            self.refused = 408, f"request: expected its body within {BODY_TIMEOUT_S:g} s; it has not come; try again"
+            raise HTTPException(*self.refused) from None
+        self._bytes += len(message.get("body", b""))
+        self._whole = not message.get("more_body", False)
+        if self._bytes > self._most:
+            self.refused = 413, self.problem
+            raise HTTPException(*self.refused)
+        return message
+
+    async def send(self, message: Message) -> None:
+        """Hand on an answer, unless the body was refused meanwhile."""
+        if self.refused and not self.answered:
+            self.answered = True
+            await _answer(self.raw_send, *self.refused)
+        elif not self.refused:
+            self.answered = True
+            await self.raw_send(message)
+
+
+def exists(method: str, path: str) -> bool:
+    """Tell whether an address is one of those that are served here."""
+    if path == MCP or path.startswith(f"{MCP}/"):
+        return True
+    below = path.removeprefix(API) if path.startswith(API) else ""
+    if method in ("GET", "HEAD"):
+        if below:
+            served = below.rstrip("/") in API_GET or below.startswith(API_GET_UNDER)
+            return served and not below.startswith(("file=http:", "file=https:"))
+        return path in GET or path.startswith(GET_UNDER)
+    if method == "OPTIONS":
+        return True  # answered by Gradio's CORS rules
+    return method == "POST" and bool(below) and (below.rstrip("/") in API_POST or below.startswith(API_POST_UNDER))
+
+
+def _normal(path: str) -> str:
+    return path if len(path) == 1 or not path.endswith("/") or path.startswith((API, *GET_UNDER)) else path.rstrip("/")
+
+
+def _session(path: str, scope: Message) -> str:
+    """Return whose answer a request waits for: Gradio names it in the query, or at the end of the path."""
+    if path == f"{API}queue/data":
+        with suppress(UnicodeDecodeError):
+            return parse_qs(scope["query_string"].decode()).get("session_hash", [""])[0][:100]
+    return path.rstrip("/").rpartition("/")[2][:100] if path.startswith(f"{API}call/") else ""
+
+
+def _header(scope: Message, name: bytes) -> str:
+    value = next((value for key, value in scope["headers"] if key == name), b"").decode("latin-1")
+    return value if value.isdecimal() else ""
+
+
+async def _answer(send: Send, status: int, detail: str, retry_after_s: int = 0) -> None:
+    body = json.dumps({"detail": detail}).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    if retry_after_s:
+        headers.append((b"retry-after", str(retry_after_s).encode()))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,157 @@
+"""Whose turn it is: one answer is computed at a time, first for those who listen, and for nobody who has gone."""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from lineup.errors import BusyError, GoneError
+
+WORK = "work"  # the kind of Gradio's events that compute
+BACK_S = 1.0  # who stops listening for less has not gone
+UNHEARD_S = 10.0  # who asked, and has not begun to listen for so long, never will
+_REMEMBERED = 2000  # visitors who left; the oldest are forgotten
+_LOOK_S = 0.25  # how often somebody in line is asked whether he is still there
+
+
+class Visitor(Protocol):
+    """Somebody who waits for an answer."""
+
+    def listening(self) -> bool: ...
+
+    def gone(self) -> bool: ...
+
+
+class Patient:
+    """Somebody who stays until he has his answer: the command line, a test."""
+
+    def listening(self) -> bool:
+        return True
+
+    def gone(self) -> bool:
+        return False
+
+
+@dataclass(frozen=True)
+class Session:
+    """Somebody who asked over HTTP, and listens for the answer on another connection."""
+
+    presence: "Presence"
+    name: str
+    asked_at: float = field(default_factory=time.monotonic)
+
+    def listening(self) -> bool:
+        return self.presence.listens(self.name)
+
+    def gone(self) -> bool:
+        if self.listening():
+            return False
+        left_at, now = self.presence.left_at(self.name), time.monotonic()
+        return now - left_at > BACK_S if left_at > self.asked_at else now - self.asked_at > UNHEARD_S
+
+
+class Presence:
+    """Who listens, and who has stopped; by the name of the session."""
+
+    def __init__(self) -> None:
+        self._open: Counter[str] = Counter()
+        self._left_at: dict[str, float] = {}
+
+    def came(self, name: str) -> None:
+        """Note that somebody began to listen."""
+        self._open[name] += 1
+
+    def left(self, name: str) -> None:
+        """Note that a connection on which somebody listened has ended."""
+        self._open[name] -= 1
+        if self._open[name] <= 0:
+            del self._open[name]
+            self._left_at.pop(name, None)
+            self._left_at[name] = time.monotonic()
+            if len(self._left_at) > _REMEMBERED:
+                del self._left_at[next(iter(self._left_at))]
+
+    def listens(self, name: str) -> bool:
+        return name in self._open
+
+    def left_at(self, name: str) -> float:
+        """Return when somebody stopped listening, or 0."""
+        return self._left_at.get(name, 0.0)
+
+
+@dataclass(eq=False)
+class _Place:
+    visitor: Visitor
+    called: threading.Event = field(default_factory=threading.Event)
+
+
+class Turns:
+    """Gives out turns one after the other; methods may be called from any thread.
+
+    Args:
+        most: how many may be here at once, the one whose turn it is included.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._lock = threading.Lock()
+        self._line: list[_Place] = []
+        self._taken = False
+        self.mean_s = 0.1  # that a turn took lately
+
+    def __len__(self) -> int:
+        """Return how many are here: in line, or at their turn."""
+        return len(self._line) + self._taken
+
+    @contextmanager
+    def taken(self, visitor: Visitor) -> Iterator[None]:
+        """Wait for a turn, and keep it while the block runs.
+
+        Raises:
+            BusyError: when too many are here.
+            GoneError: when the visitor leaves before it is his turn.
+        """
+        self._wait(self._stand(visitor))
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self.mean_s += 0.1 * (time.monotonic() - started - self.mean_s)
+            with self._lock:
+                self._call_next()
+
+    def _stand(self, visitor: Visitor) -> _Place:
+        place = _Place(visitor)
+        with self._lock:
+            if not self._taken:
+                self._taken = True
+                place.called.set()
+            elif len(self) >= self._most:
+                raise BusyError(f"busy: {len(self)} visitors are waiting already; try again in some seconds")
+            else:
+                self._line.append(place)
+        return place
+
+    def _wait(self, place: _Place) -> None:
+        while not place.called.wait(_LOOK_S):
+            if place.visitor.gone():
+                with self._lock:
+                    if not place.called.is_set():
+                        self._line.remove(place)
+                        raise GoneError("nobody waits for this answer any more")
+        if place.visitor.gone():
+            with self._lock:
+                self._call_next()
+            raise GoneError("nobody waits for this answer any more")
+
+    def _call_next(self) -> None:
+        """Call whoever listens and has waited longest, else whoever has waited longest."""
+        chosen = next((place for place in self._line if place.visitor.listening()), None)
+        chosen = chosen or next(iter(self._line), None)
+        self._taken = chosen is not None
+        if chosen:
+            self._line.remove(chosen)
+            chosen.called.set()
