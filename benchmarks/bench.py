@@ -344,16 +344,7 @@ def gpu_table(gpu: dict[str, dict[str, Any]]) -> str:
     """List the forward passes on a GPU, if there is one."""
     if not gpu:
         return "No GPU was at hand; [GPU.md](GPU.md) has what one gave."
-    head = [
-        "",
-        "GPU",
-        "bfloat16",
-        "float32",
-        "torch eager, float32",
-        "ratio",
-        "same top-1 in bfloat16",
-        "|Δp| in float32",
-    ]
+    head = ["", "GPU", "bfloat16", "float32", "torch eager, float32", "bfloat16 / eager", "Δp of float32, at most"]
     rows = [
         [
             name,

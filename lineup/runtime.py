@@ -54,13 +54,19 @@ def choose(device: str) -> Runtime:
     return Runtime(zerogpu=False, device=device)
 
 
-def on_lent_gpu(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Wrap a function of plain arrays so that on ZeroGPU it runs where the GPU is."""
+def on_lent_gpu(function: Callable[..., Any], duration_s: Callable[..., int]) -> Callable[..., Any]:
+    """Wrap a function of plain arrays so that on ZeroGPU it runs where the GPU is.
+
+    Args:
+        function: what to run.
+        duration_s: takes the same arguments; for so long a GPU is asked for. It is taken from the visitor's quota
+            only as it is used, but whoever has less left is refused.
+    """
     if not on_zerogpu():
         return function
     import spaces
 
-    return spaces.GPU(function)
+    return spaces.GPU(function, duration=duration_s)
 
 
 def cores() -> int:

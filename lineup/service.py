@@ -1,7 +1,9 @@
 """The facade: what page, command line and API all call. Whoever asks gets the same answer."""
 
+import hashlib
 import json
 import logging
+import math
 import statistics
 import threading
 import time
@@ -33,6 +35,8 @@ _log = logging.getLogger(__name__)
 _requests = logging.getLogger("lineup.requests")
 
 MOST_TOP_K = 1000
+MOST_LENT = 256  # answers of a lent GPU that are kept
+LENT_S, LENT_BYTES_PER_S = 10, 1e9  # to start on a lent GPU, and how fast weights go there at worst
 MOST_HANGING = 2  # forward passes that do not come back, before a restart is the better way
 _STILL_THERE_S = 1.0  # how often somebody who waits for a download is asked whether he is still there
 Answer = Classification | LineupError  # one that cannot answer says why
@@ -72,7 +76,8 @@ class Service:
         self._watch = Watch(config.limits.forward_timeout_s, self.pool.hangs, self.pool.returned)
         # how long forward passes took, in milliseconds; old ones are forgotten
         self._forwards: dict[str, deque[float]] = {name: deque(maxlen=101) for name in self.pool.names}
-        self._forward = runtime.on_lent_gpu(self._run)
+        self._forward = runtime.on_lent_gpu(self._run, self._lent_s)
+        self._lent: dict[tuple[str, bytes], tuple[np.ndarray, str]] = {}  # what a lent GPU computed
 
     def start(self) -> None:
         """Get ready to answer: at once on ZeroGPU, in the background everywhere else."""
@@ -299,8 +304,22 @@ class Service:
     def _in_time(self, name: str, batch: np.ndarray) -> tuple[np.ndarray, str]:
         """Return logits and the engine's name, or raise what keeps them from coming in time."""
         if runtime.on_zerogpu():  # there each call has its own deadline, and must stay on the visitor's thread
-            return self._forward(name, batch)
+            return self._on_lent_gpu(name, batch)
         return self._watch.run(name, partial(self._forward, name, batch))
+
+    def _on_lent_gpu(self, name: str, batch: np.ndarray) -> tuple[np.ndarray, str]:
+        """Compute where visitors pay with their quota: an example, or a picture asked about again, costs it once."""
+        key = name, hashlib.sha256(batch.tobytes()).digest()
+        if key not in self._lent:
+            self._lent[key] = self._forward(name, batch)
+            if len(self._lent) > MOST_LENT:
+                del self._lent[next(iter(self._lent))]
+        return self._lent[key]
+
+    def _lent_s(self, name: str, batch: np.ndarray) -> int:
+        """Return for how long a GPU is asked for: it may first have to be given the weights of the whole line-up."""
+        parameters = sum(status.parameters or 0 for status in self.backbones() if status.status == "ready")
+        return LENT_S + math.ceil(parameters * 4 / LENT_BYTES_PER_S)
 
     def _run(self, name: str, batch: np.ndarray) -> tuple[np.ndarray, str]:
         engine = self.pool.get(name).engine  # by name: on ZeroGPU this is another process

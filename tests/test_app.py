@@ -4,10 +4,8 @@ import json
 import os
 import subprocess
 import sys
-import threading
 import time
 import urllib.request
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from gradio_client import Client, handle_file
@@ -15,6 +13,7 @@ from gradio_client.exceptions import AppError
 from hub import timm_repo
 from networks import seeded_timm
 from serving import ROOT, caches, serving
+from zerogpu import lending
 
 CONFIG = """
 title: Birds & <b>others</b>
@@ -331,37 +330,23 @@ def run(env, *arguments):
     return subprocess.run([sys.executable, *arguments], cwd=ROOT, env=env, capture_output=True, text=True, timeout=60)
 
 
-class DeviceApi(BaseHTTPRequestHandler):
-    """Says yes to whatever the `spaces` package asks, as ZeroGPU's own service would at start."""
-
-    asked: list[str]
-
-    def do_POST(self):
-        self.asked.append(self.path)
-        self.send_response(200)
-        self.send_header("Content-Length", "2")
-        self.end_headers()
-        self.wfile.write(b"{}")
-
-    def log_message(self, *_): ...
-
-
-def test_on_zerogpu_backbones_are_packed_before_the_page_is_served(env, tmp_path):
-    asked = []
-    api = ThreadingHTTPServer(("127.0.0.1", 0), type("Api", (DeviceApi,), {"asked": asked}))
-    threading.Thread(target=api.serve_forever, daemon=True).start()
+def test_on_zerogpu_backbones_are_packed_before_the_page_is_served(env, tmp_path, picture):
     (tmp_path / "config.yaml").write_text("backbones: [resnet5O, {name: raw, backbone: resnet18, pretrained: false}]")
-    env |= {
-        "SPACES_ZERO_GPU": "true",
-        "SPACES_ZERO_DEVICE_API_URL": f"http://127.0.0.1:{api.server_port}",
-        "ZEROGPU_OFFLOAD_DIR": str(tmp_path / "tensors"),
-        "PYTHONUNBUFFERED": "1",
-    }
-    with serving(tmp_path / "config.yaml", env, tmp_path / "log.txt") as app:
-        rows = {row["name"]: row for row in Client(app.url, verbose=False).predict(api_name="/backbones")}
-    api.shutdown()
+    with (
+        lending() as api,
+        serving(tmp_path / "config.yaml", env | api.env(tmp_path), tmp_path / "log.txt") as app,
+    ):
+        client = Client(app.url, verbose=False)
+        rows = {row["name"]: row for row in client.predict(api_name="/backbones")}
+        assert api.paths == ["/startup-report"]
+        with pytest.raises(AppError, match=r"raw: expected an answer; .*; see the log"):  # there is no such GPU here
+            client.predict(handle_file(picture), backbone="raw", api_name="/classify")
+        assert api.paths[1] == "/schedule"
+        assert 10 < float(api.asked[1][1]["durationSeconds"]) < 60  # 12 million parameters go there fast
+        with pytest.raises(AppError, match="did you mean 'resnet50'"):
+            client.predict(handle_file(picture), backbone="resnet5O", api_name="/classify")
+        assert api.paths.count("/schedule") == 1
     log = app.log.read_text()
-    assert asked == ["/startup-report"]
     assert log.index("raw is ready on cuda") < log.index("tensors packing") < log.index("Running on local URL")
     assert rows["raw"]["status"] == "ready"
     assert rows["resnet5O"]["status"] == "unavailable"

@@ -1,0 +1,88 @@
+"""Serves the page as on ZeroGPU, on a machine with a GPU, and compares its answers with those of this processor.
+
+    python benchmarks/zerogpu.py
+
+The real `spaces` package asks a stand-in of ZeroGPU's service, and forks a worker that really uses the GPU.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+from gradio_client import Client, handle_file  # noqa: E402
+from serving import serving  # noqa: E402
+from zerogpu import lending  # noqa: E402
+
+CONFIG = f"""
+precision: {{precision}}
+backbones:
+  - {{{{name: tiny_resnet, backbone: "local-dir:{ROOT}/bundled/tiny_resnet"}}}}
+  - {{{{name: tiny_vit, backbone: "local-dir:{ROOT}/bundled/tiny_vit"}}}}
+  - {{{{name: resnet50, backbone: resnet50, pretrained: false}}}}
+"""
+PICTURES = sorted((ROOT / "examples").glob("*.jpg"))
+
+
+def main() -> None:
+    """Print the times, and how far the answers are from the processor's."""
+    uuid = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=True).stdout
+    print(uuid.strip())
+    uuid = uuid.split("UUID: ")[1].split(")")[0]
+    for precision in ("auto", "float32"):
+        with tempfile.TemporaryDirectory() as folder, lending(uuid) as api:
+            config = Path(folder) / "config.yaml"
+            config.write_text(CONFIG.format(precision=precision))
+            started = time.perf_counter()
+            with serving(config, {**os.environ, **api.env(Path(folder))}, Path(folder) / "log.txt", 180) as app:
+                print(f"\n{precision}: page after {time.perf_counter() - started:.1f} s")
+                try:
+                    ask(Client(app.url, verbose=False), config)
+                finally:
+                    print(f"asked: {sorted(set(api.paths))}, for {api.asked[-1][1] if api.asked else ''}")
+                    print(*(line for line in app.log.read_text().splitlines() if " ERROR " in line), sep="\n")
+
+
+def ask(client: Client, config: Path) -> None:
+    """Ask for each picture, twice: the second answer costs nobody's quota."""
+    from lineup import config as configs
+    from lineup.service import Service
+
+    chosen = configs.load(config).model_copy(update={"device": "cpu", "engine": "torch", "precision": "float32"})
+    here, took = Service(chosen), []
+    names = here.pool.names
+    for name in names:
+        here.pool.get(name)  # all are known before the first picture is decoded
+    same, off = dict.fromkeys(names, 0), dict.fromkeys(names, 0.0)
+    for picture in PICTURES:
+        for again in (False, True):
+            began = time.perf_counter()
+            found = client.predict(handle_file(picture), backbones=names, top_k=1000, api_name="/compare")
+            took.append((again, time.perf_counter() - began, found["results"][0]["milliseconds"]["forward"]))
+        wanted = here.compare(picture, names, 1000).to_json()["results"]
+        for ours, theirs in zip(found["results"], wanted, strict=True):
+            name = ours["backbone"]
+            same[name] += ours["predictions"][0]["class_index"] == theirs["predictions"][0]["class_index"]
+            off[name] = max(off[name], difference(ours, theirs))
+    first, later = took[0][1], sorted(seconds for again, seconds, _ in took[2:] if not again)
+    kept = sorted(seconds for again, seconds, _ in took if again)
+    print(f"first comparison of {len(names)}: {first:.1f} s, the next {later[len(later) // 2]:.2f} s", end="; ")
+    print(f"asked again {kept[len(kept) // 2]:.2f} s; forward {took[-2][2]:.0f} ms")
+    for name in names:
+        print(f"{name}: same top-1 {same[name]} of {len(PICTURES)}; probabilities differ by {off[name]:.2g} at most")
+
+
+def difference(ours: dict[str, Any], theirs: dict[str, Any]) -> float:
+    """Return the largest difference between the probabilities of two answers."""
+    wanted = {each["class_index"]: each["probability"] for each in theirs["predictions"]}
+    return max(abs(each["probability"] - wanted[each["class_index"]]) for each in ours["predictions"])
+
+
+if __name__ == "__main__":
+    main()

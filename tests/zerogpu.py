@@ -1,0 +1,58 @@
+"""A stand-in for the service that lends GPUs to Spaces on ZeroGPU: the real `spaces` package asks it."""
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import parse_qs, urlparse
+
+
+@dataclass
+class DeviceApi:
+    """Lends one GPU to whoever asks; `asked` are the requests, each a path and its query."""
+
+    url: str
+    uuid: str  # of the GPU, as the driver names it
+    asked: list[tuple[str, dict[str, str]]] = field(default_factory=list)
+
+    @property
+    def paths(self) -> list[str]:
+        return [path for path, _ in self.asked]
+
+    def env(self, folder: Path) -> dict[str, str]:
+        """Return the environment of a Space whose offloaded weights lie in a folder."""
+        return {
+            "SPACES_ZERO_GPU": "true",
+            "SPACES_ZERO_DEVICE_API_URL": self.url,
+            "ZEROGPU_OFFLOAD_DIR": str(folder / "tensors"),
+            "PYTHONUNBUFFERED": "1",
+        }
+
+
+@contextmanager
+def lending(uuid: str = "GPU-0") -> Iterator[DeviceApi]:
+    """Answer until the block is left."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            address = urlparse(self.path)
+            api.asked.append((address.path, {key: value for key, (value, *_) in parse_qs(address.query).items()}))
+            lent = {"idle": True, "nvidiaIndex": 0, "nvidiaUUID": api.uuid, "allowToken": "token"}
+            body = json.dumps(lent if address.path == "/schedule" else {}).encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        api = DeviceApi(f"http://127.0.0.1:{server.server_port}", uuid)
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        yield api
+        server.shutdown()
