@@ -146,6 +146,12 @@ def kinds(html: str) -> list[str]:
     return [attributes["class"].split()[-1] for tag, attributes in Tags(html).found if tag == "article"]
 
 
+def test_only_on_a_space_the_header_offers_a_copy_of_it():
+    assert "Duplicate" not in render.header("Lineup", "")
+    (link,) = [attributes for tag, attributes in Tags(render.header("Lineup", "", 'me/"x')).found if tag == "a"]
+    assert link["href"] == 'https://huggingface.co/spaces/me/"x?duplicate=true'
+
+
 def test_each_backbone_has_a_card_with_its_labels_and_its_time():
     html = compared({"a": classification(notes=("mind this",)), "b": classification(), "c": classification()})
     assert html.count("<li") == 6

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
+from gradio.utils import get_space
 
 from lineup.page import events, render
 from lineup.page.link import most_shown
@@ -18,7 +19,7 @@ PLOT_SAYS = (
 def lay_out(service: Service) -> Any:
     """Put the page's parts into the Blocks that is open, and return them by name; its id has a - for each _."""
     parts = SimpleNamespace()
-    gr.HTML(render.header(service.config.title, service.config.description))
+    gr.HTML(render.header(service.config.title, service.config.description, get_space() or ""))
     parts.notice = gr.HTML(elem_id="notice")
     with gr.Row(elem_id="stage"):
         with gr.Column(scale=5, min_width=300):

@@ -38,6 +38,8 @@
     ["backbone", "top_k", "example"].forEach((key) => said.delete(key));
     for (const [key, value] of new URL(link).searchParams) said.append(key, value);
     history.replaceState(history.state, "", `?${said}`);
+    // a Space is a frame: the address that its visitor sees is the frame's around it
+    if (window.parent !== window) window.parent.postMessage({ queryString: `?${said}` }, "https://huggingface.co");
   }
   window.lineup = { show };
 

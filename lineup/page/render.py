@@ -12,9 +12,12 @@ _PULSE = '<div class="lu-pulse"></div>'
 _MARK = {"ready": "ready", "loading": "loading…", "idle": "loads on first use"}
 
 
-def header(title: str, description: str) -> str:
-    """Render the page's title and the sentence under it."""
+def header(title: str, description: str, space: str = "") -> str:
+    """Render the page's title, the sentence under it, and on a Space the way to one's own."""
     under = f"<p>{escape(description)}</p>" if description else ""
+    if space:
+        address = f"https://huggingface.co/spaces/{escape(space)}?duplicate=true"
+        under += f'<a href="{address}" target="_blank" rel="noopener">Duplicate this Space</a>'
     return f'<header class="lu-header"><h1>{escape(title)}</h1>{under}</header>'
 
 
