@@ -48,7 +48,13 @@ CROWD = 4  # times the places: so many events may there be, of visitors who have
 DRAIN_S = 10.0  # for which running requests may go on after SIGTERM
 
 
-_SENDERS_FAULT = (TypeError, ValueError, LookupError, FnIndexInferError)  # what Gradio raises at odd bodies
+_SENDERS_FAULT = (
+    AttributeError,
+    TypeError,
+    ValueError,
+    LookupError,
+    FnIndexInferError,
+)  # what Gradio raises at odd bodies
 
 
 class Gate:
@@ -213,6 +219,8 @@ class _Body:
 
     async def send(self, message: Message) -> None:
         """Hand on an answer, unless the body was refused meanwhile."""
+        if message.get("status") == 500 and not self.answered:  # of Gradio's or MCP's parsers: ours are caught
+            self.refused = self.refused or (400, f"request: expected JSON; got something else; see {API}info")
         if self.refused and not self.answered:
             self.answered = True
             await _answer(self.raw_send, *self.refused)

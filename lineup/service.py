@@ -34,7 +34,7 @@ _log = logging.getLogger(__name__)
 
 _requests = logging.getLogger("lineup.requests")
 
-MOST_TOP_K = 1000
+MOST_TOP_K = 100_000  # more than any set has classes
 MOST_LENT = 256  # answers of a lent GPU that are kept
 LENT_S, LENT_BYTES_PER_S = 10, 1e9  # to start on a lent GPU, and how fast weights go there at worst
 MOST_HANGING = 2  # forward passes that do not come back, before a restart is the better way

@@ -192,9 +192,9 @@ def test_what_cannot_be_compared_is_an_error(client, picture, names, said):
         ({"backbone": "hf-hub:me/nowhere"}, "no such public repository; check the name"),
         ({"backbone": "resnet5O"}, "did you mean 'resnet50'?"),
         ({"backbone": "vit_base_patch16_clip_224.openai"}, "its output is an embedding of 512 numbers, not classes"),
-        ({"top_k": 0}, "top_k: expected a whole number from 1 to 1000; got 0"),
-        ({"top_k": 2.5}, "top_k: expected a whole number from 1 to 1000; got 2.5"),
-        ({"top_k": "3"}, "top_k: expected a whole number from 1 to 1000; got '3'"),
+        ({"top_k": 0}, "top_k: expected a whole number from 1 to 100000; got 0"),
+        ({"top_k": 2.5}, "top_k: expected a whole number from 1 to 100000; got 2.5"),
+        ({"top_k": "3"}, "top_k: expected a whole number from 1 to 100000; got '3'"),
         ({"backbone": ["resnet18"]}, "backbone: expected one name of the line-up; got ['resnet18']"),
     ],
 )

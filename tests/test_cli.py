@@ -51,7 +51,7 @@ def test_classify_prints_a_table_or_the_json_of_the_api(lineup, picture):
     ("arguments", "error"),
     [
         (["--backbone", "mime"], "error: backbone: expected a name of the line-up; got 'mime'; did you mean 'mine'?"),
-        (["--top-k", "0"], "error: top_k: expected a whole number from 1 to 1000; got 0; send another, or none"),
+        (["--top-k", "0"], "error: top_k: expected a whole number from 1 to 100000; got 0; send another, or none"),
     ],
 )
 def test_a_wrong_wish_is_told_and_exits_with_2(lineup, picture, arguments, error):

@@ -22,7 +22,8 @@ OUTSIDE = {name: value for name, value in os.environ.items() if name != "PYTHONP
 
 
 def serve(entries: dict[str, dict], folder) -> Service:
-    text = json.dumps({"backbones": [{"name": name, **entry} for name, entry in entries.items()]})
+    named = [{"name": name, **entry} for name, entry in entries.items()]
+    text = json.dumps({"engine": "torch", "backbones": named})  # the scripts compute with torch, in float32
     return Service(config.build(document.parse(text, "config.yaml"), folder))
 
 
@@ -151,7 +152,7 @@ CALLS = {"gradio_client": (snippets.client, sys.executable), "curl": (snippets.c
 @pytest.fixture(scope="module")
 def served(home):
     backbones = [{"name": name, **entry} for name, entry in SERVED.items()]
-    (home / "config.yaml").write_text(json.dumps({"backbones": backbones}), encoding="utf-8")
+    (home / "config.yaml").write_text(json.dumps({"engine": "torch", "backbones": backbones}), encoding="utf-8")
     with serving(home / "config.yaml", os.environ | caches(home), home / "log.txt") as app:
         yield app
 

