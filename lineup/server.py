@@ -173,6 +173,7 @@ class Gate:
             await self._app(scope, receive, send)
             return
         self._service.presence.came(session)
+        self._service.turns.look()
         try:
             await self._app(scope, receive, send)
         finally:

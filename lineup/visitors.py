@@ -1,4 +1,7 @@
-"""Whose turn it is: one answer is computed at a time, first for those who listen, and for nobody who has gone."""
+"""Whose turn it is: one answer is computed at a time, for those who listen for it.
+
+An idle server begins at once, before the asker listens; whoever stands in line is called only while he does.
+"""
 
 import threading
 import time
@@ -147,10 +150,15 @@ class Turns:
                 self._call_next()
             raise GoneError("nobody waits for this answer any more")
 
+    def look(self) -> None:
+        """Call somebody who stands in line and has just begun to listen, if nobody has the turn."""
+        with self._lock:
+            if not self._taken:
+                self._call_next()
+
     def _call_next(self) -> None:
-        """Call whoever listens and has waited longest, else whoever has waited longest."""
+        """Call whoever listens and has waited longest."""
         chosen = next((place for place in self._line if place.visitor.listening()), None)
-        chosen = chosen or next(iter(self._line), None)
         self._taken = chosen is not None
         if chosen:
             self._line.remove(chosen)

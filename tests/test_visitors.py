@@ -54,13 +54,24 @@ def test_turns_are_taken_one_after_the_other_in_the_order_of_coming(turns):
     assert len(turns) == 0
 
 
-def test_who_listens_comes_before_who_does_not(turns):
-    served = []
-    with ThreadPoolExecutor(4) as threads, turns.taken(Patient()):
-        for name in ("deaf", "deaf too"):
-            stand(threads, turns, Somebody(listens=False), served, name)
-        stand(threads, turns, Somebody(), served, "listening")
-    assert served == ["listening", "deaf", "deaf too"]
+def test_who_does_not_listen_yet_is_passed_over_until_he_does(turns):
+    served, deaf = [], Somebody(listens=False)
+    with ThreadPoolExecutor(4) as threads:
+        with turns.taken(Patient()):
+            stand(threads, turns, deaf, served, "deaf at first")
+            stand(threads, turns, Somebody(), served, "listening")
+        until(lambda: len(turns) == 1)
+        assert served == ["listening"]
+        deaf.listens = True
+        turns.look()
+        until(lambda: len(turns) == 0)
+    assert served == ["listening", "deaf at first"]
+
+
+def test_at_an_idle_moment_nobody_has_to_listen_first(turns):
+    with turns.taken(Somebody(listens=False)):
+        turns.look()
+        assert len(turns) == 1
 
 
 def test_who_has_gone_is_dropped_before_his_turn(turns):
@@ -81,7 +92,7 @@ def test_who_goes_just_when_it_is_his_turn_passes_it_on(turns, monkeypatch):
         with turns.taken(Patient()):
             gone = stand(threads, turns, visitor, served, "gone")
             stand(threads, turns, Somebody(), served, "next")
-            visitor.left = True
+            visitor.left, visitor.listening = True, lambda: True  # he hangs up just after he was looked at
         with pytest.raises(GoneError):
             gone.result(5)
     assert served == ["next"]
@@ -107,7 +118,7 @@ def test_many_at_once_each_have_exactly_one_turn():
 
     def take(name):
         for _ in range(20):
-            with turns.taken(Somebody(listens=name % 2)):
+            with turns.taken(Somebody()):
                 inside.append(name)
                 assert len(inside) == 1
                 served.append(name)
