@@ -7,7 +7,7 @@ export PIP_CONSTRAINT := constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export GRADIO_ANALYTICS_ENABLED := False
 
-.PHONY: run test lint bench clean
+.PHONY: run test lint bench soak push clean
 
 run: .venv/run.done  ## serve the page; ARGS="--config other.yaml --port 7861"
 	$(BIN)/python app.py $(ARGS)
@@ -22,6 +22,12 @@ lint: .venv/dev.done  ## style and types
 
 bench: .venv/dev.done  ## this app beside its peers, in one run; ARGS=--quick
 	$(BIN)/python benchmarks/bench.py $(ARGS)
+
+soak: .venv/dev.done  ## what tries to break it, for a quarter of an hour; ARGS="--only storm" for one part
+	$(BIN)/python benchmarks/soak.py $(ARGS)
+
+push: .venv/run.done  ## put the page on the Hub as a Space; SPACE=me/my-lineup ARGS=--dry-run
+	$(BIN)/python -m lineup push $(SPACE) $(ARGS)
 
 clean:  ## forget what was installed
 	rm -rf .venv

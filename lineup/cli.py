@@ -4,18 +4,22 @@ import argparse
 import json
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lineup import lines
 from lineup.errors import ConfigError, LineupError
 
 if TYPE_CHECKING:  # `--help` waits for none of these
-    from lineup.results import BackboneStatus, Classification
-    from lineup.service import Comparison, Service
+    from lineup.service import Service
+    from lineup.space import Wish
 
 EXIT_WRONG = 2
+EXIT_INTERRUPTED = 130  # as shells say it
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -38,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _classify(service: "Service", arguments: argparse.Namespace) -> int:
     answer = service.classify(arguments.image, arguments.backbone, arguments.top_k)
-    _print(answer.to_json(), arguments.json, lambda: _answer_lines(answer))
+    _print(answer.to_json(), arguments.json, lambda: lines.answer(answer))
     return 0
 
 
@@ -46,82 +50,134 @@ def _compare(service: "Service", arguments: argparse.Namespace) -> int:
     if arguments.backbones is None:
         service.look()  # nothing is loaded yet: what cannot be had is left out
     found = service.compare(arguments.image, arguments.backbones, arguments.top_k)
-    _print(found.to_json(), arguments.json, lambda: _comparison_lines(service, found))
+    _print(found.to_json(), arguments.json, lambda: lines.comparison(service, found))
     problems = [str(answer) for answer in found.answers.values() if isinstance(answer, LineupError)]
     return _wrong(problems) if problems else 0
 
 
 def _backbones(service: "Service", arguments: argparse.Namespace) -> int:
     found = service.look(offline=arguments.offline)
-    _print([status.to_json() for status in found], arguments.json, lambda: _table(found))
+    _print([status.to_json() for status in found], arguments.json, lambda: lines.table(found))
     return 0
 
 
 def _check(service: "Service", arguments: argparse.Namespace) -> int:
     found = service.look(offline=arguments.offline)
     problems = service.problems()
-    told = {"backbones": [status.to_json() for status in found], "problems": problems}
-    _print(told, arguments.json, lambda: [*_table(found), *(f"note: {note}" for note in service.notes())])
+    notes = service.notes() + ([] if problems else _stale(service, arguments.config))
+    told = {"backbones": [status.to_json() for status in found], "problems": problems, "notes": notes}
+    _print(told, arguments.json, lambda: [*lines.table(found), *(f"note: {note}" for note in notes)])
     return _wrong(problems) if problems else 0
 
 
-def _print(value: Any, as_json: bool, lines: Callable[[], list[str]]) -> None:
-    print(json.dumps(value, indent=2, ensure_ascii=False) if as_json else "\n".join(lines()))
+def _stale(service: "Service", config: Path) -> list[str]:
+    """Say what a README's front matter should say by now, if there is one that is this config's."""
+    from lineup import card
+
+    readme = _readme(config)
+    keys = card.stale(service.config, service.pool.plan, readme) if readme.is_file() else []
+    found = f"got another {', '.join(keys)}; run python -m lineup readme"
+    return [f"{readme.name}: expected the front matter that {config.name} gives; {found}"] if keys else []
+
+
+def _readme(config: Path) -> Path:
+    """Return the README.md that belongs to a config: the one beside a config.yaml."""
+    return config.with_name("README.md" if config.name == "config.yaml" else f"{config.stem}.README.md")
+
+
+def _write_readme(service: "Service", arguments: argparse.Namespace) -> int:
+    from lineup import card
+
+    for entry in service.config.backbones:
+        if entry.source == "timm":  # of all others their names say where they are
+            service.pool.look(entry.name, offline=True)
+    readme = _readme(arguments.config)
+    text = card.text(service.config, service.pool.plan, readme, ask=not arguments.offline)
+    changed = _rewrite(readme, text)
+    told = {"file": str(readme), "changed": changed}
+    _print(told, arguments.json, lambda: [f"{readme}: {'written' if changed else 'nothing changed'}"])
+    problems = service.problems()
+    return _wrong(problems) if problems else 0
+
+
+def _rewrite(path: Path, text: str) -> bool:
+    """Write a file, unless that is what stands in it."""
+    changed = not path.is_file() or path.read_bytes() != text.encode()
+    if changed:
+        path.write_bytes(text.encode())
+    return changed
+
+
+def _push(service: "Service", arguments: argparse.Namespace) -> int:
+    from lineup import card, parcel, space
+
+    wish = _wish(arguments)
+    service.look()
+    if problems := service.problems():
+        return _wrong(problems)
+    config, readme = service.config, _readme(arguments.config)
+    text = card.text(config, service.pool.plan, readme, ask=True)
+    files = parcel.collect(config, arguments.config, text)
+    plan = space.plan(files, wish, config.space.hardware, arguments.dry_run)
+    if arguments.dry_run:
+        _print(plan.to_json(), arguments.json, lambda: lines.push(plan))
+        return 0
+    tell = partial(print, file=sys.stderr if arguments.json else sys.stdout, flush=True)
+    if not arguments.json:
+        tell("\n".join(lines.push(plan)))
+    _rewrite(readme, text)
+    commit = space.push(plan, tell)
+    tell("now the Hub builds it; that goes on if you leave")
+    try:
+        stage = space.wait(wish, commit, tell)
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    _print(
+        {**plan.to_json(), "commit": commit, "stage": stage}, arguments.json, lambda: [f"{stage.lower()}: {wish.url}"]
+    )
+    return 0
+
+
+def _wish(arguments: argparse.Namespace) -> "Wish":
+    """Take the arguments of `push` apart that are not the config's.
+
+    Raises:
+        LineupError: when one is not of its form.
+    """
+    from huggingface_hub import SpaceHardware
+
+    from lineup.config import did_you_mean
+    from lineup.space import Wish
+
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", arguments.space):
+        raise LineupError(f"SPACE: expected owner/name, such as me/my-lineup; got {arguments.space!r}; mend it")
+    known = [each.value for each in SpaceHardware]
+    if arguments.hardware and arguments.hardware not in known:
+        hint = did_you_mean(arguments.hardware, known) or f"; use one of: {', '.join(known)}"
+        raise LineupError(f"--hardware: expected one of the Hub's; got {arguments.hardware!r}{hint}")
+    for name in arguments.secret:
+        if not os.environ.get(name):
+            raise LineupError(
+                f"--secret: expected an environment variable, so that the value is on no command line; {name[:60]!r} "
+                "is not set; set it"
+            )
+    variables = dict[str, str]()
+    for text in arguments.variable:
+        name, equals, value = text.partition("=")
+        if not equals or not name.isidentifier():
+            raise LineupError(f"--variable: expected NAME=VALUE; got {text[:60]!r}; mend it")
+        variables[name] = value
+    secrets = {name: os.environ[name] for name in arguments.secret}
+    return Wish(arguments.space, arguments.hardware, arguments.private, secrets, variables)
+
+
+def _print(value: Any, as_json: bool, told: Callable[[], list[str]]) -> None:
+    print(json.dumps(value, indent=2, ensure_ascii=False) if as_json else "\n".join(told()))
 
 
 def _wrong(problems: Sequence[str]) -> int:
     print(*(f"error: {problem}" for problem in problems), sep="\n", file=sys.stderr)
     return EXIT_WRONG
-
-
-def _answer_lines(answer: "Classification") -> list[str]:
-    width = max(len(prediction.label) for prediction in answer.predictions)
-    lines = [f"{prediction.label:<{width}}  {prediction.probability:7.2%}" for prediction in answer.predictions]
-    height, across = answer.input_size
-    ran = (
-        f"{answer.backbone} · {across} × {height} px · {answer.engine} on {answer.device} · "
-        f"{answer.milliseconds.total:.0f} ms · {answer.label_set} · weights: {answer.license or 'licence not stated'}"
-    )
-    return [*lines, "", ran, *(f"note: {note}" for note in answer.notes)]
-
-
-def _comparison_lines(service: "Service", found: "Comparison") -> list[str]:
-    from lineup.standings import row
-
-    said, notes = [], []
-    rows: list[Sequence[str]] = [("backbone", "says", "probability", "forward", "parameters", "ImageNet top-1")]
-    forms = {"probability": "{:.2%}", "last_ms": "{:.0f} ms", "parameters": "{:,}", "imagenet_top1": "{:.1f} %"}
-    for name, answer in found.answers.items():
-        told = row(service.pool.status(name), service.timing(name), answer)
-        rows.append((name, told["label"] or "-", *(_or_dash(told[key], form) for key, form in forms.items())))
-        if not isinstance(answer, LineupError):
-            said.append(f"{name}: {', '.join(f'{each.label} {each.probability:.1%}' for each in answer.predictions)}")
-            notes += [f"note: {name}: {note}" for note in answer.notes]
-    return [*_aligned(rows, "llrrrr"), "", *said, "", found.agreement.sentence, *notes]
-
-
-def _table(found: "Sequence[BackboneStatus]") -> list[str]:
-    rows = [("name", "source", "status", "classes", "parameters", "download", "licence")]
-    for status in found:
-        classes, parameters = _or_dash(status.num_classes, "{:,}"), _or_dash(status.parameters, "{:,}")
-        download = _or_dash((status.download_bytes or 0) / 1e6, "{:.1f} MB")
-        licence = status.license or "-"
-        rows.append((status.name, status.source, status.status, classes, parameters, download, licence))
-    return _aligned(rows, "lllrrrl")
-
-
-def _aligned(rows: Sequence[Sequence[str]], sides: str) -> list[str]:
-    """Put cells under one another, each column to its side: l or r."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    align = {"l": str.ljust, "r": str.rjust}
-    return [
-        "  ".join(align[side](cell, width) for side, cell, width in zip(sides, row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
-
-
-def _or_dash(value: float | None, form: str) -> str:
-    return form.format(value) if value else "-"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -162,4 +218,25 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, parents=[shared], help=told)
         command.add_argument("--offline", action="store_true", help="ask nobody: sizes stay unknown")
         command.set_defaults(run=run)
+
+    readme = commands.add_parser("readme", parents=[shared], help="write the front matter of README.md for a Space")
+    readme.add_argument("--offline", action="store_true", help="ask nobody: what was found before is believed")
+    readme.set_defaults(run=_write_readme)
+
+    push = commands.add_parser("push", parents=[shared], help="put the page on the Hub as a Space, and wait for it")
+    push.add_argument("space", metavar="SPACE", help="owner/name of the Space; created if it is not there")
+    push.add_argument("--dry-run", action="store_true", help="print what would change, and change nothing")
+    push.add_argument(
+        "--hardware", default="", help="what to run on (default for a new one: the config's space.hardware)"
+    )
+    push.add_argument("--private", action="store_true", help="create it so that nobody else sees it")
+    push.add_argument(
+        "--secret",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="set a secret to this environment variable's value",
+    )
+    push.add_argument("--variable", action="append", default=[], metavar="NAME=VALUE", help="set a variable")
+    push.set_defaults(run=_push)
     return parser

@@ -138,14 +138,16 @@ class Limits(_Section):
 
 
 class Space(_Section):
-    """How the Space looks on the Hub. Not yet in force: for pushing."""
+    """How the Space looks on the Hub, and what it runs on: `python -m lineup push` makes it so."""
 
-    emoji: str = Field("🖼️", description="the Space's emoji (not yet in force)")
-    color_from: Color = Field("indigo", description="left colour of its card (not yet in force)")
-    color_to: Color = Field("pink", description="right colour of its card (not yet in force)")
-    short_description: str = Field("", max_length=60, description="one line, 60 characters (not yet in force)")
-    license: str = Field("apache-2.0", description="licence of your Space (not yet in force)")
-    hardware: Hardware = Field("zero-a10g", description="hardware to ask for (not yet in force)")
+    emoji: str = Field("🖼️", description="the Space's emoji")
+    color_from: Color = Field("indigo", description="left colour of its card")
+    color_to: Color = Field("pink", description="right colour of its card")
+    short_description: str = Field(
+        "", max_length=60, description="one line, 60 characters; made of the line-up if left out"
+    )
+    license: str = Field("apache-2.0", description="licence of your Space")
+    hardware: Hardware = Field("zero-a10g", description="hardware to ask for when the Space is created")
 
 
 def _is_list(value: Any) -> Any:

@@ -5,6 +5,8 @@ It serves what the Hub's client asks for, ``/{owner}/{name}/resolve/{revision}/{
     hub = Hub()
     commit = hub.put("me/pets", {"config.json": b"…", "model.safetensors": b"…"})
     hub.faults["me/pets"] = "500"
+
+Whatever begins with ``/api/`` is about Spaces, and answered in space_hub.py.
 """
 
 import hashlib
@@ -19,10 +21,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote
 
+from space_hub import Spaces, git_oid
+
 Files = dict[str, bytes]
 
 FAULTS = {  # what may be wrong with a repository; a number is a status that every request gets
     "gated": "its owner has not let us in",
+    "private": "only who sends a token is let in",
     "401": "our token is not a token",
     "hung": "connections are accepted and never answered",
     "stalled": "no byte comes after the first half of a file",
@@ -58,6 +63,7 @@ class Hub:
         self.faults: dict[str, str] = {}
         self.requests: list[tuple[str, str]] = []  # method and path, in the order they came
         self.resume = threading.Event()
+        self.spaces = Spaces(self)
         self._server: ThreadingHTTPServer | None = None
         self._port = 0
         self._open()
@@ -81,8 +87,9 @@ class Hub:
         return [(method, path.removeprefix(prefix)) for method, path in self.requests if path.startswith(prefix)]
 
     def reset(self) -> None:
-        """Mend all faults, let go of whoever hangs, and forget what was asked; repositories stay."""
+        """Mend all faults, let go of whoever hangs, and forget what was asked; repositories stay, Spaces do not."""
         self.faults.clear()
+        self.spaces.reset()
         self.resume.set()
         self.resume = threading.Event()
         self.requests.clear()
@@ -118,6 +125,9 @@ def _handler_of(hub: Hub) -> type[BaseHTTPRequestHandler]:
 
         def do_GET(self) -> None:
             hub.requests.append((self.command, unquote(self.path)))
+            if self.path.startswith("/api/"):
+                self._answer()
+                return
             owner_and_name, _, rest = self.path.strip("/").partition("/resolve/")
             name, (revision, _, path) = unquote(owner_and_name), rest.partition("/")
             fault, repo = hub.faults.get(name, ""), hub.repos.get(name)
@@ -130,7 +140,7 @@ def _handler_of(hub: Hub) -> type[BaseHTTPRequestHandler]:
                 self._refuse(int(fault))
             elif fault == "gated":
                 self._refuse(403, "GatedRepo")
-            elif repo is None:
+            elif repo is None or (fault == "private" and not self.headers.get("Authorization")):
                 self._refuse(401, "RepoNotFound")  # as the Hub does: it does not tell private from missing
             elif (commit := repo.commit(unquote(revision))) is None:
                 self._refuse(404, "RevisionNotFound")
@@ -138,6 +148,15 @@ def _handler_of(hub: Hub) -> type[BaseHTTPRequestHandler]:
                 self._refuse(404, "EntryNotFound", commit)
             else:
                 self._send(body, commit, _etag(path, body), fault if self.command == "GET" else "")
+
+        def _answer(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            path, token = unquote(self.path.partition("?")[0]), self.headers.get("Authorization", "")
+            answer = hub.spaces.answer(self.command, path, body, token)
+            if answer:
+                status, code, said = answer
+                self._head(status, len(said), X_Error_Code=code, Content_Type="application/json")
+                self.wfile.write(said)
 
         def _refuse(self, status: int, code: str = "", commit: str = "", message: str = "") -> None:
             self._head(status, 0, X_Error_Code=code, X_Repo_Commit=commit, X_Error_Message=message)
@@ -174,7 +193,7 @@ def _handler_of(hub: Hub) -> type[BaseHTTPRequestHandler]:
             with suppress(ConnectionError):  # whoever asked has gone: most tests of faults end like this
                 super().handle()
 
-        do_HEAD = do_GET
+        do_HEAD = do_POST = do_GET
 
     return Handler
 
@@ -182,7 +201,7 @@ def _handler_of(hub: Hub) -> type[BaseHTTPRequestHandler]:
 def _etag(path: str, body: bytes) -> str:
     """Return what the Hub says of a file: git's SHA-1 of a small one, the SHA-256 of all others."""
     if path.endswith(SMALL):
-        return f'"{hashlib.sha1(b"blob %d" % len(body) + bytes(1) + body).hexdigest()}"'
+        return f'"{git_oid(body)}"'
     return f'"{hashlib.sha256(body).hexdigest()}"'
 
 

@@ -1,0 +1,69 @@
+"""What the Hub's client raises while a Space is pushed, in one sentence each, with what to do."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx2
+from huggingface_hub import get_token
+from huggingface_hub.errors import HfHubHTTPError
+
+from lineup.errors import LineupError
+
+_TOKENS = "https://huggingface.co/settings/tokens"
+
+
+class RefusalError(LineupError):
+    """The Hub did not do what was asked; `what` says why, in a few words."""
+
+    def __init__(self, text: str, what: str) -> None:
+        super().__init__(text)
+        self.what = what
+
+
+@contextmanager
+def told(repo: str, expected: str, hardware: str = "") -> Iterator[None]:
+    """Turn what the Hub's client raises into one sentence, with what to do."""
+    try:
+        yield
+    except (HfHubHTTPError, httpx2.HTTPError, ValueError, OSError) as error:
+        what, remedy = _explain(error, repo, expected, hardware)
+        raise RefusalError(f"{repo}: expected {expected}; {what}; {remedy}", what) from error
+
+
+def _explain(error: BaseException, repo: str, expected: str, hardware: str) -> tuple[str, str]:
+    """Say what happened and what to do about it."""
+    root: BaseException | None = error
+    while root:
+        if isinstance(root, HfHubHTTPError) and (response := getattr(root, "response", None)) is not None:
+            if response.status_code == 400:  # what is wrong stands in the error on top
+                break
+            return _explain_status(response.status_code, repo, expected, hardware)
+        if isinstance(root, httpx2.ConnectError | httpx2.ConnectTimeout):
+            return "the Hub cannot be reached", "check this machine's network, and push again"
+        if isinstance(root, httpx2.HTTPError):
+            return "the connection broke off", "push again: what is done stays done"
+        root = root.__cause__ or root.__context__
+    return " ".join(str(error).split())[:300], "mend that, and push again"
+
+
+def _explain_status(status: int, repo: str, expected: str, hardware: str) -> tuple[str, str]:
+    if status == 401:
+        if not get_token():
+            return "there is no token (401)", f"make one that may write at {_TOKENS}, and set HF_TOKEN to it"
+        return "the token is not accepted (401)", f"make one that may write at {_TOKENS}, and set HF_TOKEN to it"
+    if status == 402:
+        free = "free accounts push with --hardware zero-a10g"
+        full = "delete a ZeroGPU Space that you do not need, or get a plan"
+        return f"{hardware or 'that'} needs a paid plan (402)", full if hardware == "zero-a10g" else free
+    if status == 403:
+        owner = repo.partition("/")[0]
+        return "the token may not do that (403)", f"use one that may write to {owner}, or push to a name of your own"
+    if status == 409 and "create" in expected:
+        return "the name is taken (409)", "choose another one, or use a token that may see what is there"
+    if status in (409, 412):
+        return f"somebody changed the Space meanwhile ({status})", "push again"
+    if status == 429:
+        return "too many requests (429)", "push again in some minutes"
+    if status >= 500:
+        return f"the Hub failed ({status})", "push again later: what is done stays done"
+    return f"the Hub refused ({status})", "push again later"

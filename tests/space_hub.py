@@ -1,0 +1,201 @@
+"""What the stand-in Hub does for Spaces: creates them, takes commits, sets what they run with, and builds them.
+
+A Space's files are a repository of the Hub's, ``spaces/owner/name``. Who writes needs a token, as on the Hub::
+
+    hub.spaces.faults["commit"] = "cut off"
+    hub.spaces.stages = ["BUILDING", "BUILD_ERROR"]
+"""
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+if TYPE_CHECKING:
+    from hub import Files, Hub
+
+FAULTS = {  # what may be wrong with a step; a number is the status that it gets
+    "cut off": "the connection ends with no answer, and nothing is done",
+    "lost": "the connection ends with no answer, but what was asked is done",
+}
+COLOURS = {"red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"}
+BORN_WITH: "Files" = {".gitattributes": b"*.bin filter=lfs\n", "README.md": b"---\nsdk: gradio\n---\n"}
+
+
+class Refusal(Exception):
+    def __init__(self, status: int, message: str, code: str = "", **more: Any) -> None:
+        super().__init__(message)
+        self.status, self.code, self.body = status, code, {"error": message, **more}
+
+
+@dataclass
+class Space:
+    hardware: str
+    private: bool
+    built: str = ""  # the commit that was built last
+    stages: list[str] = field(default_factory=list)  # what is still to come
+    variables: dict[str, str] = field(default_factory=dict)
+    secrets: dict[str, str] = field(default_factory=dict)
+
+
+class Spaces:
+    """The Hub's API as far as it is about Spaces. `faults` maps a step, the last word of its path, to one of FAULTS."""
+
+    def __init__(self, hub: "Hub") -> None:
+        self.hub = hub
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget every Space, and mend all faults."""
+        self.all: dict[str, Space] = {}
+        self.faults: dict[str, str] = {}
+        self.stages = ["BUILDING", "APP_STARTING", "RUNNING"]  # that each build goes through
+        self.log: list[str] = []
+        self.commits: list[str] = []  # what was done, a line for each commit
+        for name in [name for name in self.hub.repos if name.startswith("spaces/")]:
+            del self.hub.repos[name]
+
+    def files(self, name: str) -> "Files":
+        """Return what is on a Space's main branch."""
+        repo = self.hub.repos[f"spaces/{name}"]
+        return dict(repo.commits[repo.branches["main"]])
+
+    def edit(self, name: str, **changes: bytes | None) -> None:
+        """Change files as somebody does in the browser; None deletes one."""
+        self.put(name, {**self.files(name), **changes})
+
+    def put(self, name: str, files: Mapping[str, bytes | None]) -> str:
+        return self.hub.put(f"spaces/{name}", {path: body for path, body in files.items() if body is not None})
+
+    def answer(self, method: str, path: str, body: bytes, token: str) -> tuple[int, str, bytes] | None:
+        """Return status, error code and body; None when the connection ends."""
+        step, act, arguments = self._route(method, path)
+        fault = self.faults.get(step, "")
+        try:
+            if fault == "cut off":
+                return None
+            if fault.isdigit():
+                raise Refusal(int(fault), f"a fault of {step}")
+            if method == "POST" and not token:
+                raise Refusal(401, "Invalid username or password.")
+            said = act(*arguments, body)
+        except Refusal as refusal:
+            return refusal.status, refusal.code, json.dumps(refusal.body).encode()
+        return None if fault == "lost" else (200, "", said if isinstance(said, bytes) else json.dumps(said).encode())
+
+    def _route(self, method: str, path: str) -> tuple[str, Callable[..., Any], tuple[str, ...]]:
+        if match := re.fullmatch(r"/api/(repos/create|validate-yaml)", path):
+            step = match[1].removeprefix("repos/")
+            return step, getattr(self, f"_{step.replace('-', '_')}"), ()
+        match = re.fullmatch(r"/api/spaces/([^/]+/[^/]+)(?:/(\w+)(?:/\w+)?)?", path)
+        assert match, f"the stand-in does not know {method} {path}"
+        step = match[2] or "info"
+        return step, getattr(self, f"_{method.lower()}_{step}"), (match[1],)
+
+    def _space(self, name: str) -> Space:
+        if name not in self.all:
+            raise Refusal(401, "Repository not found", "RepoNotFound")  # it does not tell private from missing
+        return self.all[name]
+
+    def _create(self, body: bytes) -> Any:
+        asked = json.loads(body)
+        name = f"{asked['organization']}/{asked['name']}"
+        assert (asked["type"], asked["sdk"]) == ("space", "gradio")
+        if name in self.all:
+            raise Refusal(409, "You already created this space repo")
+        self.all[name] = Space(asked.get("hardware", "cpu-basic"), asked.get("visibility") == "private")
+        self.put(name, BORN_WITH)
+        return {"url": f"{self.hub.url}/spaces/{name}"}
+
+    def _validate_yaml(self, body: bytes) -> Any:
+        front = yaml.safe_load(json.loads(body)["content"].split("---")[1])
+        wrong = [
+            f'"{key}" is not valid'
+            for key, right in (
+                ("short_description", len(front.get("short_description", "")) <= 60),
+                ("colorFrom", front["colorFrom"] in COLOURS),
+                ("emoji", not front["emoji"].isascii()),
+            )
+            if not right
+        ]
+        if wrong:
+            raise Refusal(400, "Invalid", errors=[{"message": each} for each in wrong], warnings=[])
+        return {"errors": [], "warnings": []}
+
+    def _get_info(self, name: str, _: bytes) -> Any:
+        space = self._space(name)
+        head, files = self.hub.repos[f"spaces/{name}"].branches["main"], self.files(name)
+        siblings = [{"rfilename": path, "size": len(body), **oid(path, body)} for path, body in files.items()]
+        return {"id": name, "sha": head, "private": space.private, "siblings": siblings}
+
+    def _post_preupload(self, name: str, body: bytes) -> Any:
+        self._space(name)
+        files = self.files(name)
+        paths = [each["path"] for each in json.loads(body)["files"]]
+        known = [{"oid": git_oid(files[path])} if path in files else {} for path in paths]
+        plain = {"uploadMode": "regular", "shouldIgnore": False}
+        return {"files": [{"path": path, **plain, **oid} for path, oid in zip(paths, known, strict=True)]}
+
+    def _post_commit(self, name: str, body: bytes) -> Any:
+        space, files = self._space(name), self.files(name)
+        header, *operations = (json.loads(line) for line in body.splitlines())
+        head = self.hub.repos[f"spaces/{name}"].branches["main"]
+        if header["value"].get("parentCommit", head) != head:
+            raise Refusal(412, "A commit has happened since. Please refresh and try again.")
+        for operation in operations:
+            kind, value = operation["key"], operation["value"]
+            if kind == "file":
+                files[value["path"]] = base64.b64decode(value["content"])
+            elif files.pop(value["path"], None) is None:
+                raise Refusal(404, "A file with this name doesn't exist", "EntryNotFound")
+        commit = self.put(name, files)
+        space.built, space.stages = commit, list(self.stages)
+        self.commits.append(" ".join(f"{each['key']}:{each['value']['path']}" for each in operations))
+        return {"commitUrl": f"{self.hub.url}/spaces/{name}/commit/{commit}", "commitOid": commit}
+
+    def _get_variables(self, name: str, _: bytes) -> Any:
+        return {key: {"value": value} for key, value in self._space(name).variables.items()}
+
+    def _post_variables(self, name: str, body: bytes) -> Any:
+        said = json.loads(body)
+        self._space(name).variables[said["key"]] = said["value"]
+        return self._get_variables(name, b"")
+
+    def _post_secrets(self, name: str, body: bytes) -> Any:
+        said = json.loads(body)
+        self._space(name).secrets[said["key"]] = said["value"]
+        return {}
+
+    def _post_hardware(self, name: str, body: bytes) -> Any:
+        self._space(name).hardware = json.loads(body)["flavor"]
+        return self._get_runtime(name, b"")
+
+    def _get_runtime(self, name: str, _: bytes) -> Any:
+        space = self._space(name)
+        stage = space.stages.pop(0) if len(space.stages) > 1 else (space.stages or ["NO_APP_FILE"])[0]
+        hardware = {"current": space.hardware, "requested": space.hardware}
+        return {"stage": stage, "hardware": hardware, "sha": space.built, "gcTimeout": None}
+
+    def _get_logs(self, name: str, _: bytes) -> bytes:
+        self._space(name)
+        events = [json.dumps({"data": f"{line}\n", "timestamp": "2026-01-01T00:00:00Z"}) for line in self.log]
+        return "".join(f"data: {event}\n\n" for event in events).encode()
+
+
+def oid(path: str, body: bytes) -> dict[str, Any]:
+    """Return what the Hub says of a file's content: of a picture it has only a pointer in git."""
+    if not path.endswith(".png"):
+        return {"blobId": git_oid(body)}
+    return {
+        "blobId": "0" * 40,
+        "lfs": {"sha256": hashlib.sha256(body).hexdigest(), "size": len(body), "pointerSize": 1},
+    }
+
+
+def git_oid(body: bytes) -> str:
+    return hashlib.sha1(b"blob %d\0" % len(body) + body).hexdigest()
