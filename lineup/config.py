@@ -46,7 +46,9 @@ class Entry(_Section):
     """One backbone of the line-up, in its long form."""
 
     name: str = Field("", description="what the page, the API and links call it; `backbone` if left out; unique")
-    backbone: str = Field(description="which one, in one of the forms above")
+    backbone: str = Field(
+        description="which one: `resnet18`, `torchvision/resnet50`, `hf-hub:owner/repo` or `local-dir:path`"
+    )
     pretrained: bool = Field(True, description="false means random weights, and the page says so")
     checkpoint: str | None = Field(None, min_length=1, description="a file of your own weights for this architecture")
     labels: Annotated[_Text | Annotated[list[str], Tag("list")], _by_type] | None = Field(
@@ -130,8 +132,13 @@ class Limits(_Section):
         None, ge=64, description="memory for loaded backbones; 60% of the machine's if left out"
     )
     max_compared: int = Field(6, ge=2, le=64, description="backbones in one comparison")
-    max_megapixels: int = Field(40, ge=1, le=1000, description="size of a picture in millions of pixels")
-    max_upload_mb: int = Field(20, ge=1, le=1000, description="size of an uploaded file")
+    max_megapixels: int = Field(
+        40,
+        ge=1,
+        le=1000,
+        description="size of a picture in millions of pixels; a JPEG that is decoded in part may have 200",
+    )
+    max_upload_mb: int = Field(20, ge=1, le=1000, description="size of a picture file, in millions of bytes")
     forward_timeout_s: float = Field(30, gt=0, description="seconds that one forward pass may take")
     hub_timeout_s: float = Field(30, gt=0, description="seconds without a new byte after which a download is given up")
     queue_size: int = Field(64, ge=1, description="visitors that may wait in line")
@@ -164,7 +171,7 @@ class Config(_Section):
     default: str = Field("", description="name of the backbone the page opens with; the first one if left out")
     top_k: int = Field(3, ge=1, le=1000, description="how many labels to show")
     backbones: Annotated[list[Entry], BeforeValidator(_is_list)] = Field(
-        min_length=1, description="the line-up; each a name in one of the forms above, or the keys below"
+        min_length=1, description="the line-up; each a name such as `resnet18`, or keys: `{name, backbone, …}`"
     )
     examples: Annotated[_Text | Annotated[list[Example], Tag("list")], _by_type] = Field(
         default_factory=list, description="a folder of pictures, or a list of paths, each plain or `{picture, caption}`"
@@ -179,8 +186,8 @@ class Config(_Section):
         "auto", description="auto (bfloat16 where the hardware computes in it), float32 or bfloat16"
     )
     share: bool = Field(False, description="true asks Gradio for a public link")
-    limits: Limits = Field(default_factory=Limits, description="see below")  # type: ignore[arg-type]
-    space: Space = Field(default_factory=Space, description="see below")  # type: ignore[arg-type]
+    limits: Limits = Field(default_factory=Limits, description="what visitors may use up")  # type: ignore[arg-type]
+    space: Space = Field(default_factory=Space, description="how the Space looks on the Hub, for pushing")  # type: ignore[arg-type]
 
     _folder: Path = PrivateAttr(default=Path())
     _document: Document = PrivateAttr(default=Document("config.yaml", None, {}))

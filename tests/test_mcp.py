@@ -1,0 +1,173 @@
+"""The tools that a language model gets, used by a real MCP client on a real page, set up as the README says."""
+
+import ast
+import asyncio
+import base64
+import json
+import os
+import re
+import sys
+from pathlib import Path
+
+import pytest
+from jsonschema import Draft202012Validator
+from mcp import ClientSession, StdioServerParameters
+from mcp.client.stdio import stdio_client
+from mcp.client.streamable_http import streamable_http_client
+from serving import ROOT, serving, without_hub
+
+CONFIG = f"backbones: [{{name: tiny_resnet, backbone: 'local-dir:{ROOT}/bundled/tiny_resnet'}}]\nengine: torch\n"
+BEACON = ROOT / "examples" / "beacon.jpg"
+DATA_URI = f"data:image/jpeg;base64,{base64.b64encode(BEACON.read_bytes()).decode()}"
+README_SERVERS = next(
+    json.loads(block)["mcpServers"]
+    for block in re.findall(r"```json\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    if "mcpServers" in block
+)
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    home = tmp_path_factory.mktemp("mcp")
+    (home / "config.yaml").write_text(CONFIG)
+    with serving(home / "config.yaml", without_hub(home), home / "log.txt") as app:
+        yield app
+
+
+def here(text: str, served) -> str:
+    """Put the page of this test in the place of the README's."""
+    assert "http://127.0.0.1:7860" in text
+    return text.replace("http://127.0.0.1:7860/", served.url).replace("http://127.0.0.1:7860", served.url)
+
+
+def session_with(served, use):
+    """Connect to the page's tools, and return what `use` makes of the session."""
+
+    async def run():
+        address = here(README_SERVERS["lineup"]["url"], served)
+        async with streamable_http_client(address) as (read, write, _), ClientSession(read, write) as session:
+            await session.initialize()
+            return await use(session)
+
+    return asyncio.run(run())
+
+
+def tools(served) -> dict:
+    async def listed(session):
+        return {tool.name: tool for tool in (await session.list_tools()).tools}
+
+    return session_with(served, listed)
+
+
+def called(served, tool: str, **arguments) -> tuple[bool, str]:
+    """Return whether a call failed, and the text that came back."""
+
+    async def call(session):
+        return await session.call_tool(tool, arguments)
+
+    result = session_with(served, call)
+    [content] = result.content
+    return result.isError, content.text
+
+
+def answered(served, tool: str, **arguments):
+    """Return a tool's answer; Gradio writes it as Python does."""
+    failed, text = called(served, tool, **arguments)
+    assert not failed, text
+    return ast.literal_eval(text)
+
+
+def uploaded(served, folder: Path) -> str:
+    """Upload a picture with Gradio's upload server, as a client does that is set up like the README says."""
+    command = README_SERVERS["lineup_upload"]
+    assert command["command"] == "uvx"
+    package, program, *arguments = command["args"][1:]
+    assert (command["args"][0], package, program) == ("--from", "gradio[mcp]", "gradio")
+    assert arguments[-1].startswith("/"), "a client is started anywhere"
+    arguments = [here(each, served) if "http" in each else each for each in arguments[:-1]]
+    program = str(Path(sys.executable).with_name("gradio"))
+
+    async def run():
+        server = StdioServerParameters(command=program, args=[*arguments, str(folder)], env=dict(os.environ))
+        async with stdio_client(server) as (read, write), ClientSession(read, write) as session:
+            await session.initialize()
+            result = await session.call_tool("upload_file_to_gradio", {"file": str(folder / BEACON.name)})
+            assert not result.isError, result.content
+            return result.content[0].text
+
+    return asyncio.run(run())
+
+
+def test_there_are_three_tools_and_each_says_what_it_does_and_takes(served):
+    found = tools(served)
+    assert set(found) == {"classify", "compare", "backbones"}
+    for tool in found.values():
+        assert len(tool.description) > 40
+        assert tool.inputSchema["type"] == "object"
+        assert all(field["description"] for field in tool.inputSchema["properties"].values())
+
+
+@pytest.mark.parametrize(
+    ("tool", "good", "bad"),
+    [
+        ("backbones", [{}], []),
+        (
+            "classify",
+            [{"image": "data:"}, {"image": "data:", "backbone": "a", "top_k": 3}, {"image": "data:", "backbone": None}],
+            [{}, {"image": 3}, {"image": "data:", "top_k": "3"}, {"image": "data:", "backbone": ["a"]}],
+        ),
+        (
+            "compare",
+            [{"image": "data:"}, {"image": "data:", "backbones": ["a", "b"]}, {"image": "data:", "backbones": None}],
+            [{}, {"image": "data:", "backbones": "a"}, {"image": "data:", "backbones": [3]}],
+        ),
+    ],
+)
+def test_the_input_schemas_let_through_what_is_meant_and_nothing_else(served, tool, good, bad):
+    schema = tools(served)[tool].inputSchema
+    Draft202012Validator.check_schema(schema)
+    names = {key for arguments in good for key in arguments}
+    assert names <= set(schema["properties"]) <= names | {"top_k"}
+    verdicts = [Draft202012Validator(schema).is_valid(arguments) for arguments in [*good, *bad]]
+    assert verdicts == [True] * len(good) + [False] * len(bad)
+
+
+def test_a_picture_comes_as_a_data_uri(served):
+    answer = answered(served, "classify", image=DATA_URI, backbone="tiny_resnet", top_k=2)
+    assert answer["predictions"][0]["label"] == "beacon"
+    assert len(answer["predictions"]) == 2
+    found = answered(served, "compare", image=DATA_URI)
+    assert found["results"][0]["predictions"][0]["label"] == "beacon"
+    assert found["agreement"]["sentence"].startswith("tiny_resnet says beacon")
+
+
+def test_a_picture_comes_as_a_file_that_was_uploaded(served, tmp_path):
+    (tmp_path / BEACON.name).write_bytes(BEACON.read_bytes())
+    address = uploaded(served, tmp_path)
+    assert answered(served, "classify", image=address)["predictions"][0]["label"] == "beacon"
+    assert answered(served, "compare", image=address)["results"][0]["backbone"] == "tiny_resnet"
+
+
+def test_the_line_up_is_listed(served):
+    [row] = answered(served, "backbones")
+    assert (row["name"], row["num_classes"]) == ("tiny_resnet", 17)
+
+
+@pytest.mark.parametrize("address", ["http://lineup-tests.invalid/a.jpg", "https://192.0.2.1:9/a.png"])
+@pytest.mark.parametrize("tool", ["classify", "compare"])
+def test_an_address_is_refused_with_what_to_do_instead(served, tool, address):
+    failed, text = called(served, tool, image=address)
+    assert failed
+    assert text == "picture: expected an uploaded file; got an address, and nothing is fetched here; upload the picture"
+
+
+def test_an_upload_address_leads_to_no_other_file(served):
+    failed, text = called(served, "classify", image=f"{served.url}gradio_api/file={ROOT}/README.md")
+    assert failed
+    assert text.startswith("picture: expected an uploaded file; got a")
+
+
+def test_a_wrong_wish_is_an_error_that_names_the_right_ones(served):
+    failed, text = called(served, "classify", image=DATA_URI, backbone="tiny_resnett")
+    assert failed
+    assert "did you mean 'tiny_resnet'?" in text

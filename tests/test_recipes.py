@@ -1,0 +1,61 @@
+"""The ready line-ups in recipes/: each can be served, and each figure in its comments is the published one."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from lineup import cli, config
+from lineup.service import Service
+
+ROOT = Path(__file__).parents[1]
+RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
+OWN = ROOT / "recipes" / "my-own-classes.yaml"
+FIGURES = re.compile(r"- (\S+) +# (\d+\.\d) %, (\d+\.\d\d) GMACs")
+IDS = [path.stem for path in RECIPES]
+
+
+def test_there_are_three():
+    assert IDS == ["fastest-on-two-cores", "my-own-classes", "one-family-all-sizes"]
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=IDS)
+def test_a_recipe_passes_check_with_no_network(path, capsys, monkeypatch, hub):
+    monkeypatch.chdir(ROOT)
+    with hub.gone():
+        status = cli.main(["check", "--offline", "--config", str(path.relative_to(ROOT))])
+    told = capsys.readouterr()
+    assert (status, told.err) == (0, "")
+    assert not re.search("^note:", told.out, re.MULTILINE)  # every example is there
+
+
+@pytest.mark.parametrize("path", [path for path in RECIPES if path != OWN], ids=lambda path: path.stem)
+def test_the_figures_in_a_recipe_are_the_published_ones(path):
+    chosen = config.load(path)
+    said = {name: (accuracy, gmacs) for name, accuracy, gmacs in FIGURES.findall(path.read_text(encoding="utf-8"))}
+    found = {status.name: status.facts for status in Service(chosen).look(offline=True)}
+    assert said == {name: (f"{its['imagenet_top1']:.1f}", f"{its['gmacs']:.2f}") for name, its in found.items()}
+
+
+def test_the_milliseconds_in_a_recipe_are_about_the_measured_ones():
+    text = (ROOT / "recipes" / "fastest-on-two-cores.yaml").read_text(encoding="utf-8")
+    table = (ROOT / "benchmarks" / "RESULTS.md").read_text(encoding="utf-8").split("## A forward pass")[1]
+    measured = dict(re.findall(r"^\| (\w+) \([^|]*\| openvino \| ([\d.]+) ms", table, re.MULTILINE))
+    said = re.findall(r"- (\S+) .* GMACs; about (\d+) ms", text)
+    assert len(said) == 3
+    for name, about_ms in said:
+        assert float(measured[name]) == pytest.approx(float(about_ms), rel=0.5), "mend the recipe: it was measured anew"
+
+
+def test_the_whole_family_fits_into_one_comparison():
+    chosen = config.load(ROOT / "recipes" / "one-family-all-sizes.yaml")
+    assert len(chosen.backbones) == chosen.limits.max_compared
+
+
+@pytest.mark.parametrize(("picture", "label"), [("candle", "candle"), ("jack_o_lantern", "pumpkin")])
+def test_my_own_classes_answers_with_no_network(picture, label, hub):
+    service = Service(config.load(OWN))
+    with hub.gone():
+        found = service.compare(ROOT / "examples" / f"{picture}.jpg", ["folder", "renamed"])
+    assert found.answers["renamed"].predictions[0].label == label
+    assert found.answers["folder"].predictions[0].label in (label, "jack-o'-lantern")
