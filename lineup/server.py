@@ -7,6 +7,7 @@ import asyncio
 import json
 import logging
 import math
+import shutil
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -16,6 +17,7 @@ from urllib.parse import parse_qs
 
 from fastapi import HTTPException
 from gradio.route_utils import FnIndexInferError
+from gradio.utils import get_upload_folder
 
 from lineup.config import Limits
 from lineup.service import Service
@@ -40,6 +42,7 @@ API_POST = ("upload", "queue/join", "cancel", "reset")
 API_POST_UNDER = ("call/",)
 MCP = "/gradio_api/mcp"
 
+SPARE_DISK_BYTES = 1 << 30  # that uploads leave to others
 SPARE_BYTES = 1 << 16  # of a body, beside the picture that it may hold
 BODY_TIMEOUT_S = 60.0  # in which a body must have come
 FRESH_S = 2.0  # an event counts so long although nobody listens for its answer yet
@@ -140,6 +143,9 @@ class Gate:
         """Decide whether there is a place; whoever uploaded has one for a while."""
         while self._kept and time.monotonic() - self._kept[0] > KEPT_S:
             self._kept.popleft()
+        if upload and shutil.disk_usage(get_upload_folder()).free < SPARE_DISK_BYTES:
+            _log.error("the disk with the uploads is full: nobody can send a picture")
+            return False
         if self.closing or len(self._events()) >= self.most_events(self._service.config.limits):
             return False
         if not upload and self._kept:

@@ -379,6 +379,29 @@ def test_an_upload_in_pieces_is_refused_once_it_is_too_large(plain):
     assert (status, "expected at most" in text) == (413, True)
 
 
+def test_old_uploads_are_removed_and_the_examples_stay(launch, picture):
+    from gradio.route_utils import delete_files_created_by_app
+
+    page = launch(f"examples: {ROOT}/examples\n{TWO}")
+    there = Path(upload(page, picture))
+    delete_files_created_by_app(page.demo, 3600)
+    assert there.is_file()
+    delete_files_created_by_app(page.demo, 0)
+    assert not there.exists()
+    parts = json.loads(ask(page.host, "GET", "/config")[2])["components"]
+    (shown,) = (part["props"]["value"] for part in parts if part["props"].get("elem_id") == "examples")
+    assert len(shown) == 9
+    for each in shown:
+        assert ask(page.host, "GET", f"/gradio_api/file={each['image']['path']}")[0] == 200
+
+
+def test_a_disk_that_is_nearly_full_takes_no_more_pictures_and_the_log_says_so(launch, picture, monkeypatch, caplog):
+    page = launch()
+    monkeypatch.setattr(server.shutil, "disk_usage", lambda _: SimpleNamespace(free=10**6))
+    assert ask(page.host, "POST", "/gradio_api/upload", b"x", {"Content-Type": "multipart/form-data"})[0] == 503
+    assert "the disk with the uploads is full" in caplog.text
+
+
 # --- overload ---
 
 

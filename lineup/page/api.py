@@ -46,9 +46,9 @@ def add(service: Service) -> None:
         """Classify a picture with one backbone of the line-up.
 
         Args:
-            image: the picture: an uploaded file.
-            backbone: name of a backbone as /backbones lists it; the config's default if left out.
-            top_k: how many classes to return, most probable first; the config's if left out.
+            image: the picture, as a data: URI (data:image/jpeg;base64,…) or as an upload; other addresses are refused.
+            backbone: a name that the tool backbones lists; the default one if left out.
+            top_k: how many labels to return, most probable first; the page's own number if left out.
         """
         asked = partial(service.classify, _path(image), backbone, top_k, visitor(service))
         return (await on_thread(asked)).to_json()
@@ -58,9 +58,9 @@ def add(service: Service) -> None:
         """Classify a picture with several backbones of the line-up, and say how far they agree.
 
         Args:
-            image: the picture: an uploaded file.
-            backbones: names of backbones as /backbones lists them, each once; those that are ready if left out.
-            top_k: how many classes of each to return, most probable first; the config's if left out.
+            image: the picture, as a data: URI (data:image/jpeg;base64,…) or as an upload; other addresses are refused.
+            backbones: names that the tool backbones lists, each once; those that are ready if left out.
+            top_k: how many labels of each to return, most probable first; the page's own number if left out.
         """
         asked = partial(service.compare, _path(image), backbones, top_k, visitor(service))
         return (await on_thread(asked)).to_json()

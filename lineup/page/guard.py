@@ -3,6 +3,7 @@
 import functools
 import logging
 from typing import Any
+from urllib.parse import unquote
 
 import gradio as gr
 
@@ -55,7 +56,10 @@ def _check(value: Any) -> None:
         path = value.get("path")
         if isinstance(path, str):
             if path.lower().startswith(("http:", "https:")):
-                raise gr.Error(_ADDRESS, print_exception=False)
+                _, upload, place = path.partition("/gradio_api/file=")
+                if not upload:
+                    raise gr.Error(_ADDRESS, print_exception=False)
+                path = value["path"] = unquote(place)  # so MCP clients name what they uploaded
             try:
                 uploaded(path)
             except PictureError as error:
