@@ -7,7 +7,7 @@ export PIP_CONSTRAINT := constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export GRADIO_ANALYTICS_ENABLED := False
 
-.PHONY: run test lint bench soak push clean
+.PHONY: run test lint bench soak push space-check clean
 
 run: .venv/run.done  ## serve the page; ARGS="--config other.yaml --port 7861"
 	$(BIN)/python app.py $(ARGS)
@@ -28,6 +28,9 @@ soak: .venv/dev.done  ## what tries to break it, for a quarter of an hour; ARGS=
 
 push: .venv/run.done  ## put the page on the Hub as a Space; SPACE=me/my-lineup ARGS=--dry-run
 	$(BIN)/python -m lineup push $(SPACE) $(ARGS)
+
+space-check: .venv/dev.done  ## what a Space's builder does: resolve, install afresh, serve what a push uploads
+	$(BIN)/python benchmarks/space_check.py $(ARGS)
 
 clean:  ## forget what was installed
 	rm -rf .venv

@@ -242,10 +242,10 @@ def _benchmark_app(model: Path, threads: int, seconds: int) -> float:
     """Return the median latency in milliseconds that OpenVINO's own tool finds."""
     wish = ["-m", str(model), "-hint", "none", "-nstreams", "1", "-t", str(seconds), "-nthreads", str(threads)]
     ran = subprocess.run([sys.executable, "-c", BENCHMARK_APP, *wish], capture_output=True, text=True, timeout=120)
-    found = re.search(r"Median:\s+([\d.]+) ms", ran.stdout)
+    found = re.search(r"Median:\s+([\d.]+) (ms|us)", ran.stdout)
     if not found:
         raise RuntimeError(f"benchmark_app printed no median: {(ran.stdout + ran.stderr)[-300:]}")
-    return float(found[1])
+    return float(found[1]) * (1 if found[2] == "ms" else 1e-3)
 
 
 def _eager(network: Any, batch: np.ndarray, device: str = "cpu") -> np.ndarray:
