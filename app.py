@@ -33,6 +33,7 @@ os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "1")
 def main() -> None:
     """Serve the page until it is stopped."""
     arguments = _arguments()
+    runtime.share_heaps()
     from lineup import config  # not for --help
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")

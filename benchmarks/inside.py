@@ -173,7 +173,7 @@ def soak(requests: str) -> dict[str, Any]:
     warm = min(300, total // 5)
     with tempfile.TemporaryDirectory() as folder:
         os.environ["LINEUP_CACHE"] = str(Path(folder) / "cache")
-        config = _loaded(write_config(Path(folder), SOAKED, "device: cpu\nlimits: {memory_mb: 170}"))
+        config = _loaded(write_config(Path(folder), SOAKED, "device: cpu\nlimits: {memory_mb: 210}"))
         pictures, service, resident, used = Pictures(Path(folder), SMALL), Service(config), [], []
         for name in SOAKED:
             _swapped(config, name)  # from here on each load takes what was converted

@@ -28,6 +28,9 @@ SILENCE_S = 60.0  # nor is a Hub that did not answer asked for sizes
 ROOM_TIMEOUT_S = 60.0  # how long a load waits for others to be done with their memory
 MEMORY_SHARE = 0.6  # of what there is, when limits.memory_mb does not say
 _WORK_BYTES = 64 << 20  # what a backbone needs beside its weights
+_PARAMETER_BYTES = (
+    12  # 4 in torch's network, 4 in the converted file, 4 in what runs: while it is converted all are there
+)
 
 
 @dataclass(frozen=True)
@@ -299,8 +302,7 @@ class Pool:
         """
         most = self._config.limits.memory_mb
         budget = most << 20 if most else int(runtime.memory_bytes(device) * MEMORY_SHARE)
-        # a network in 32 bits, twice: while it is read or converted, there are two of it
-        needed, until = plan.parameters * 8 + _WORK_BYTES, time.monotonic() + ROOM_TIMEOUT_S
+        needed, until = plan.parameters * _PARAMETER_BYTES + _WORK_BYTES, time.monotonic() + ROOM_TIMEOUT_S
         if needed > budget:
             raise BackboneError(
                 f"{slot.entry.name}: expected a backbone that fits into {budget >> 20} MB; it needs about "

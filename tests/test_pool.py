@@ -1,4 +1,5 @@
 import gc
+import math
 import threading
 import time
 import weakref
@@ -212,9 +213,9 @@ MB = 1 << 20
 
 
 def sizes(fakes, **megabytes):
-    """Let fakes take about so many megabytes each: a network counts twice, and 64 MB for its work."""
+    """Let fakes take about so many megabytes each: 12 bytes for each parameter, and 64 MB for their work."""
     for target, wanted in megabytes.items():
-        fakes.more[target] = {"parameters": (wanted - 64) * MB // 8}
+        fakes.more[target] = {"parameters": math.ceil((wanted - 64) * MB / 12)}
 
 
 THREE = "limits: {memory_mb: 1000}\nbackbones: ['fake:a', 'fake:b', 'fake:c']"
