@@ -1,5 +1,7 @@
 import json
 import pickle
+import subprocess
+import sys
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
@@ -25,6 +27,7 @@ from lineup.registry import timm_models, wordnet
 
 TENCH = Label("n01440764", "tench")
 CLIP = "vit_base_patch16_clip_224"
+ROOT = Path(__file__).parents[1]
 TINY = "test_resnet"  # timm's own test architecture: 0.5 M parameters
 
 
@@ -679,3 +682,16 @@ def test_a_file_that_holds_no_state_dict_is_told_without_internals(tmp_path, nam
 def test_a_path_that_is_too_long_is_one_that_is_not_there(tmp_path):
     assert "is not there" in refusal({"backbone": TINY, "checkpoint": "a" * 5000}, tmp_path)
     assert "is not there" in refusal({"backbone": f"local-dir:{'a' * 5000}", "name": "x"}, tmp_path)
+
+
+def test_torchs_compiler_is_not_imported_and_is_there_for_whoever_wants_it():
+    code = """
+import sys
+from lineup import registry
+print("torch._dynamo" in sys.modules, "triton" in sys.modules, "timm" in sys.modules)
+import torch
+print(torch.compile(torch.nn.Linear(2, 2), backend="eager")(torch.ones(1, 2)).shape)
+print(torch._dynamo.utils.is_compile_supported("cpu"))
+"""
+    ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert ran.stdout == "False False True\ntorch.Size([1, 2])\nTrue\n", ran.stderr

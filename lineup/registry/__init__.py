@@ -7,6 +7,9 @@ backbone: one function that makes a `Plan`, and one line.
 import logging
 from pathlib import Path
 
+from lineup.registry import lean  # noqa: F401  (before anything else imports torchvision)
+
+# isort: split
 from torch import nn
 
 from lineup.config import Entry, did_you_mean
