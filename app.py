@@ -12,6 +12,7 @@ import logging
 import os
 import signal
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,6 +29,8 @@ HERE = Path(__file__).parent
 # Gradio would sum up all past requests anew at the end of each, for a page that is turned off.
 os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", str(10**9))
 os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "1")
+# Uploads lie apart from those of other apps on this machine: old ones are removed.
+os.environ.setdefault("GRADIO_TEMP_DIR", str(Path(tempfile.gettempdir()) / "lineup-uploads"))
 
 
 def main() -> None:
@@ -48,7 +51,11 @@ def main() -> None:
     from lineup.service import Service
 
     service = Service(chosen)
-    _, gate = launch(service, arguments.port)
+    try:
+        _, gate = launch(service, arguments.port)
+    except OSError as error:  # Gradio's words, for a port that is taken, are for whoever writes an app
+        print(f"error: --port: expected a port that is free; {arguments.port} is not ({error.args[-1]}); name another")
+        os._exit(2)
     _serve(gate)
 
 
@@ -60,7 +67,7 @@ def launch(service: "Service", port: int | None = None) -> tuple[Any, "Gate"]:
     from lineup.server import Gate
 
     config, demo = service.config, page.build(service)
-    gate = Gate(service, lambda: list(demo._queue.event_ids_to_events.values()))
+    gate = Gate(service, demo)
     if runtime.on_zerogpu():
         service.start()  # there the backbones go to the GPU before the page is served, on this thread
     demo.launch(
@@ -80,6 +87,7 @@ def launch(service: "Service", port: int | None = None) -> tuple[Any, "Gate"]:
         ssr_mode=False,
         mcp_server=True,
     )
+    threading.Thread(target=gate.sweep_for_ever, name="sweep", daemon=True).start()
     if not runtime.on_zerogpu():
         service.start()
     return demo, gate
@@ -132,7 +140,12 @@ def _arguments() -> argparse.Namespace:
         help="the config file (default: config.yaml beside app.py, or LINEUP_CONFIG)",
     )
     parser.add_argument(
-        "--port", type=int, default=None, help="the port to serve on (default: the first free from 7860)"
+        "--port",
+        type=int,
+        choices=range(1, 65536),
+        metavar="PORT",
+        default=None,
+        help="the port to serve on (default: the first free from 7860)",
     )
     return parser.parse_args()
 

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 from io import BytesIO
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -12,7 +13,7 @@ from PIL import Image
 
 from lineup.config import Limits
 from lineup.engine import softmax
-from lineup.errors import BackboneError
+from lineup.errors import BackboneError, PictureError
 from lineup.pictures import open_picture
 from lineup.pool import Loaded
 from lineup.results import Classification, Milliseconds, Prediction
@@ -33,6 +34,15 @@ class Sitting:
         self._picture, self._limits, self._plans = picture, limits, plans
         self._batches: dict[object, tuple[np.ndarray, float]] = {}
 
+    def check(self) -> None:
+        """Say at once, before anything is loaded for it, that there is no file.
+
+        Raises:
+            PictureError: when there is none.
+        """
+        if not Path(self._picture).is_file():
+            raise PictureError(f"{Path(self._picture).name}: expected a picture; there is no such file; check the path")
+
     @cached_property
     def enough_px(self) -> int:
         """Return how many pixels of the shorter side are enough for all; 0 while one's transform is unknown."""
@@ -46,6 +56,10 @@ class Sitting:
         return timed(
             partial(open_picture, self._picture, limits.max_megapixels, self.enough_px, max_mb=limits.max_upload_mb)
         )
+
+    def forget(self) -> None:
+        """Drop the decoded picture; whoever still needs it decodes it again."""
+        self.__dict__.pop("decoded", None)
 
     def prepared(self, transform: "Transform") -> tuple[np.ndarray, float]:
         """Return the batch ``(1, 3, H, W)`` of a transform, and the milliseconds that it took to make."""

@@ -141,7 +141,7 @@ class Limits(_Section):
     max_upload_mb: int = Field(20, ge=1, le=1000, description="size of a picture file, in millions of bytes")
     forward_timeout_s: float = Field(30, gt=0, description="seconds that one forward pass may take")
     hub_timeout_s: float = Field(30, gt=0, description="seconds without a new byte after which a download is given up")
-    queue_size: int = Field(64, ge=1, description="visitors that may wait in line")
+    queue_size: int = Field(64, ge=1, le=1000, description="visitors that may wait in line")
 
 
 class Space(_Section):

@@ -15,6 +15,8 @@ from lineup.pictures import SUFFIXES
 
 ROOT = Path(__file__).parents[1]
 CODE = ("app.py", "requirements.txt", "LICENSE", "config.schema.json")
+# what README.md shows or names: a clone of the Space is a project as this one, but for its tests and benchmarks
+TOLD = ("SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md", "Makefile", "constraints.txt", "docs", "recipes")
 MANIFEST = ".lineup-push.json"  # what the last push put there: path → what the Hub may call its content
 BINARY = (*SUFFIXES, ".safetensors", ".bin", ".pt", ".pth", ".tar")  # what a Space's git refuses outside of LFS
 
@@ -35,7 +37,11 @@ def collect(config: Config, path: Path, readme: str) -> dict[str, File]:
         LineupError: when the config names what lies outside its folder, or where the code lies.
     """
     sources = [(ROOT / name, name) for name in CODE if (ROOT / name).is_file()]
-    sources += [(each, each.relative_to(ROOT).as_posix()) for each in _below(ROOT / "lineup")]
+    folders = [ROOT / name for name in ("lineup", *TOLD)]
+    below = [
+        each for place in folders for each in (_below(place) if place.is_dir() else [place] if place.is_file() else [])
+    ]
+    sources += [(each, each.relative_to(ROOT).as_posix()) for each in below]
     found = {name: _file(source) for source, name in sources}
     found |= {"config.yaml": _file(path), "README.md": _file(readme.encode()), ".gitattributes": _file(_attributes())}
     top = config.folder.resolve()

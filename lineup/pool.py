@@ -139,11 +139,13 @@ class Pool:
         """
         return self.start(name).result()
 
-    def load_here(self, name: str) -> None:
-        """Load a backbone on this thread, as ZeroGPU wants it; a failure stays until a restart."""
+    def load_here(self, name: str) -> Loaded | None:
+        """Load a backbone on this thread, as ZeroGPU wants it; None after a failure, which stays until a restart."""
         slot = self._slot(name)
-        slot.load = Future()
+        load: Future[Loaded] = Future()
+        slot.load = load
         self._fill(slot)
+        return None if load.exception() else load.result()
 
     def look(self, name: str, offline: bool = False) -> None:
         """Find out what an entry means and whether it can be had, without loading it.
@@ -333,11 +335,12 @@ def _named(error: LineupError, name: str) -> LineupError:
 
 
 def _problem(slot: _Slot) -> LineupError | None:
+    load = slot.load  # it may be changed meanwhile
     if slot.hang:
         return slot.hang
-    if slot.load is None:
+    if load is None:
         return slot.problem
-    error = slot.load.exception() if slot.load.done() else None
+    error = load.exception() if load.done() else None
     return error if isinstance(error, LineupError) else None
 
 

@@ -10,8 +10,9 @@ import math
 import shutil
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -47,6 +48,7 @@ SPARE_BYTES = 1 << 16  # of a body, beside the picture that it may hold
 BODY_TIMEOUT_S = 60.0  # in which a body must have come
 FRESH_S = 2.0  # an event counts so long although nobody listens for its answer yet
 KEPT_S = 5.0  # for which an upload keeps its sender's place
+SWEEP_S, UPLOAD_KEPT_S = 600.0, 4 * 3600.0  # how often old uploads are removed, and how long they are kept
 CROWD = 4  # times the places: so many events may there be, of visitors who have gone
 DRAIN_S = 10.0  # for which running requests may go on after SIGTERM
 
@@ -65,12 +67,12 @@ class Gate:
 
     Args:
         service: whose readiness is told, and whose visitors are counted.
-        events: returns Gradio's events that are waiting or running.
+        blocks: Gradio's page, whose events and uploads are looked after.
     """
 
-    def __init__(self, service: Service, events: Callable[[], list[Any]]) -> None:
-        self._service, self._events = service, events
-        self._uploading, self._kept = 0, deque[float]()
+    def __init__(self, service: Service, blocks: Any) -> None:
+        self._service, self._blocks = service, blocks
+        self._reading, self._kept = 0, deque[float]()
         self.closing = False
         limits = service.config.limits
         self._places, self._most_bytes = limits.queue_size, limits.max_upload_mb * 10**6
@@ -103,17 +105,18 @@ class Gate:
             await self._post(path, scope, receive, send)
 
     async def _post(self, path: str, scope: Message, receive: Receive, send: Send) -> None:
-        upload = path == f"{API}upload"
-        most = SPARE_BYTES + (self._most_bytes if upload else math.ceil(self._most_bytes * 4 / 3))  # data: URIs
+        upload, mcp = path == f"{API}upload", path.startswith(MCP)
+        # pictures come as uploads, or inside the JSON of MCP clients, a third longer
+        most = SPARE_BYTES + (self._most_bytes if upload else math.ceil(self._most_bytes * 4 / 3) if mcp else 0)
         body = _Body(receive, send, most)
         if int(_header(scope, b"content-length") or 0) > most:
             await _answer(send, 413, body.problem)
-        elif path.startswith(MCP) or path in (f"{API}cancel", f"{API}reset"):
+        elif path in (f"{API}cancel", f"{API}reset"):
             await self._read(body, scope)
-        elif not self._admit(upload):
-            await self._busy(send)
+        elif problem := self._no_place(upload, mcp):
+            await self._busy(send, problem)
         else:
-            with self._inside(upload):
+            with self._inside(upload, body):
                 await self._read(body, scope)
 
     async def _read(self, body: "_Body", scope: Message) -> None:
@@ -125,11 +128,16 @@ class Gate:
             if body.refused is None and not isinstance(error, _SENDERS_FAULT):
                 _log.exception("%s failed", scope["path"])
                 body.refused = 500, "Something went wrong on the server; its log has the details."
-            told = " ".join(str(error).split())[:200]
-            asked = f"request: expected the fields of this endpoint; got {type(error).__name__}: {told}; see {API}info"
+            elif body.refused is None:
+                _log.warning("refused: %s: %s: %.200s", scope["path"], type(error).__name__, error)
+            asked = f"request: expected the fields of this endpoint; got others ({type(error).__name__}); see {API}info"
             await _answer(body.raw_send, *(body.refused or (400, asked)))
 
     # --- admission ---
+
+    def _events(self) -> list[Any]:
+        """Return Gradio's events that are waiting or running."""
+        return list(self._blocks._queue.event_ids_to_events.values())
 
     def pending(self) -> int:
         """Return how many visitors have a place: their answer is waited for, or was asked for just now."""
@@ -139,42 +147,47 @@ class Gate:
             for event in self._events()
         )
 
-    def _admit(self, upload: bool) -> bool:
-        """Decide whether there is a place; whoever uploaded has one for a while."""
+    def _no_place(self, upload: bool, mcp: bool) -> str:
+        """Return why somebody cannot come in, or nothing. After an upload a place is kept for a question."""
         while self._kept and time.monotonic() - self._kept[0] > KEPT_S:
             self._kept.popleft()
-        if upload and shutil.disk_usage(get_upload_folder()).free < SPARE_DISK_BYTES:
+        if self.closing:
+            return "the server is about to stop"
+        if (upload or mcp) and _free_bytes() < SPARE_DISK_BYTES:
             _log.error("the disk with the uploads is full: nobody can send a picture")
-            return False
-        if self.closing or len(self._events()) >= self.most_events(self._service.config.limits):
-            return False
-        if not upload and self._kept:
-            self._kept.popleft()
-            return True
-        return self.pending() + self._uploading + len(self._kept) < self._places
+            return "there is no room for pictures"
+        waiting = self.pending() + self._reading + len(self._kept)
+        if len(self._events()) < self.most_events(self._service.config.limits):
+            if not upload and not mcp and self._kept:
+                self._kept.popleft()
+                return ""
+            if waiting < self._places:
+                return ""
+        return f"{waiting} visitors are waiting already"
 
     @contextmanager
-    def _inside(self, upload: bool) -> Any:
-        self._uploading += upload
+    def _inside(self, upload: bool, body: "_Body") -> Iterator[None]:
+        self._reading += 1
         try:
             yield
         finally:
-            self._uploading -= upload
-            if upload:
+            self._reading -= 1
+            if upload and body.status == 200:
                 self._kept.append(time.monotonic())
 
-    async def _busy(self, send: Send) -> None:
+    async def _busy(self, send: Send, problem: str) -> None:
         wait_s = min(60, max(1, math.ceil(self.pending() * self._service.turns.mean_s)))
-        _log.info(json.dumps({"outcome": "busy", "retry_after_s": wait_s}))
-        await _answer(
-            send, 503, f"busy: {self.pending()} visitors are waiting already; try again in {wait_s} s", wait_s
-        )
+        _requests.info(json.dumps({"outcome": "busy", "retry_after_s": wait_s}))
+        await _answer(send, 503, f"busy: {problem}; try again in {wait_s} s", wait_s)
 
     # --- listening ---
 
     async def _listen(self, path: str, scope: Message, receive: Receive, send: Send) -> None:
         """Hand on a request without a body; note whether somebody listens for an answer, and when that ends."""
-        session = _session(path, scope)
+        session = self._session(path, scope)
+        if session is None:
+            await _answer(send, 404, f"{path[:100]}: expected an event that was asked for; there is none; ask again")
+            return
         if not session:
             await self._app(scope, receive, send)
             return
@@ -184,6 +197,43 @@ class Gate:
             await self._app(scope, receive, send)
         finally:
             self._service.presence.left(session)
+
+    def _session(self, path: str, scope: Message) -> str | None:
+        """Return whose answer a request waits for, empty if for none, None if Gradio does not know it.
+
+        Gradio names the session in the query, or an event in the path.
+        """
+        if path == f"{API}queue/data":
+            with suppress(UnicodeDecodeError):
+                return parse_qs(scope["query_string"].decode()).get("session_hash", [""])[0]
+        if not path.startswith(f"{API}call/"):
+            return ""
+        name = path.rstrip("/").rpartition("/")[2]
+        asked: dict[str, set[str]] = self._blocks._queue.pending_event_ids_session
+        return next((session for session, events in list(asked.items()) if name in events), None)
+
+    def sweep(self) -> None:
+        """Remove old uploads, also those of earlier processes; what the page itself shows stays.
+
+        Forget sessions, too, whose answers nobody waits for: Gradio would remember each that ever asked.
+        """
+        asked, busy = self._blocks._queue.pending_event_ids_session, {event.session_hash for event in self._events()}
+        for session in list(asked):
+            if session not in busy and not self._service.presence.listens(session):
+                asked.pop(session, None)
+        shown = set().union(*(getattr(part, "keep_in_cache", ()) for part in self._blocks.blocks.values()))
+        for path in Path(get_upload_folder()).rglob("*"):
+            with suppress(OSError):  # another process may have been faster
+                if path.is_dir():
+                    path.rmdir()  # only if it is empty
+                elif str(path) not in shown and time.time() - path.lstat().st_ctime > UPLOAD_KEPT_S:
+                    path.unlink()
+
+    def sweep_for_ever(self) -> None:
+        """Remove old uploads now and then, on a thread of its own."""
+        while True:
+            self.sweep()
+            time.sleep(SWEEP_S)
 
     def drain(self) -> None:
         """Let nobody in any more, and return once those inside have their answers, or time is up."""
@@ -198,7 +248,7 @@ class _Body:
 
     def __init__(self, receive: Receive, send: Send, most_bytes: int) -> None:
         self._receive, self.raw_send, self._most = receive, send, most_bytes
-        self._bytes, self._until = 0, time.monotonic() + BODY_TIMEOUT_S
+        self._bytes, self._until, self.status = 0, time.monotonic() + BODY_TIMEOUT_S, 0
         self._whole = self.answered = False
         self.refused: tuple[int, str] | None = None
         self.problem = f"request: expected at most {most_bytes / 1e6:.1f} MB; more came; send a smaller picture"
@@ -226,7 +276,9 @@ class _Body:
 
     async def send(self, message: Message) -> None:
         """Hand on an answer, unless the body was refused meanwhile."""
+        self.status = message.get("status", self.status)
         if message.get("status") == 500 and not self.answered:  # of Gradio's or MCP's parsers: ours are caught
+            _log.warning("refused: a body that cannot be parsed")
             self.refused = self.refused or (400, f"request: expected JSON; got something else; see {API}info")
         if self.refused and not self.answered:
             self.answered = True
@@ -255,17 +307,15 @@ def _normal(path: str) -> str:
     return path if len(path) == 1 or not path.endswith("/") or path.startswith((API, *GET_UNDER)) else path.rstrip("/")
 
 
-def _session(path: str, scope: Message) -> str:
-    """Return whose answer a request waits for: Gradio names it in the query, or at the end of the path."""
-    if path == f"{API}queue/data":
-        with suppress(UnicodeDecodeError):
-            return parse_qs(scope["query_string"].decode()).get("session_hash", [""])[0][:100]
-    return path.rstrip("/").rpartition("/")[2][:100] if path.startswith(f"{API}call/") else ""
-
-
 def _header(scope: Message, name: bytes) -> str:
     value = next((value for key, value in scope["headers"] if key == name), b"").decode("latin-1")
     return value if value.isdecimal() else ""
+
+
+def _free_bytes() -> int:
+    folder = Path(get_upload_folder())
+    folder.mkdir(parents=True, exist_ok=True)  # Gradio makes it for its first upload
+    return shutil.disk_usage(folder).free
 
 
 async def _answer(send: Send, status: int, detail: str, retry_after_s: int = 0) -> None:

@@ -10,7 +10,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -21,14 +21,14 @@ from lineup import examples, runtime
 from lineup.answering import Picture, Sitting, classification, jpeg, timed
 from lineup.compare import Agreement, Voice, agreement
 from lineup.config import Config
-from lineup.errors import BackboneError, GoneError, LineupError, PictureError, UnreachableError
+from lineup.errors import BackboneError, BusyError, GoneError, LineupError, PictureError, UnreachableError
 from lineup.pool import Loaded, Pool
 from lineup.results import BackboneStatus, Classification, Milliseconds, Timing
 from lineup.visitors import Patient, Presence, Turns, Visitor
 from lineup.watch import Watch
 
 if TYPE_CHECKING:
-    pass
+    from lineup.engine import Engine
 
 _log = logging.getLogger(__name__)
 
@@ -77,15 +77,18 @@ class Service:
         # how long forward passes took, in milliseconds; old ones are forgotten
         self._forwards: dict[str, deque[float]] = {name: deque(maxlen=101) for name in self.pool.names}
         self._forward = runtime.on_lent_gpu(self._run, self._lent_s)
-        self._lent: dict[tuple[str, bytes], tuple[np.ndarray, str]] = {}  # what a lent GPU computed
+        # On ZeroGPU: what runs, where a forked process finds it without a lock, and what a lent GPU computed
+        self._engines: dict[str, Engine] = {}
+        self._lent: dict[tuple[str, bytes], tuple[np.ndarray, str]] = {}
 
     def start(self) -> None:
         """Get ready to answer: at once on ZeroGPU, in the background everywhere else."""
-        for text in (*self.example_problems, *self.notes()):
+        for text in self.example_problems:
             _log.warning("%s", text)
         if runtime.on_zerogpu():
             for name in self.pool.names:
-                self.pool.load_here(name)
+                if loaded := self.pool.load_here(name):
+                    self._engines[name] = loaded.engine
             self._decide()
             self.looked.set()
         else:
@@ -107,10 +110,10 @@ class Service:
         if self._watch.hanging >= MOST_HANGING:
             return f"{self._watch.hanging} forward passes have not come back; restart"
         status = self.pool.status(self.config.default_name)
-        was_ready = self.started.is_set() and status.status in ("ready", "idle")  # idle: it left, and loads when asked
-        return (
-            "" if was_ready else f"{status.name} is {status.status}" + (f": {status.reason}" if status.reason else "")
-        )
+        able = self.started.is_set() and status.status in ("ready", "idle")  # idle: it left, and loads when asked
+        if able or (status.status == "loading" and self._forwards[status.name]):  # it has answered before
+            return ""
+        return f"{status.name} is {status.status}" + (f": {status.reason}" if status.reason else "")
 
     def backbones(self) -> list[BackboneStatus]:
         """Return what is known of each entry now, in the config's order."""
@@ -240,13 +243,15 @@ class Service:
         """
         wanted, names = _top_k(top_k, self.config.top_k), [self.known(name) for name in backbones]
         sitting = Sitting(picture, self.config.limits, lambda: [*map(self.pool.plan, names)])
+        sitting.check()
         loads = {name: self.pool.hold(name) for name in names}
         try:
             while loads:
                 done, _ = wait(loads.values(), _STILL_THERE_S, return_when=FIRST_COMPLETED)
+                if visitor.gone():
+                    raise GoneError("nobody waits for this answer any more")
                 if not done:
-                    if visitor.gone():
-                        raise GoneError("nobody waits for this answer any more")
+                    sitting.forget()  # a download may take minutes, and a picture 120 MB
                     continue
                 name = next(name for name, load in loads.items() if load in done)
                 try:
@@ -266,7 +271,8 @@ class Service:
     ) -> Answer:
         try:
             loaded = load.result()
-            with self.turns.taken(visitor):
+            # on ZeroGPU visitors wait for a GPU each by himself, in the Hub's queue
+            with nullcontext() if runtime.on_zerogpu() else self.turns.taken(visitor):
                 if problem := self.pool.problem(name):  # it hangs since
                     return problem
                 return self._answer(name, loaded, sitting, top_k, keep)
@@ -275,8 +281,10 @@ class Service:
         except LineupError as error:
             return error
         except Exception as error:  # a network of somebody's own may raise anything; the others still answer
-            _log.exception("%s cannot answer", name)
             reason = " ".join(str(error).split())[:200] or type(error).__name__
+            if runtime.on_zerogpu():  # no quota, no GPU in time, or the worker that has it failed: its log says that
+                return BusyError(f"{name}: expected to be lent a GPU; {reason}; try again later")
+            _log.exception("%s cannot answer", name)
             return BackboneError(f"{name}: expected an answer; {reason}; see the log")
 
     def _answer(self, name: str, loaded: Loaded, sitting: "Sitting", top_k: int, keep: int) -> Classification:
@@ -310,11 +318,11 @@ class Service:
     def _on_lent_gpu(self, name: str, batch: np.ndarray) -> tuple[np.ndarray, str]:
         """Compute where visitors pay with their quota: an example, or a picture asked about again, costs it once."""
         key = name, hashlib.sha256(batch.tobytes()).digest()
-        if key not in self._lent:
-            self._lent[key] = self._forward(name, batch)
+        if not (found := self._lent.get(key)):
+            found = self._lent[key] = self._forward(name, batch)
             if len(self._lent) > MOST_LENT:
-                del self._lent[next(iter(self._lent))]
-        return self._lent[key]
+                self._lent.pop(next(iter(self._lent)), None)
+        return found
 
     def _lent_s(self, name: str, batch: np.ndarray) -> int:
         """Return for how long a GPU is asked for: it may first have to be given the weights of the whole line-up."""
@@ -322,7 +330,7 @@ class Service:
         return LENT_S + math.ceil(parameters * 4 / LENT_BYTES_PER_S)
 
     def _run(self, name: str, batch: np.ndarray) -> tuple[np.ndarray, str]:
-        engine = self.pool.get(name).engine  # by name: on ZeroGPU this is another process
+        engine = self._engines.get(name) or self.pool.get(name).engine  # by name: on ZeroGPU this is another process
         return engine(batch), engine.name
 
     def _start(self) -> None:

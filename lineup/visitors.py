@@ -6,7 +6,7 @@ An idle server begins at once, before the asker listens; whoever stands in line 
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -15,7 +15,7 @@ from lineup.errors import BusyError, GoneError
 
 WORK = "work"  # the kind of Gradio's events that compute
 BACK_S = 1.0  # who stops listening for less has not gone
-UNHEARD_S = 10.0  # who asked, and has not begun to listen for so long, never will
+UNHEARD_S = 5.0  # who asked, and has not begun to listen for so long, never will
 _REMEMBERED = 2000  # visitors who left; the oldest are forgotten
 _LOOK_S = 0.25  # how often somebody in line is asked whether he is still there
 
@@ -54,6 +54,20 @@ class Session:
             return False
         left_at, now = self.presence.left_at(self.name), time.monotonic()
         return now - left_at > BACK_S if left_at > self.asked_at else now - self.asked_at > UNHEARD_S
+
+
+@dataclass(frozen=True)
+class Fickle:
+    """A visitor who may stay, and want something else meanwhile."""
+
+    visitor: Visitor
+    has_changed: Callable[[], bool]
+
+    def listening(self) -> bool:
+        return self.visitor.listening() and not self.has_changed()
+
+    def gone(self) -> bool:
+        return self.has_changed() or self.visitor.gone()
 
 
 class Presence:
@@ -132,8 +146,8 @@ class Turns:
             if not self._taken:
                 self._taken = True
                 place.called.set()
-            elif len(self) >= self._most:
-                raise BusyError(f"busy: {len(self)} visitors are waiting already; try again in some seconds")
+            elif (waiting := 1 + sum(place.visitor.listening() for place in self._line)) >= self._most:
+                raise BusyError(f"busy: {waiting} visitors are waiting already; try again in some seconds")
             else:
                 self._line.append(place)
         return place

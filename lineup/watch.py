@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class Watch:
-    """Runs calls one after the other on a thread of its own.
+    """Runs calls one after the other on a thread of its own; whoever calls `run` waits for his turn first.
 
     Args:
         timeout_s: how long a call may take.
@@ -41,8 +41,8 @@ class Watch:
         try:
             return running.result(self._timeout_s)
         except TimeoutError:
-            if running.done():  # it was the call's own
-                raise
+            if running.done():  # just now; or it is the call's own
+                return running.result()
         error = HangError(
             f"{name}: expected an answer within {self._timeout_s:g} s; it still computes, and is unavailable until it "
             "has finished; choose another backbone"

@@ -339,7 +339,9 @@ def test_on_zerogpu_backbones_are_packed_before_the_page_is_served(env, tmp_path
         client = Client(app.url, verbose=False)
         rows = {row["name"]: row for row in client.predict(api_name="/backbones")}
         assert api.paths == ["/startup-report"]
-        with pytest.raises(AppError, match=r"raw: expected an answer; .*; see the log"):  # there is no such GPU here
+        with pytest.raises(
+            AppError, match=r"raw: expected to be lent a GPU; .*; try again later"
+        ):  # there is no such GPU here
             client.predict(handle_file(picture), backbone="raw", api_name="/classify")
         assert api.paths[1] == "/schedule"
         assert 10 < float(api.asked[1][1]["durationSeconds"]) < 60  # 12 million parameters go there fast

@@ -22,6 +22,7 @@ from serving import ROOT, free_port, without_hub
 from test_pool import until
 
 from lineup import server
+from lineup.errors import PictureError
 
 TWO = "backbones: ['fake:a', 'fake:b']"
 JSON = {"Content-Type": "application/json"}
@@ -379,14 +380,13 @@ def test_an_upload_in_pieces_is_refused_once_it_is_too_large(plain):
     assert (status, "expected at most" in text) == (413, True)
 
 
-def test_old_uploads_are_removed_and_the_examples_stay(launch, picture):
-    from gradio.route_utils import delete_files_created_by_app
-
+def test_old_uploads_are_removed_and_the_examples_stay(launch, picture, monkeypatch):
     page = launch(f"examples: {ROOT}/examples\n{TWO}")
     there = Path(upload(page, picture))
-    delete_files_created_by_app(page.demo, 3600)
+    page.gate.sweep()
     assert there.is_file()
-    delete_files_created_by_app(page.demo, 0)
+    monkeypatch.setattr(server, "UPLOAD_KEPT_S", 0)
+    page.gate.sweep()
     assert not there.exists()
     parts = json.loads(ask(page.host, "GET", "/config")[2])["components"]
     (shown,) = (part["props"]["value"] for part in parts if part["props"].get("elem_id") == "examples")
@@ -395,10 +395,34 @@ def test_old_uploads_are_removed_and_the_examples_stay(launch, picture):
         assert ask(page.host, "GET", f"/gradio_api/file={each['image']['path']}")[0] == 200
 
 
+def test_a_first_upload_finds_its_folder(launch, picture, monkeypatch, tmp_path):
+    page = launch()
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "not yet"))
+    assert server._free_bytes() > 0
+    assert Path(upload(page, picture)).is_file()
+
+
+def test_whoever_names_his_session_is_known_as_a_listener_by_it(launch, fakes, picture):
+    page, held = launch(), fakes.hold("answer a")
+    image = file_data(upload(page, picture))
+    body = json.dumps({"data": [image, None, None], "session_hash": "mine"})
+    event = json.loads(ask(page.host, "POST", "/gradio_api/call/classify", body, JSON)[2])["event_id"]
+    with ThreadPoolExecutor(1) as threads:
+        listening = threads.submit(outcome, page, event)
+        until(lambda: page.service.presence.listens("mine"))
+        held.set()
+        assert listening.result()[0] == "complete"
+    until(lambda: not page.gate._events())
+    page.gate.sweep()
+    assert "mine" not in page.demo._queue.pending_event_ids_session
+
+
 def test_a_disk_that_is_nearly_full_takes_no_more_pictures_and_the_log_says_so(launch, picture, monkeypatch, caplog):
     page = launch()
     monkeypatch.setattr(server.shutil, "disk_usage", lambda _: SimpleNamespace(free=10**6))
-    assert ask(page.host, "POST", "/gradio_api/upload", b"x", {"Content-Type": "multipart/form-data"})[0] == 503
+    status, _, text = ask(page.host, "POST", "/gradio_api/upload", b"x", {"Content-Type": "multipart/form-data"})
+    assert status == 503
+    assert "busy: there is no room for pictures; try again in" in text
     assert "the disk with the uploads is full" in caplog.text
 
 
@@ -456,12 +480,13 @@ def test_who_joins_and_leaves_keeps_nobody_waiting_and_costs_no_answer(launch, f
     assert sum(each["outcome"] == "ok" for each in counted) <= 2
 
 
-def test_each_answer_has_a_line_in_the_log_that_tells_nothing_of_the_picture(launch, fakes, picture, caplog):
+def test_each_answer_has_a_line_in_the_log_that_tells_nothing_of_the_picture(launch, fakes, picture, caplog, tmp_path):
     caplog.set_level(logging.INFO, "lineup.requests")
     page = launch()
     page.service.classify(picture, "fake:b")
-    with pytest.raises(Exception, match="no such file"):
-        page.service.classify(picture.with_name("secret.jpg"))
+    (tmp_path / "secret.jpg").write_text("no picture")
+    with pytest.raises(PictureError):
+        page.service.classify(tmp_path / "secret.jpg")
     good, bad = (json.loads(each.message) for each in caplog.records if each.name == "lineup.requests")
     assert good.pop("milliseconds") > 0
     assert good == {"backbone": "fake:b", "outcome": "ok"}

@@ -18,7 +18,6 @@ from lineup.visitors import WORK
 
 CSS = Path(__file__).with_name("style.css")
 JS = Path(__file__).with_name("page.js").read_text(encoding="utf-8")
-SWEEP_S, KEPT_S = 600, 4 * 3600  # how often old uploads are removed, and how long they are kept
 Changes = dict[Any, Any]
 
 THEME = gr.themes.Base(
@@ -34,7 +33,7 @@ THEME = gr.themes.Base(
 
 def build(service: Service) -> gr.Blocks:
     """Build the page. Nothing is loaded by it: `service.start` does that."""
-    with gr.Blocks(title=service.config.title, analytics_enabled=False, delete_cache=(SWEEP_S, KEPT_S)) as demo:
+    with gr.Blocks(title=service.config.title, analytics_enabled=False) as demo:
         visit = gr.State(events.Visit())
         parts = lay_out(service)
         _wire(service, demo, parts, visit)

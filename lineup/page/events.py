@@ -9,6 +9,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from importlib import import_module
@@ -16,12 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from lineup import snippets
-from lineup.errors import BusyError, HubError, LineupError, PictureError
+from lineup.errors import BusyError, GoneError, HubError, LineupError, PictureError
 from lineup.page import figures, link, render
 from lineup.page.work import begin, on_thread, visitor
 from lineup.results import Classification
 from lineup.service import Answer, Service
 from lineup.standings import row
+from lineup.visitors import Fickle
 
 _log = logging.getLogger(__name__)
 
@@ -212,13 +214,12 @@ def chart(service: Service, visit: Visit) -> Any:
 
 async def _answering(service: Service, visit: Visit, path: Path, top_k: int, most: int) -> AsyncIterator[None]:
     """Let answers come into the visit, and look up now and then."""
-    turn, names, found, left, asks = visit.turn, visit.names, visit.found, threading.Event(), visitor(service)
+    turn, names, found, left = visit.turn, visit.names, visit.found, threading.Event()
+    asks = Fickle(visitor(service), lambda: visit.turn != turn or left.is_set())
 
     def work() -> None:
-        for name, answer in service.answers(path, names, top_k, most, asks):
-            found[name] = answer
-            if visit.turn != turn or left.is_set():  # nobody waits for the others
-                return
+        with suppress(GoneError):
+            found.update(service.answers(path, names, top_k, most, asks))
 
     working = begin(work)
     try:

@@ -13,7 +13,7 @@ from lineup.visitors import Patient, Session, Visitor
 
 T = TypeVar("T")
 
-_THREADS = ThreadPoolExecutor(512, "visitor")  # started as needed; the server lets in fewer visitors
+_THREADS = ThreadPoolExecutor(4096, "visitor")  # started as needed; limits.queue_size bounds them
 
 
 async def on_thread(call: Callable[[], T]) -> T:
