@@ -232,7 +232,10 @@ class Gate:
     def sweep_for_ever(self) -> None:
         """Remove old uploads now and then, on a thread of its own."""
         while True:
-            self.sweep()
+            try:
+                self.sweep()
+            except Exception:  # a folder that vanishes while it is walked through: the next time
+                _log.exception("old uploads could not be removed")
             time.sleep(SWEEP_S)
 
     def drain(self) -> None:
