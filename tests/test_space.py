@@ -445,7 +445,7 @@ def test_what_is_pushed_of_this_repository_is_what_a_space_needs_and_no_more(for
         (unpacked / path).parent.mkdir(parents=True, exist_ok=True)
         (unpacked / path).write_bytes(body)
     tops = {path.partition("/")[0] for path in fork.files}
-    assert tops - {"LICENSE", "config.schema.json"} == {
+    assert tops - {"LICENSE", "config.schema.json", *parcel.TOLD} == {
         *(".gitattributes", ".lineup-push.json", "README.md", "app.py", "bundled", "config.yaml"),
         *("examples", "lineup", "requirements.txt"),
     }
