@@ -29,6 +29,7 @@ HERE = Path(__file__).parent
 # Gradio would sum up all past requests anew at the end of each, for a page that is turned off.
 os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", str(10**9))
 os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "1")
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # Gradio's own client, which serves MCP, would report itself
 # Uploads lie apart from those of other apps on this machine: old ones are removed.
 os.environ.setdefault("GRADIO_TEMP_DIR", str(Path(tempfile.gettempdir()) / "lineup-uploads"))
 

@@ -129,9 +129,9 @@ class Page:
 @contextmanager
 def page(folder: Path) -> Iterator[Page]:
     """Serve the two bundled backbones and the examples in this process; the secret lies in a folder."""
+    import app  # isort: skip  (it sets what gradio and huggingface_hub read when they are imported)
     from gradio.utils import get_upload_folder
 
-    import app
     from lineup import config, document
     from lineup.service import Service
 
