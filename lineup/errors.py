@@ -45,3 +45,6 @@ class BusyError(LineupError):
 
 class GoneError(LineupError):
     """Whoever asked has left: nobody reads this."""
+
+    def __init__(self) -> None:
+        super().__init__("nobody waits for this answer any more")

@@ -36,13 +36,10 @@ def collect(config: Config, path: Path, readme: str) -> dict[str, File]:
     Raises:
         LineupError: when the config names what lies outside its folder, or where the code lies.
     """
-    sources = [(ROOT / name, name) for name in CODE if (ROOT / name).is_file()]
-    folders = [ROOT / name for name in ("lineup", *TOLD)]
-    below = [
-        each for place in folders for each in (_below(place) if place.is_dir() else [place] if place.is_file() else [])
-    ]
-    sources += [(each, each.relative_to(ROOT).as_posix()) for each in below]
-    found = {name: _file(source) for source, name in sources}
+    places = [ROOT / name for name in (*CODE, "lineup", *TOLD)]
+    sources = [place for place in places if place.is_file()]
+    sources += [each for place in places if place.is_dir() for each in _below(place)]
+    found = {source.relative_to(ROOT).as_posix(): _file(source) for source in sources}
     found |= {"config.yaml": _file(path), "README.md": _file(readme.encode()), ".gitattributes": _file(_attributes())}
     top = config.folder.resolve()
     for where, written, paths in _named(config):

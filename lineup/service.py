@@ -249,7 +249,7 @@ class Service:
             while loads:
                 done, _ = wait(loads.values(), _STILL_THERE_S, return_when=FIRST_COMPLETED)
                 if visitor.gone():
-                    raise GoneError("nobody waits for this answer any more")
+                    raise GoneError
                 if not done:
                     sitting.forget()  # a download may take minutes, and a picture 120 MB
                     continue

@@ -158,11 +158,11 @@ class Turns:
                 with self._lock:
                     if not place.called.is_set():
                         self._line.remove(place)
-                        raise GoneError("nobody waits for this answer any more")
+                        raise GoneError
         if place.visitor.gone():
             with self._lock:
                 self._call_next()
-            raise GoneError("nobody waits for this answer any more")
+            raise GoneError
 
     def look(self) -> None:
         """Call somebody who stands in line and has just begun to listen, if nobody has the turn."""

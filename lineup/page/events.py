@@ -19,7 +19,7 @@ from typing import Any
 from lineup import snippets
 from lineup.errors import BusyError, GoneError, HubError, LineupError, PictureError
 from lineup.page import figures, link, render
-from lineup.page.work import begin, on_thread, visitor
+from lineup.page.work import on_thread, visitor
 from lineup.results import Classification
 from lineup.service import Answer, Service
 from lineup.standings import row
@@ -221,7 +221,7 @@ async def _answering(service: Service, visit: Visit, path: Path, top_k: int, mos
         with suppress(GoneError):
             found.update(service.answers(path, names, top_k, most, asks))
 
-    working = begin(work)
+    working = on_thread(work)
     try:
         while not working.done():
             yield

@@ -16,13 +16,8 @@ T = TypeVar("T")
 _THREADS = ThreadPoolExecutor(4096, "visitor")  # started as needed; limits.queue_size bounds them
 
 
-async def on_thread(call: Callable[[], T]) -> T:
-    """Run a call on a thread, with the request's context, where ZeroGPU looks for whom to charge."""
-    return await begin(call)
-
-
-def begin(call: Callable[[], T]) -> "asyncio.Future[T]":
-    """Begin to run a call on a thread."""
+def on_thread(call: Callable[[], T]) -> "asyncio.Future[T]":
+    """Begin to run a call on a thread, with the request's context, where ZeroGPU looks for whom to charge."""
     return asyncio.get_running_loop().run_in_executor(_THREADS, contextvars.copy_context().run, call)
 
 
