@@ -1,4 +1,4 @@
-"""The verdict on several backbones' answers to one picture: who agrees, who dissents, and how sure each is."""
+"""The verdict on several backbones' answers to one picture: which of them agree, and on what."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -9,6 +9,8 @@ from typing import Any
 
 from lineup.labels import Label, LabelSet
 from lineup.results import Classification
+
+MOST_TOLD = 3  # classes or backbones that a sentence lists; chips and cards show them all
 
 
 @dataclass(frozen=True)
@@ -40,12 +42,14 @@ class Agreement:
     majority: Camp | None  # more than half of those that can be compared with one another
     camps: tuple[Camp, ...]  # of all but those apart; largest first, ties in the order asked
     apart: tuple[str, ...]  # backbones that share no class with any other
+    lacking: tuple[str, ...] = ()  # backbones whose classes do not include the majority's
 
     def to_json(self) -> dict[str, Any]:
         """Return what the API's contract promises."""
         camps = [asdict(camp) | {"backbones": list(camp.backbones)} for camp in self.camps]
         majority = camps[self.camps.index(self.majority)] if self.majority else None
-        return {"sentence": self.sentence, "majority": majority, "camps": camps, "apart": list(self.apart)}
+        parts = {"majority": majority, "camps": camps, "apart": list(self.apart), "lacking": list(self.lacking)}
+        return {"sentence": self.sentence, **parts}
 
 
 @dataclass(frozen=True)
@@ -92,13 +96,17 @@ def agreement(voices: Sequence[Voice], failed: Sequence[str] = ()) -> Agreement:
     texts = [_verdict(each) for each in together]
     texts[1:] = [f"Among those with other classes, {text[0].lower()}{text[1:]}" for text in texts[1:]]
     texts += [_set_apart(alone, bool(together))] if alone else []
-    texts += [f"{_list(failed)} did not answer."] if failed else []
+    texts += [f"{_named_or_counted(failed)} did not answer."] if failed else []
     camps = _largest_first([group for groups in circles[: len(together)] for group in groups], voices)
+    first = together[0] if len(voices) > 1 and together and _has_majority(together[0]) else []
     return Agreement(
         sentence=" ".join(texts),
-        majority=together[0][0].camp if len(voices) > 1 and together and _has_majority(together[0]) else None,
+        majority=first[0].camp if first else None,
         camps=tuple(_side(group, names).camp for group in camps),
         apart=tuple(side.voices[0].answer.backbone for side in alone),
+        lacking=tuple(
+            voice.answer.backbone for side in first[1:] for voice in side.voices if not _could_join(voice, first[0])
+        ),
     )
 
 
@@ -143,70 +151,46 @@ def _has_majority(sides: Sequence[_Side]) -> bool:
 
 
 def _verdict(sides: Sequence[_Side]) -> str:
-    """Say how far those of one circle agree."""
+    """Say how far the voices of one circle agree, in one short sentence."""
     first, *rest = sides
     size, total = len(first.voices), sum(len(side.voices) for side in sides)
+    if total == 1:
+        return f"{first.camp.backbones[0]} says {first.camp.label}."
     if not rest:
-        return f"{_says(first, 'Both' if total == 2 else f'All {total}')}."
-    if _has_majority(sides):
-        return f"{_says(first, f'{size} of {total}')}. {_all_say(rest, first)}."
-    if size > 1:
-        return f"No majority: {_says(first, f'{size} of {total}')}; {_all_say(rest)}."
-    return f"{'The two disagree' if total == 2 else 'No two agree'}: {_all_say(sides)}."
+        return f"{'Both' if total == 2 else f'All {total}'} say {first.camp.label}."
+    if size == 1:
+        return f"{'The two disagree' if total == 2 else 'No two agree'}{_either(sides)}."
+    majority = "" if _has_majority(sides) else "No majority: "
+    return f"{majority}{size} of {total} say {first.camp.label}, {_others_say(rest)}."
+
+
+def _either(sides: Sequence[_Side]) -> str:
+    labels = [side.camp.label for side in sides]
+    return f": {', '.join(labels[:-1])} or {labels[-1]}" if len(labels) <= MOST_TOLD else ""
+
+
+def _others_say(sides: Sequence[_Side]) -> str:
+    if len(sides) > MOST_TOLD:
+        return "and the others differ"
+    sizes = [(len(side.voices), side.camp.label) for side in sides]
+    return ", ".join(f"{size} say{'s' if size == 1 else ''} {label}" for size, label in sizes)
 
 
 def _set_apart(sides: Sequence[_Side], others: bool) -> str:
-    """Say who is compared with nobody, and why."""
-    which = "" if all(side.voices[0].labels.named for side in sides) else "named "  # unnamed ones may be the same
+    """Say which backbones are compared with no other, and why."""
+    # unnamed classes may be the same ones: of them nothing is known
+    which = "" if all(side.voices[0].labels.named for side in sides) else "named "
     if not others:
-        return f"Nothing can be compared, because these backbones share no {which}classes: {_all_say(sides)}."
-    s, are = ("", "are") if len(sides) > 1 else ("s", "is")
+        return f"Nothing can be compared: these backbones share no {which}classes."
+    s, they_are = ("", "they are") if len(sides) > 1 else ("s", "it is")
     why = f"share{s} no named class with the others" if which else f"know{s} other classes"
-    said = _all_say(sides) if len(sides) > 1 else f"it says {sides[0].camp.label} {_sure(sides[0].voices[0])}"
-    return f"{_list([side.camp.backbones[0] for side in sides])} {why} and {are} compared with nobody: {said}."
-
-
-def _all_say(sides: Sequence[_Side], majority: _Side | None = None) -> str:
-    said = [_says(side, str(len(side.voices)), majority) for side in sides]
-    return _list(said) if all(len(side.voices) == 1 for side in sides) else "; ".join(said)
-
-
-def _says(side: _Side, who: str, majority: _Side | None = None) -> str:
-    """Write ``a says maze (…)`` or ``2 say maze: a (…) and b (…)``, and whose classes lack the majority's."""
-    lacks = ["" if majority is None or _could_join(voice, majority) else majority.camp.label for voice in side.voices]
-    if len(side.voices) == 1:
-        aside = f", which has no class {lacks[0]}," if lacks[0] else ""
-        return f"{side.camp.backbones[0]}{aside} says {side.camp.label} {_sure(side.voices[0])}"
-    each = [f"{voice.answer.backbone} {_sure(voice, lack)}" for voice, lack in zip(side.voices, lacks, strict=True)]
-    return f"{who} say {side.camp.label}: {_list(each)}"
+    return f"{_named_or_counted([side.camp.backbones[0] for side in sides])} {why}, so {they_are} not compared."
 
 
 def _could_join(voice: Voice, side: _Side) -> bool:
     return share(voice.labels, LabelSet(tuple(other.top for other in side.voices), "their answers"))
 
 
-def _sure(voice: Voice, lack: str = "") -> str:
-    """Write ``(98%, 95 points before beacon)``."""
-    first, *others = voice.answer.predictions
-    points = _percent(voice.answer.margin)[:-1]
-    lead = f"{points} point{'' if points in ('1', 'under 1') else 's'}"
-    if others:
-        second = voice.labels.labels[others[0].class_index].name
-        twins = second.casefold() == voice.top.name.casefold()
-        lead = f"{lead} before {others[0].label if twins else second}"
-    else:
-        lead = "its only class" if len(voice.labels) == 1 else f"{lead} ahead"
-    return f"({_percent(first.probability)}, {lead}{lack and f'; it has no class {lack}'})"
-
-
-def _percent(part: float) -> str:
-    """Round, but neither up to everything nor down to nothing."""
-    text = f"{part:.0%}"
-    if text == "100%" and part < 1:
-        return "over 99%"
-    return "under 1%" if text == "0%" else text
-
-
-def _list(parts: Sequence[str]) -> str:
-    *most, last = parts
-    return f"{', '.join(most)} and {last}" if most else last
+def _named_or_counted(names: Sequence[str]) -> str:
+    *most, last = names
+    return str(len(names)) if len(names) > MOST_TOLD else f"{', '.join(most)} and {last}" if most else last

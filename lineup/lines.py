@@ -35,6 +35,7 @@ def comparison(service: "Service", found: "Comparison") -> list[str]:
         if not isinstance(answer, LineupError):
             said.append(f"{name}: {', '.join(f'{each.label} {each.probability:.1%}' for each in answer.predictions)}")
             notes += [f"note: {name}: {note}" for note in answer.notes]
+    notes += [f"left out: {reason}" for reason in found.left_out.values()]
     return [*_aligned(rows, "llrrrr"), "", *said, "", found.agreement.sentence, *notes]
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 RETRY_AFTER_S = 10.0  # a load that failed at the Hub, or for want of memory, is not tried again before
-SILENCE_S = 60.0  # nor is a Hub that did not answer asked for sizes
+SILENCE_S = 60.0  # nor is a server that did not answer asked for sizes
 ROOM_TIMEOUT_S = 60.0  # how long a load waits for others to be done with their memory
 MEMORY_SHARE = 0.6  # of what there is, when limits.memory_mb does not say
 _WORK_BYTES = 64 << 20  # what a backbone needs beside its weights
@@ -51,6 +51,7 @@ class _Slot:
     problem: LineupError | None = None  # found while looking, before anybody asked to load
     progress: Progress = field(default_factory=lambda: Progress("waiting"))
     download_bytes: int | None = None
+    size_asked: bool = False  # the server has been asked for the file's size, and so whether it has it
     memory_bytes: int = 0  # that it takes, or that its load was promised
     holders: int = 0  # who need it: it does not leave before they are done
     used_at: float = 0.0
@@ -69,7 +70,7 @@ class Pool:
         self._slots = {entry.name: _Slot(entry) for entry in config.backbones}
         self._changed = threading.Condition()  # guards who holds, loads and leaves
         self._converting = threading.Lock()  # one at a time: a conversion uses a core, and memory
-        self._hub_silent_until = 0.0
+        self._silent_until: dict[str, float] = {}  # by the server that did not answer
 
     @property
     def names(self) -> list[str]:
@@ -157,9 +158,11 @@ class Pool:
         slot = self._slot(name)
         try:
             plan = self._plan(slot, offline)
-            if isinstance(plan.weights, weights.HubFile) and slot.download_bytes is None and not offline:
-                with self._listening(plan.weights):
-                    slot.download_bytes = weights.download_bytes(plan.weights)
+            file = plan.weights
+            if isinstance(file, weights.HubFile | weights.UrlFile) and not (offline or slot.size_asked):
+                with self._listening(file):  # torchvision says how large its files are, but not whether they can be had
+                    slot.download_bytes = weights.download_bytes(file) or slot.download_bytes
+                slot.size_asked = True
             slot.problem = None
         except LineupError as error:
             slot.problem = _named(error, name)
@@ -170,16 +173,16 @@ class Pool:
 
     @contextmanager
     def _listening(self, file: "weights.Weights", patient: bool = False) -> Iterator[None]:
-        """Remember when the Hub did not answer: waiting for it once for each entry would take minutes."""
+        """Remember when a server did not answer: waiting for it once for each entry would take minutes."""
         from lineup import weights
 
-        if time.monotonic() < self._hub_silent_until and not patient and not weights.cached(file):
-            raise UnreachableError(f"{file}: expected the Hub to answer; it did not a moment ago; try again later")
+        server = weights.server(file)
+        if time.monotonic() < self._silent_until.get(server, 0) and not patient and not weights.cached(file):
+            raise UnreachableError(f"{file}: expected {server} to answer; it did not a moment ago; try again later")
         try:
             yield
         except UnreachableError:
-            if isinstance(file, weights.HubFile):
-                self._hub_silent_until = time.monotonic() + SILENCE_S
+            self._silent_until[server] = time.monotonic() + SILENCE_S
             raise
 
     def _slot(self, name: str) -> _Slot:

@@ -11,7 +11,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +48,7 @@ class Comparison:
 
     answers: Mapping[str, Answer]
     agreement: Agreement
+    left_out: Mapping[str, str] = field(default_factory=dict)  # name → why; only where all were to be compared
 
     def to_json(self) -> dict[str, Any]:
         """Return what the API's contract promises."""
@@ -55,7 +56,8 @@ class Comparison:
             answer.to_json() if isinstance(answer, Classification) else {"backbone": name, "error": str(answer)}
             for name, answer in self.answers.items()
         ]
-        return {"results": results, "agreement": self.agreement.to_json()}
+        left_out = [{"backbone": name, "error": reason} for name, reason in self.left_out.items()]
+        return {"results": results, "agreement": self.agreement.to_json(), "left_out": left_out}
 
 
 class Service:
@@ -189,14 +191,31 @@ class Service:
 
         Args:
             picture: path of a picture file.
-            backbones: names of entries, each once; all that are ready if left out, as many as may be compared.
+            backbones: names of entries, each once; those of `comparable_all` if left out.
             top_k: as for `classify`, and so is `visitor`.
 
         Raises:
             LineupError: as `classify` does, but a backbone that cannot run is a result beside the others.
         """
-        names = self.comparable(self._offered() if backbones is None else backbones)
-        return self.comparison(names, dict(self.answers(picture, names, top_k, visitor=visitor)))
+        names, left_out = self.comparable_all() if backbones is None else (self.comparable(backbones), {})
+        return self.comparison(names, dict(self.answers(picture, names, top_k, visitor=visitor)), left_out)
+
+    def comparable_all(self, first: str = "") -> tuple[list[str], dict[str, str]]:
+        """Return the entries that are compared when none is named, and why others are left out.
+
+        These are the first that can be had, in the config's order, as many as may be compared; all of them
+        if none can, so that each says why.
+
+        Args:
+            first: name of an entry that comes first if it can be had.
+        """
+        found = self.backbones()
+        left_out = {each.name: each.reason for each in found if each.status == "unavailable"}
+        names = [each.name for each in found if each.name not in left_out]
+        if not names:
+            names, left_out = list(left_out), {}
+        names.sort(key=lambda name: name != first)  # the others keep their order
+        return names[: self.config.limits.max_compared], left_out
 
     def comparable(self, names: object) -> list[str]:
         """Return the names of a comparison if they are some, each once, and no more than may be compared."""
@@ -213,7 +232,9 @@ class Service:
             raise BackboneError(f"backbones: expected at most {most} at once; got {len(known)}; leave some out")
         return known
 
-    def comparison(self, names: Sequence[str], found: Mapping[str, Answer]) -> Comparison:
+    def comparison(
+        self, names: Sequence[str], found: Mapping[str, Answer], left_out: Mapping[str, str] | None = None
+    ) -> Comparison:
         """Put answers in the order of `names`, and say how far they agree; some may still be missing."""
         ordered = {name: found[name] for name in names if name in found}
         voices = [
@@ -222,7 +243,7 @@ class Service:
             if isinstance(answer, Classification) and (plan := self.pool.plan(name))
         ]
         failed = [name for name, answer in ordered.items() if isinstance(answer, LineupError)]
-        return Comparison(ordered, agreement(voices, failed))
+        return Comparison(ordered, agreement(voices, failed), left_out or {})
 
     def answers(
         self,
@@ -301,13 +322,6 @@ class Service:
         """Return how long a backbone's forward passes took in this process, or None before the first."""
         took = list(self._forwards[name])
         return Timing(len(took), took[-1], statistics.median(took)) if took else None
-
-    def _offered(self) -> list[str]:
-        """Return what is compared when nobody says: what is ready, or else what may become it."""
-        for wanted in ("ready",), ("loading", "idle"), ("unavailable",):
-            if found := [each.name for each in self.backbones() if each.status in wanted]:
-                return found[: self.config.limits.max_compared]
-        return []
 
     def _in_time(self, name: str, batch: np.ndarray) -> tuple[np.ndarray, str]:
         """Return logits and the engine's name, or raise what keeps them from coming in time."""

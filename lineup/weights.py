@@ -40,6 +40,7 @@ ASK_TIMEOUT_S = 10.0
 CACHED_TIMEOUT_S = 3.0  # asking whether a cached file is still the newest must not keep anybody waiting
 constants.DOWNLOAD_CHUNK_SIZE = 1 << 18  # the client reports once a chunk: its 10 MB look like standing still
 
+_HEADERS = {"User-Agent": "lineup"}
 Report = Callable[[int, int | None], None]  # bytes that have come, bytes that will come if known
 
 
@@ -100,16 +101,20 @@ def cached(weights: Weights) -> Path | None:
     return next((Path(path) for path in found if isinstance(path, str)), None)
 
 
-def download_bytes(weights: HubFile) -> int | None:
-    """Return the file's size in bytes, asking the Hub if it is not on this machine.
+def download_bytes(weights: HubFile | UrlFile) -> int | None:
+    """Return the file's size in bytes, asking the server if it is not on this machine.
 
     Raises:
-        HubError: when the Hub was asked and cannot give the file.
+        HubError: when the server was asked and cannot give the file.
     """
     if path := cached(weights):
         return path.stat().st_size
     with _told(weights):
-        return _ask(weights, ASK_TIMEOUT_S)[1].size
+        if isinstance(weights, HubFile):
+            return _ask(weights, ASK_TIMEOUT_S)[1].size
+        request = urllib.request.Request(weights.url, method="HEAD", headers=_HEADERS)
+        with urllib.request.urlopen(request, timeout=ASK_TIMEOUT_S) as response:
+            return int(response.headers.get("Content-Length") or 0) or None
 
 
 def fetch(weights: Weights, timeout_s: float, report: Report = lambda done, total: None) -> Path:
@@ -176,7 +181,7 @@ def _bring(weights: HubFile | UrlFile, kept: Path | None, timeout_s: float, repo
         if time.monotonic() - advanced_at > timeout_s:
             stopped = f"it stopped after {come} bytes, and " if come else ""
             raise UnreachableError(
-                f"{weights}: expected a download from {_host(weights)}; "
+                f"{weights}: expected a download from {server(weights)}; "
                 f"{stopped}nothing has arrived for {timeout_s:g} s; "
                 "try again later, or raise limits.hub_timeout_s if the connection is slow"
             )
@@ -253,7 +258,7 @@ def _delete(path: Path) -> None:
 
 def _wrong(weights: HubFile | UrlFile) -> HubError:
     return HubError(
-        f"{weights}: expected the file that {_host(weights)} publishes; other bytes came, twice; "
+        f"{weights}: expected the file that {server(weights)} publishes; other bytes came, twice; "
         "try again later, or look for a proxy that changes downloads"
     )
 
@@ -303,7 +308,7 @@ def _download_url(weights: UrlFile, report: Report) -> Path:
 
 
 def _write(url: str, path: Path, report: Report) -> None:
-    request, done = urllib.request.Request(url, headers={"User-Agent": "lineup"}), 0
+    request, done = urllib.request.Request(url, headers=_HEADERS), 0
     with urllib.request.urlopen(request, timeout=ASK_TIMEOUT_S) as response, path.open("wb") as file:
         total = int(response.headers.get("Content-Length") or 0) or None
         while chunk := response.read(1 << 18):
@@ -322,7 +327,7 @@ def _told(weights: Weights) -> Iterator[None]:
     except HubError:
         raise
     except Exception as error:
-        host = _host(weights)
+        host = server(weights)
         what, remedy = _explain(error, host)
         kind = UnreachableError if what in (_SILENT, _unreachable(host)) else HubError
         raise kind(f"{weights}: expected a download from {host}; {what}; {remedy}") from error
@@ -378,7 +383,8 @@ def _unreachable(host: str) -> str:
     return f"{host} cannot be reached"
 
 
-def _host(weights: Weights) -> str:
+def server(weights: Weights) -> str:
+    """Return the server that a file comes from, in words."""
     if isinstance(weights, HubFile):
         return "the Hub" if "huggingface.co" in constants.ENDPOINT else constants.ENDPOINT
     return (urlparse(weights.url).hostname or "") if isinstance(weights, UrlFile) else "this machine"

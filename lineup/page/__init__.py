@@ -72,14 +72,11 @@ def _wire(service: Service, demo: gr.Blocks, parts: Any, visit: gr.State) -> Non
         except PictureError as error:
             raise gr.Error(escape(str(error)), print_exception=False) from None
 
-    def add_ready(name: Any) -> Any:
-        ready, most = events.ready_beside(service, name), service.config.limits.max_compared
-        if not ready:
-            gr.Info("No other backbone is ready yet. Choose one from the list: its first use loads it.")
-            return gr.skip()
-        if len(ready) >= most:
-            gr.Info(f"{len(ready) + 1} are ready; at most {most} are compared at once.")
-        return ready[: most - 1]
+    async def compare_all(path: Any, name: Any, visit: events.Visit) -> Changes:
+        try:
+            return _shown(parts, await events.compare_all(service, visit, path, name))
+        except PictureError as error:
+            raise gr.Error(escape(str(error)), print_exception=False) from None
 
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": None}
     at_start = [parts.notice, parts.status, parts.backbone, parts.others, parts.top_k, parts.picture, parts.plot]
@@ -100,7 +97,8 @@ def _wire(service: Service, demo: gr.Blocks, parts: Any, visit: gr.State) -> Non
     parts.top_k.change(
         show_more, [parts.picture, parts.top_k, visit], [parts.result, *code], trigger_mode="always_last", **quiet
     )
-    parts.all_ready.click(add_ready, [parts.backbone], [parts.others], **quiet)
+    chosen = [parts.backbone, parts.others, parts.picture]
+    parts.compare_all.click(compare_all, [parts.picture, parts.backbone, visit], chosen, **quiet)
     told = [parts.measured, parts.plot, parts.backbone, parts.others]
     measuring = parts.measure.click(measure, [parts.picture, visit], told, concurrency_id=WORK, **quiet)
     parts.stop.click(render.stopped, None, [parts.measured], cancels=[measuring], **quiet)

@@ -41,6 +41,7 @@ class Visit:
     found: dict[str, Answer] = field(default_factory=dict)  # what they answered so far
     top_k: int = 1  # how many classes of each are shown; may change while some are still to answer
     example: tuple[str, str] | None = None  # name and file of the last one that was clicked
+    offer: tuple[frozenset[str], Mapping[str, str]] = frozenset(), {}  # what "Compare all" chose, and why not others
     address: str = "http://127.0.0.1:7860/"  # under which the visitor sees this server
 
 
@@ -52,9 +53,16 @@ def choices(service: Service) -> tuple[list[tuple[str, str]], list[tuple[str, st
     ]
 
 
-def ready_beside(service: Service, name: Any) -> list[str]:
-    """Return what can be compared with a backbone at once, in the config's order."""
-    return [status.name for status in service.backbones() if status.status == "ready" and status.name != name]
+async def compare_all(service: Service, visit: Visit, path: Path | None, name: Any) -> Update:
+    """Choose all that can be compared, the current backbone first, and the first example where there is no image."""
+    while not service.looked.is_set():  # until then it is not known which can be had
+        await asyncio.sleep(POLL_S)
+    names, left_out = service.comparable_all(first=name)
+    visit.offer = frozenset(names), left_out
+    update: Update = {"selected": names[0], "others": names[1:]}
+    if path is None and service.examples:
+        update["picture"] = await on_thread(partial(choose_example, service, visit, 0))
+    return update
 
 
 def choose_example(service: Service, visit: Visit, index: int) -> str:
@@ -155,7 +163,9 @@ def show_more(service: Service, visit: Visit, path: Path | None, top_k: int) -> 
 def result(service: Service, visit: Visit) -> str:
     """Render what was found so far: one backbone's answer, or a card for each and the verdict."""
     if len(visit.names) > 1:
-        return render.comparison(visit.names, service.comparison(visit.names, visit.found), visit.top_k)
+        chosen, left_out = visit.offer
+        found = service.comparison(visit.names, visit.found, left_out if chosen == set(visit.names) else {})
+        return render.comparison(visit.names, found, visit.top_k)
     return "".join(render.answer(each, visit.top_k) for each in _answered(visit).values())
 
 

@@ -76,7 +76,9 @@ def _choices(service: Service, parts: SimpleNamespace) -> None:
             elem_id="others",
             scale=4,
         )
-        parts.all_ready = gr.Button("All that are ready", size="sm", min_width=90, scale=1, elem_id="all-ready")
+        parts.compare_all = gr.Button(
+            "Compare all", variant="primary", size="sm", min_width=110, scale=1, elem_id="compare-all"
+        )
     parts.top_k = gr.Slider(
         1, most_shown(service), value=service.config.top_k, step=1, label="Labels to show", elem_id="top-k"
     )

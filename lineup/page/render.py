@@ -126,25 +126,71 @@ def stopped() -> str:
 
 def comparison(names: Sequence[str], found: Comparison, top_k: int) -> str:
     """Render a card for each backbone in the order chosen, and the verdict once all have answered."""
-    verdict, dissent, agreement = "", set[str](), found.agreement
+    agreement, verdict, dissent = found.agreement, "", set[str]()
     if len(found.answers) == len(names):
-        verdict = f'<p class="lu-verdict" role="status">{escape(agreement.sentence)}</p>'
+        verdict = _verdict(found)
         if agreement.majority:
             dissent = set(names).difference(agreement.majority.backbones, agreement.apart)
-    cards = "".join(_small_card(name, found.answers.get(name), top_k, name in dissent) for name in names)
+    lacking = agreement.majority.label if agreement.majority else ""
+    cards = "".join(
+        _small_card(
+            name,
+            found.answers.get(name),
+            top_k,
+            "lu-dissent" if name in dissent else "",
+            lacking if name in agreement.lacking else "",
+        )
+        for name in names
+    )
     return f'{verdict}<div class="lu-cards">{cards}</div>'
 
 
-def _small_card(name: str, answer: Classification | LineupError | None, top_k: int, dissents: bool) -> str:
-    kind, body = "", _PULSE
+def _verdict(found: Comparison) -> str:
+    """Render the sentence, a chip for each different answer, and what was left out."""
+    agreement = found.agreement
+    chips = [
+        _chip(camp.label, len(camp.backbones), "lu-majority" if camp == agreement.majority else "", camp.backbones)
+        for camp in agreement.camps
+    ]
+    for name, answer in found.answers.items():
+        if isinstance(answer, Classification) and name in agreement.apart:
+            chips.append(_chip(answer.predictions[0].label, 1, "lu-apart", [name]))
+    if failed := [name for name, answer in found.answers.items() if isinstance(answer, LineupError)]:
+        chips.append(_chip("no answer", len(failed), "lu-apart", failed))
+    left_out = f"Left out, as they cannot be had now: {', '.join(found.left_out)}." if found.left_out else ""
+    return (
+        f'<section class="lu-verdict" role="status"><p>{escape(agreement.sentence)}</p>'
+        f'<ul class="lu-chips">{"".join(chips)}</ul>'
+        f"{left_out and f'<p class=lu-detail>{escape(left_out)}</p>'}</section>"
+    )
+
+
+def _chip(label: str, count: int, kind: str, backbones: Sequence[str]) -> str:
+    return f'<li class="{kind}" title="{escape(", ".join(backbones))}">{escape(label)} <b>{count}</b></li>'
+
+
+def _small_card(name: str, answer: Classification | LineupError | None, top_k: int, kind: str, lacking: str) -> str:
+    body = _PULSE
     if isinstance(answer, LineupError):
         kind, body = "lu-failed", _reason(str(answer))
     elif answer:
-        kind = "lu-dissent" if dissents else ""
         size = f"{answer.input_size[1]} × {answer.input_size[0]} px"
         ran = f"<span>{answer.milliseconds.forward:.0f} ms<br>{size}</span>"
-        body = f"{_bars(answer, top_k)}<footer>{_seen(answer)}{ran}</footer>"
+        note = f'<p class="lu-note">It has no class {escape(lacking)}.</p>' if lacking else ""
+        lead = f'<p class="lu-lead">{escape(_lead(answer))}</p>' if len(answer.predictions) > 1 else ""
+        body = f"{_bars(answer, top_k)}{lead}{note}<footer>{_seen(answer)}{ran}</footer>"
     return f'<article class="lu-card lu-small {kind}"><h3>{escape(name)}</h3>{body}</article>'
+
+
+def _lead(answer: Classification) -> str:
+    """Write how far the first class is ahead of the second, in percentage points: ``95 points ahead of crow``."""
+    points = f"{answer.margin * 100:.0f}"
+    if points == "100" and answer.margin < 1:
+        points = "over 99"  # rounding says neither all nor nothing where it is not so
+    elif points == "0":
+        points = "under 1"
+    second = answer.predictions[1].label
+    return f"{points} point{'' if points in ('1', 'under 1') else 's'} ahead of {second}"
 
 
 def answer(result: Classification, top_k: int) -> str:
