@@ -141,7 +141,7 @@ def test_backbones_tells_of_each(client):
 def test_a_comparison_has_each_answer_or_its_error_and_a_verdict(client, picture):
     names = ["own", "hf-hub:me/gated", "resnet18"]
     found = client.predict(handle_file(str(picture)), backbones=names, top_k=1, api_name="/compare")
-    assert list(found) == ["results", "agreement"]
+    assert list(found) == ["results", "agreement", "left_out"]
     own, gated, resnet18 = found["results"]
     for name, answer in {"own": own, "resnet18": resnet18}.items():
         alone = client.predict(handle_file(str(picture)), backbone=name, top_k=1, api_name="/classify")
@@ -151,16 +151,18 @@ def test_a_comparison_has_each_answer_or_its_error_and_a_verdict(client, picture
     assert gated["backbone"] == "hf-hub:me/gated"
     assert "its owner lets in only those who asked" in gated["error"]
     assert found["agreement"]["apart"] == ["own", "resnet18"]
-    assert found["agreement"]["sentence"].startswith("Nothing can be compared")
+    assert found["agreement"]["sentence"].startswith("Nothing can be compared: ")
     assert found["agreement"]["sentence"].endswith("hf-hub:me/gated did not answer.")
 
 
-def test_those_that_are_ready_are_compared_when_none_is_named(client, picture):
+def test_all_that_can_be_had_are_compared_when_none_is_named(client, picture):
     rows = client.predict(api_name="/backbones")
     found = client.predict(handle_file(str(picture)), api_name="/compare")
-    ready = [row["name"] for row in rows if row["status"] == "ready"]
-    assert [answer["backbone"] for answer in found["results"]] == ready
-    assert "resnet18" in ready
+    gone = [row["name"] for row in rows if row["status"] == "unavailable"]
+    named = [row["name"] for row in rows if row["name"] not in gone]
+    assert [answer["backbone"] for answer in found["results"]] == named[:6]
+    assert [each["backbone"] for each in found["left_out"]] == gone
+    assert "resnet18" in named
 
 
 def error(client, *arguments, api_name="/classify", **named) -> str:

@@ -105,9 +105,13 @@ def test_compare_takes_all_that_can_run_when_none_is_named(lineup, picture):
     told = lineup(SEVERAL, "compare", str(picture), "--json")
     assert (told.returncode, told.stderr) == (0, "")
     found = json.loads(told.stdout)
-    assert list(found) == ["results", "agreement"]
+    assert list(found) == ["results", "agreement", "left_out"]
     assert [(each["backbone"], len(each["predictions"])) for each in found["results"]] == [("one", 2), ("other", 2)]
     assert found["agreement"]["sentence"]
+    assert [each["backbone"] for each in found["left_out"]] == ["gone", "misspelt"]
+    told = lineup(SEVERAL, "compare", str(picture)).stdout
+    assert "\nleft out: gone: " in told
+    assert "\nleft out: misspelt: expected a name that timm knows" in told
 
 
 @pytest.mark.usefixtures("labels")

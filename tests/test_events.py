@@ -263,7 +263,7 @@ def test_the_backbone_on_top_is_not_compared_with_itself(make_service, picture, 
     last = all_of(events.answer(make_service(THREE), visit, picture, "fake:a", others, 1, 3))[-1]
     assert visit.names == chosen
     assert list(cards(last)) == (chosen if len(chosen) > 1 else [])
-    assert last["result"].count("<li") == len(chosen)
+    assert last["result"].count("lu-line") == len(chosen)
 
 
 @pytest.mark.parametrize(
@@ -286,11 +286,11 @@ def test_another_top_k_shows_other_labels_and_runs_nothing(make_service, picture
     service, visit = make_service(TWO), events.Visit()
     answered(service, picture, "fake:a", ["fake:b"], visit, top_k=1)
     more = events.show_more(service, visit, picture, 3)
-    assert more["result"].count("<li") == 6
+    assert more["result"].count("lu-line") == 6
     assert "lu-verdict" in more["result"]
     assert more["link"].endswith("&top_k=3")
     assert "top_k=3" in more["client"]
-    assert events.show_more(service, visit, picture, 1)["result"].count("<li") == 2
+    assert events.show_more(service, visit, picture, 1)["result"].count("lu-line") == 2
     assert service.timing("fake:a").runs == service.timing("fake:b").runs == 1
 
 
@@ -313,7 +313,7 @@ def test_a_top_k_that_changes_meanwhile_holds_for_what_comes(make_service, pictu
         return update
 
     last = asyncio.run(change())
-    assert last["result"].count("<li") == 6
+    assert last["result"].count("lu-line") == 6
     assert last["link"].endswith("&top_k=3")
     assert "top_k=3" in last["client"]
 

@@ -1,5 +1,6 @@
 """What the page shows, as HTML: what is said, and that nobody's text becomes markup."""
 
+import re
 from html.parser import HTMLParser
 
 import pytest
@@ -91,6 +92,8 @@ def test_a_licence_that_nobody_states_is_not_made_up():
         render.comparison(["a"], Comparison({"a": EVIL_ANSWER}, NO_VERDICT), 3),
         render.comparison(["a"], Comparison({"a": BackboneError(f"{EVIL}; {EVIL}")}, NO_VERDICT), 3),
         render.comparison([], Comparison({}, Agreement(EVIL, None, (), ())), 3),
+        render.comparison([], Comparison({}, Agreement("", None, (Camp(None, EVIL, (EVIL,)),), ())), 3),
+        render.comparison([], Comparison({}, NO_VERDICT, {EVIL: EVIL}), 3),
         render.measured(1, [EVIL]),
     ],
 )
@@ -137,9 +140,16 @@ def test_the_notice_names_the_default_its_reason_and_the_stand_in():
 # --- comparisons ---
 
 
-def compared(answers, names=("a", "b", "c"), majority=(), apart=(), top_k=2) -> str:
+def compared(answers, names=("a", "b", "c"), majority=(), apart=(), lacking=(), left_out=(), top_k=2) -> str:
     camp = Camp(None, "jay", tuple(majority)) if majority else None
-    return render.comparison(names, Comparison(answers, Agreement("The verdict.", camp, (), tuple(apart))), top_k)
+    agreement = Agreement("The verdict.", camp, (camp,) if camp else (), tuple(apart), tuple(lacking))
+    return render.comparison(names, Comparison(answers, agreement, dict(left_out)), top_k)
+
+
+def chips(html: str) -> list[tuple[str, str]]:
+    """Return the text of each chip, and the backbones behind it."""
+    found = re.findall(r'<li class="[^"]*" title="([^"]*)">(.*?) <b>(\d+)</b></li>', html)
+    return [(f"{label} {count}", names) for names, label, count in found]
 
 
 def kinds(html: str) -> list[str]:
@@ -154,7 +164,7 @@ def test_only_on_a_space_the_header_offers_a_copy_of_it():
 
 def test_each_backbone_has_a_card_with_its_labels_and_its_time():
     html = compared({"a": classification(notes=("mind this",)), "b": classification(), "c": classification()})
-    assert html.count("<li") == 6
+    assert html.count("lu-line") == 6
     for words in ("The verdict.", "a", "b", "c", "jay", "90.0%", "crow", "mind this", "25 ms", "256 × 224 px"):
         assert words in Tags(html).text.split("\n")
 
@@ -186,6 +196,47 @@ def test_a_card_is_marked_where_it_says_something_else_than_the_majority():
     assert kinds(compared(answers, "abcd")) == ["lu-small"] * 4
     apart = kinds(compared(answers, "abcd", majority="ac", apart="d"))
     assert apart == ["lu-small", "lu-dissent", "lu-small", "lu-small"]  # nobody is compared with d
+
+
+def test_each_different_answer_is_a_chip_and_those_apart_and_those_that_failed_are_too():
+    answers = {name: classification(backbone=name) for name in "abc"} | {"d": BackboneError("d: expected x; y; z")}
+    html = compared(answers, "abcd", majority="ab", apart="c")
+    assert chips(html) == [("jay 2", "a, b"), ("jay 1", "c"), ("no answer 1", "d")]
+    assert '<li class="lu-majority"' in html
+
+
+def test_what_was_left_out_is_named():
+    html = compared({"a": classification()}, ["a"], left_out={EVIL: "it is gone", "c": "so is this"})
+    assert f"Left out, as they cannot be had now: {EVIL}, c." in Tags(html).text
+    assert "Left out" not in compared({"a": classification()}, ["a"])
+
+
+def test_a_card_says_which_class_its_backbone_does_not_have():
+    answers = {name: classification(backbone=name) for name in "abc"}
+    html = compared(answers, "abc", majority="ab", lacking="c")
+    assert html.count("It has no class jay.") == 1
+    assert html.index("It has no class jay.") > html.index("<h3>c</h3>")
+
+
+ROUNDED = [
+    (0.95, "95 points ahead of crow"),
+    (0.9951, "over 99 points ahead of crow"),
+    (1.0, "100 points ahead of crow"),
+    (0.0001, "under 1 point ahead of crow"),
+    (0.0, "under 1 point ahead of crow"),
+    (0.01, "1 point ahead of crow"),
+    (0.02, "2 points ahead of crow"),
+]
+
+
+@pytest.mark.parametrize(("margin", "told"), ROUNDED)
+def test_a_card_says_how_far_the_first_is_ahead_and_never_more_than_is_known(margin, told):
+    assert told in Tags(compared({"a": classification(margin=margin)}, ["a"])).text.split("\n")
+
+
+def test_the_only_class_of_a_backbone_is_ahead_of_nothing():
+    only = classification(predictions=(Prediction(0, None, "jay", 1.0),), margin=1.0)
+    assert "ahead" not in compared({"a": only}, ["a"])
 
 
 # --- how it gets on ---

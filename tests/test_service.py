@@ -18,6 +18,7 @@ from lineup.registry import Transform
 
 TWO = "backbones: ['fake:a', 'fake:b']"
 THREE = "backbones: ['fake:a', 'fake:b', 'fake:c']"
+FOUR = "backbones: ['fake:a', 'fake:b', 'fake:c', 'fake:d']"
 
 
 def started(service):
@@ -319,18 +320,24 @@ def test_the_time_that_forward_passes_took_is_kept_for_each_backbone(make_servic
     assert service.timing("fake:b") is None
 
 
-def test_those_that_are_ready_are_compared_when_nobody_says(make_service, fakes, picture):
-    service = make_service(f"limits: {{max_compared: 2}}\n{THREE}")
-    for target, compared in {"c": ["fake:c"], "b": ["fake:b", "fake:c"], "a": ["fake:a", "fake:b"]}.items():
-        service.pool.get(f"fake:{target}")
-        assert list(service.compare(picture).answers) == compared
+def test_the_first_that_can_be_had_are_compared_when_none_is_named(make_service, fakes, picture):
+    fakes.errors["b"] = BackboneError("it is broken")
+    service = make_service(f"limits: {{max_compared: 2}}\n{FOUR}")
+    assert service.pool.start("fake:b").exception()
+    service.pool.get("fake:d")  # that one is ready already does not matter
+    found = service.compare(picture)
+    assert list(found.answers) == ["fake:a", "fake:c"]
+    assert found.left_out == {"fake:b": "fake:b: it is broken"}
+    assert found.to_json()["left_out"] == [{"backbone": "fake:b", "error": "fake:b: it is broken"}]
+    assert service.compare(picture, ["fake:a"]).left_out == {}
 
 
-def test_those_that_may_get_ready_are_compared_when_none_is(make_service, fakes, picture):
-    fakes.errors["a"] = BackboneError("it is broken")
-    service = make_service(THREE)
-    assert service.pool.start("fake:a").exception()
-    assert list(service.compare(picture).answers) == ["fake:b", "fake:c"]
+def test_the_one_that_is_chosen_comes_first_if_it_can_be_had(make_service, fakes):
+    fakes.errors["b"] = BackboneError("it is broken")
+    service = make_service(f"limits: {{max_compared: 2}}\n{FOUR}")
+    assert service.pool.start("fake:b").exception()
+    assert service.comparable_all("fake:d")[0] == ["fake:d", "fake:a"]
+    assert service.comparable_all("fake:b")[0] == ["fake:a", "fake:c"]
 
 
 def test_when_nothing_can_run_each_says_why(make_service, fakes, picture):
@@ -339,19 +346,20 @@ def test_when_nothing_can_run_each_says_why(make_service, fakes, picture):
     found = service.compare(picture)
     assert [str(answer) for answer in found.answers.values()] == ["fake:a: it is broken", "fake:b: so is this"]
     assert found.agreement.sentence == "No backbone answered."
+    assert found.left_out == {}
 
 
 def test_a_comparison_as_json_is_what_the_contract_says(make_service, fakes, picture):
     fakes.errors["b"] = BackboneError("it is broken")
     found = make_service(TWO).compare(picture, ["fake:b", "fake:a"], top_k=1).to_json()
-    assert list(found) == ["results", "agreement"]
+    assert list(found) == ["results", "agreement", "left_out"]
     failed, answer = found["results"]
     assert failed == {"backbone": "fake:b", "error": "fake:b: it is broken"}
     assert list(answer) == ["backbone", "predictions", "input_size", "engine", "milliseconds", "notes"]
     assert answer["predictions"] == [
         {"class_index": 0, "id": None, "label": "cat", "probability": pytest.approx(0.66524, abs=1e-5)}
     ]
-    assert list(found["agreement"]) == ["sentence", "majority", "camps", "apart"]
+    assert list(found["agreement"]) == ["sentence", "majority", "camps", "apart", "lacking"]
 
 
 def test_who_compares_at_once_with_others_gets_his_own(make_service, fakes, picture):

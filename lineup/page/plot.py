@@ -1,5 +1,6 @@
 """The plot: published accuracy against the milliseconds measured on this machine."""
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -12,10 +13,11 @@ Row = Mapping[str, Any]
 Point = dict[str, Any]
 Box = tuple[float, float, float, float]  # left, right, top, bottom
 Align = Literal["left", "center", "right"]
-Placed = tuple[Point, Align, float]  # a name's side that the dot is at, and its distance from the dot in pixels
+ALIGNMENTS: tuple[Align, ...] = "center", "left", "right"
+Placed = tuple[Point, Align, float]  # the side of a name that its dot is at, and the name's pixels from the top
 
 HEIGHT_PX = 320
-WIDTH_PX = 560  # at least, which style.css sees to: names placed for it do not overlap on a wider plot either
+WIDTHS_PX = (560, 700, 840, 980, 1120)  # names are placed for all of these; style.css makes no plot narrower
 CHARACTER_PX, LINE_PX = 6.2, 13  # of a name at 11 px
 AREAS_PX = (60.0, 500.0)  # of a dot without parameters, and of the largest
 LEAST_SPAN = 4.0  # percentage points on the axis, however close the accuracies are
@@ -53,9 +55,9 @@ def chart(rows: Sequence[Row], selected: Sequence[str]) -> Any:
     known = [each for each in ran if each["accuracy"] is not None]
     unknown = [each for each in ran if each["accuracy"] is None]
     spans = _span_ms(ran), _span_percent(known)
-    x, y = _axes(*spans)
+    x, y = _milliseconds_axis(spans[0]), _percent_axis("accuracy", spans[1])
     layers = (_published(known, x, y) if known else []) + ([_unpublished(unknown, x)] if unknown else [])
-    names = [_name(*each, x, y) for each in _placed(known + unknown, *spans)]
+    names = _names(_placed(known + unknown, *spans), x, spans[1], has_axis=bool(known))
     quiet = {"embedOptions": {"actions": False}}  # its menu leads to a site elsewhere
     drawn = alt.layer(*layers, *names).properties(width="container", height=HEIGHT_PX, usermeta=quiet)
     return drawn.properties(background="transparent").configure(**STYLE)
@@ -64,8 +66,12 @@ def chart(rows: Sequence[Row], selected: Sequence[str]) -> Any:
 def _span_ms(points: Sequence[Point]) -> tuple[float, float]:
     """Return the ends of the axis of time: ticks, so far out that no dot stands on them."""
     values = [each["ms"] for each in points]
-    low = max((tick for tick in TICKS_MS if tick <= min(values) / 1.2), default=TICKS_MS[0])
-    return low, min((tick for tick in TICKS_MS if tick >= max(values) * 1.2), default=TICKS_MS[-1])
+    below = [tick for tick in TICKS_MS if tick <= min(values) / 1.2] or TICKS_MS[:1]
+    above = [tick for tick in TICKS_MS if tick >= max(values) * 1.2] or TICKS_MS[-1:]
+    high = above[0]
+    if len([tick for tick in TICKS_MS if below[-1] <= tick <= high]) < 3:
+        high = above[:2][-1]  # two numbers alone do not tell that the axis is logarithmic
+    return below[-1], high
 
 
 def _span_percent(points: Sequence[Point]) -> tuple[int, int]:
@@ -75,22 +81,16 @@ def _span_percent(points: Sequence[Point]) -> tuple[int, int]:
     return math.floor(min(values) - room), math.ceil(max(values) + room)
 
 
-def _axes(ms: tuple[float, float], percent: tuple[int, int]) -> tuple[alt.X, alt.Y]:
+def _milliseconds_axis(ms: tuple[float, float]) -> alt.X:
     ticks = [tick for tick in TICKS_MS if ms[0] <= tick <= ms[1]]
-    return (
-        alt.X(
-            "ms:Q",
-            title="milliseconds per forward pass, here",
-            scale=alt.Scale(type="log", domain=ms, nice=False),
-            axis=alt.Axis(values=ticks, format="~g"),
-        ),
-        alt.Y(
-            "accuracy:Q",
-            title="published ImageNet top-1, %",
-            scale=alt.Scale(domain=percent, nice=False, zero=False),
-            axis=alt.Axis(tickMinStep=1, tickCount=6, format="~g"),
-        ),
-    )
+    scale, axis = alt.Scale(type="log", domain=ms, nice=False), alt.Axis(values=ticks, format="~g")
+    return alt.X("ms:Q", title="milliseconds per forward pass, here", scale=scale, axis=axis)
+
+
+def _percent_axis(field: str, percent: tuple[int, int], is_shown: bool = True) -> alt.Y:
+    axis = alt.Axis(tickMinStep=1, tickCount=6, format="~g") if is_shown else None
+    scale = alt.Scale(domain=percent, nice=False, zero=False)
+    return alt.Y(f"{field}:Q", title="published ImageNet top-1, %", scale=scale, axis=axis)
 
 
 def _published(points: list[Point], x: alt.X, y: alt.Y) -> list[alt.Chart]:
@@ -109,44 +109,62 @@ def _unpublished(points: list[Point], x: alt.X) -> alt.Chart:
 
 
 def _placed(points: Sequence[Point], ms: tuple[float, float], percent: tuple[int, int]) -> list[Placed]:
-    """Place names so that none lies over another, or over a dot.
+    """Place names so that none lies over another, or over a dot, on a plot of any of WIDTHS_PX.
 
-    From left to right each takes the nearest free place above or below its own dot, on a plot of WIDTH_PX.
+    From left to right each takes the nearest free place above or below its own dot.
     """
-    dots = {}  # by the name: x, y and radius in pixels, from the upper left
     most = max(each["parameters"] for each in points) or 1
-    for point in points:
-        x, y = math.log(point["ms"] / ms[0]) / math.log(ms[1] / ms[0]) * WIDTH_PX, HEIGHT_PX - 8.0
-        area = AREAS_PX[0]
-        if point["accuracy"] is not None:
-            y = HEIGHT_PX * (percent[1] - point["accuracy"]) / (percent[1] - percent[0])
-            area += (AREAS_PX[1] - AREAS_PX[0]) * point["parameters"] / most
-        dots[point["backbone"]] = x, y, math.sqrt(area / math.pi)
-    taken = [(x - radius, x + radius, y - radius, y + radius) for x, y, radius in dots.values()]
+    dots = [_dot(point, ms, percent, most) for point in points]
+    taken = [[_box(share * width, y, radius * 2, radius * 2) for share, y, radius in dots] for width in WIDTHS_PX]
     placed: list[Placed] = []
-    for point in sorted(points, key=lambda each: each["ms"]):
-        x, y, radius = dots[point["backbone"]]
-        width = len(point["backbone"]) * CHARACTER_PX
-        align: Align = "left" if x < width / 2 else "right" if x > WIDTH_PX - width / 2 else "center"
-        left = x - {"left": 0, "center": width / 2, "right": width}[align]
-        places = [sign * (radius + LINE_PX * (step + 0.6)) for step in range(20) for sign in (-1, 1)]
-        boxes = {dy: (left, left + width, y + dy - LINE_PX / 2, y + dy + LINE_PX / 2) for dy in places}
-        free = (dy for dy, box in boxes.items() if box[2] >= 0 and box[3] <= HEIGHT_PX and not _overlaps(box, taken))
-        chosen = next(free, places[0])
-        taken.append(boxes[chosen])
-        placed.append((point, align, chosen))
+    for (share, y, radius), point in sorted(zip(dots, points, strict=True), key=lambda each: each[0]):
+        length, chosen = len(point["backbone"]) * CHARACTER_PX, None
+        for step, sign, align in itertools.product(range(24), (-1, 1), ALIGNMENTS):
+            dy = sign * (radius + LINE_PX * (step + 0.6))
+            boxes = [_box(share * width, y + dy, length, LINE_PX, align) for width in WIDTHS_PX]
+            if all(map(_fits, boxes, WIDTHS_PX, taken)):
+                chosen = point, align, y + dy
+                break
+        placed.append(chosen or (point, "center", y - radius - LINE_PX))
+        for others, box in zip(taken, boxes, strict=True):
+            others.append(box)
     return placed
 
 
-def _overlaps(box: Box, others: Sequence[Box]) -> bool:
+def _dot(point: Point, ms: tuple[float, float], percent: tuple[int, int], most: float) -> tuple[float, float, float]:
+    """Return a dot's share of the width, its pixels from the top, and its radius in pixels."""
+    share = math.log(point["ms"] / ms[0]) / math.log(ms[1] / ms[0])
+    if point["accuracy"] is None:
+        return share, HEIGHT_PX - 8, math.sqrt(AREAS_PX[0] / math.pi)
+    area = AREAS_PX[0] + (AREAS_PX[1] - AREAS_PX[0]) * point["parameters"] / most
+    y = HEIGHT_PX * (percent[1] - point["accuracy"]) / (percent[1] - percent[0])
+    return share, y, math.sqrt(area / math.pi)
+
+
+def _box(x: float, y: float, width: float, height: float, align: Align = "center") -> Box:
+    left = x - {"left": 0, "center": width / 2, "right": width}[align]
+    return left, left + width, y - height / 2, y + height / 2
+
+
+def _fits(box: Box, width_px: float, others: Sequence[Box]) -> bool:
     left, right, top, bottom = box
-    return any(left < r and right > l and top < b and bottom > t for l, r, t, b in others)  # noqa: E741
+    inside = left >= 0 and right <= width_px and top >= 0 and bottom <= HEIGHT_PX
+    return inside and not any(left < r and right > x and top < b and bottom > t for x, r, t, b in others)
 
 
-def _name(point: Point, align: Align, offset: float, x: alt.X, y: alt.Y) -> alt.Chart:
-    name = _of([point], x).encode(text="backbone:N", color=_colour())
-    at = y if point["accuracy"] is not None else alt.value(HEIGHT_PX - 8)
-    return name.encode(y=at).mark_text(align=align, baseline="middle", dy=offset, fontSize=11)
+def _names(placed: Sequence[Placed], x: alt.X, percent: tuple[int, int], has_axis: bool) -> list[alt.Chart]:
+    """Write the names: a layer for each alignment, since a layer takes altair 30 ms."""
+    layers = []
+    for align in ALIGNMENTS:
+        points = [
+            {**point, "level": percent[1] - y * (percent[1] - percent[0]) / HEIGHT_PX}  # where y lies on the axis
+            for point, side, y in placed
+            if side == align
+        ]
+        if points:
+            names = _of(points, x).encode(y=_percent_axis("level", percent, has_axis), text="backbone:N")
+            layers.append(names.encode(color=_colour()).mark_text(align=align, baseline="middle", fontSize=11))
+    return layers
 
 
 def _of(points: list[Point], x: alt.X) -> alt.Chart:
