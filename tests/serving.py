@@ -21,9 +21,10 @@ def caches(folder: Path) -> dict[str, str]:
 
 
 def without_hub(folder: Path) -> dict[str, str]:
-    """Return the environment of a newcomer with empty caches and no Hub in reach."""
+    """Return the environment of a newcomer with empty caches, and neither the Hub nor PyTorch's server in reach."""
     nobody = f"http://127.0.0.1:{free_port()}"
-    return {**os.environ, **caches(folder), "HF_ENDPOINT": nobody, "GRADIO_TEMP_DIR": str(folder / "uploads")}
+    unreachable = {"HF_ENDPOINT": nobody, "HTTPS_PROXY": nobody}  # torchvision's files lie at fixed addresses
+    return {**os.environ, **caches(folder), **unreachable, "GRADIO_TEMP_DIR": str(folder / "uploads")}
 
 
 @dataclass

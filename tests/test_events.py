@@ -266,6 +266,52 @@ def test_the_backbone_on_top_is_not_compared_with_itself(make_service, picture, 
     assert last["result"].count("lu-line") == len(chosen)
 
 
+def chosen_by_compare_all(service, visit, path=None, name="fake:a"):
+    return asyncio.run(events.compare_all(service, visit, path, name))
+
+
+def test_compare_all_chooses_what_can_be_had_and_the_first_example(make_service, fakes, tmp_path):
+    draw(tmp_path / "first.png")
+    draw(tmp_path / "second.png")
+    fakes.errors["b"] = BackboneError("it is broken")
+    service, visit = make_service(f"{THREE}\nexamples: ."), events.Visit()
+    assert service.pool.start("fake:b").exception()
+    service.looked.set()
+    update = chosen_by_compare_all(service, visit)
+    first = str(tmp_path / "first.png")
+    assert update == {"selected": "fake:a", "others": ["fake:c"], "picture": first}
+    assert visit.example == ("first", first)
+    last = answered(service, first, "fake:a", ["fake:c"], visit)[-1]
+    assert "Left out, as they cannot be had now: fake:b." in last["result"]
+    assert last["link"].endswith("&example=first")
+    last = answered(service, first, "fake:a", [], visit)[-1]
+    assert "Left out" not in last["result"]
+    last = answered(service, first, "fake:c", ["fake:b"], visit)[-1]
+    assert "Left out" not in last["result"]  # somebody chose these by hand
+
+
+def test_compare_all_keeps_the_image_and_the_backbone_that_are_there(make_service, picture):
+    service = make_service(THREE)
+    service.looked.set()
+    update = chosen_by_compare_all(service, events.Visit(), picture, "fake:c")
+    assert update == {"selected": "fake:c", "others": ["fake:a", "fake:b"]}
+
+
+def test_compare_all_waits_until_it_is_known_what_can_be_had(make_service, picture, fakes):
+    service = make_service(TWO)
+
+    async def click():
+        choosing = asyncio.create_task(events.compare_all(service, events.Visit(), picture, "fake:a"))
+        await asyncio.sleep(3 * events.POLL_S)
+        assert not choosing.done()
+        fakes.errors["a"] = BackboneError("it is broken")
+        service.pool.start("fake:a").exception()
+        service.looked.set()
+        return await choosing
+
+    assert asyncio.run(click()) == {"selected": "fake:b", "others": []}
+
+
 @pytest.mark.parametrize(
     ("others", "told"),
     [

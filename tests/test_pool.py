@@ -8,11 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
+from serving import free_port
 
 from lineup import conversion, pool, runtime, weights
 from lineup.errors import BackboneError, BusyError, HubError, UnreachableError
 from lineup.results import Progress
-from lineup.weights import HubFile
+from lineup.weights import HubFile, UrlFile
 
 TWO = "backbones: ['fake:a', 'fake:b']"
 
@@ -143,6 +144,30 @@ def test_looking_tells_size_and_form_without_loading(make_pool, fakes, hub, fres
     assert missing.reason.startswith("hf-hub:me/none: ")
     assert "no such public repository" in missing.reason
     assert fakes.built == []
+
+
+def test_looking_asks_whether_a_file_at_an_address_can_be_had(make_pool, fakes, hub, tmp_path):
+    hub.put("me/pets", {"a.pth": b"1234"})
+    for target in "ab":
+        url = f"{hub.url}/me/pets/resolve/main/{target}.pth"
+        fakes.weights[target], fakes.more[target] = UrlFile(url, tmp_path / target), {"download_bytes": 5}
+    loading = make_pool("backbones: ['fake:a', 'fake:b']")
+    for name in loading.names * 2:
+        loading.look(name)
+    assert [loading.status(name).status for name in loading.names] == ["idle", "unavailable"]
+    assert loading.status("fake:a").download_bytes == 4  # what the server says goes before what the plan says
+    assert "there is no such file" in loading.status("fake:b").reason
+    assert len(hub.asked("me/pets")) == 3  # what can be had is asked for once
+
+
+def test_a_server_that_does_not_answer_keeps_no_other_from_being_asked(make_pool, fakes, hub, fresh_cache, tmp_path):
+    hub.put("me/pets", {"model.safetensors": b"1234"})
+    fakes.weights["a"] = UrlFile(f"http://127.0.0.1:{free_port()}/a.pth", tmp_path / "a")
+    fakes.weights["b"] = HubFile("me/pets", ("model.safetensors",))
+    loading = make_pool("backbones: ['fake:a', 'fake:b']")
+    for name in loading.names:
+        loading.look(name)
+    assert [loading.status(name).status for name in loading.names] == ["unavailable", "idle"]
 
 
 def test_looking_offline_asks_nobody(make_pool, fakes, hub, fresh_cache):

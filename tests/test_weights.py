@@ -227,6 +227,20 @@ def test_sizes_are_asked_of_the_hub_without_a_download(pets):
         download_bytes(HubFile("me/nothing", ("a.bin",)))
 
 
+def test_the_size_of_a_file_at_an_address_is_asked_for_without_its_bytes(pets, tmp_path):
+    file = url_file(pets, tmp_path)
+    assert download_bytes(file) == len(BODY)
+    assert [method for method, _ in pets.requests] == ["HEAD"]
+    file.path.parent.mkdir()
+    file.path.write_bytes(b"kept")
+    assert download_bytes(file) == 4
+    assert len(pets.requests) == 1
+    with pytest.raises(HubError, match="there is no such file"):
+        download_bytes(url_file(pets, tmp_path, "gone.pth"))
+    with pets.gone(), pytest.raises(UnreachableError, match="cannot be reached"):
+        download_bytes(url_file(pets, tmp_path, "other.pth"))
+
+
 def test_a_file_of_this_machine_is_its_own_path(tmp_path):
     assert fetch(LocalFile(tmp_path / "x"), 1) == tmp_path / "x"
 

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 from visiting import EXAMPLES, FIRST, choose, click_example, keep, label_of, show_labels
 
-BUNDLED = ["tiny_resnet", "tiny_vit"]
+BUNDLED = ["efficientnet_lite0", "efficientnet_lite2"]
 
 
 def answered_by(page: Page, backbone: str) -> None:
@@ -17,9 +17,9 @@ def answered_by(page: Page, backbone: str) -> None:
 
 def test_the_page_says_what_could_not_be_had_and_what_is_selected_instead(page):
     notice = page.locator("#notice")
-    expect(notice).to_contain_text("resnet18 cannot run now, so tiny_resnet is selected")
+    expect(notice).to_contain_text("resnet18 cannot run now, so efficientnet_lite0 is selected")
     expect(notice).to_contain_text("cannot be reached; check this machine's network")
-    expect(page.locator("#status")).to_contain_text("tiny_resnet is ready")
+    expect(page.locator("#status")).to_contain_text("efficientnet_lite0 is ready")
     page.locator("#backbone input").click()
     first, *_ = page.locator("[role=option]").all_inner_texts()
     assert "resnet18 · 11.7 M parameters · ✕ unavailable:" in first
@@ -32,21 +32,21 @@ def test_every_example_is_answered_with_its_class_first(page, backbone):
     expect(page.locator("#status")).to_contain_text(f"{backbone} is ready")
     for example in EXAMPLES:
         click_example(page, example)
-        expect(page.locator(FIRST)).to_have_text(label_of(example), timeout=30_000)
+        expect(page.locator(FIRST)).to_have_text(label_of(example, backbone), timeout=30_000)
         answered_by(page, backbone)
 
 
 def test_another_backbone_answers_by_itself(page):
     click_example(page, EXAMPLES[0])
-    answered_by(page, "tiny_resnet")
-    choose(page, "tiny_vit")
-    answered_by(page, "tiny_vit")
+    answered_by(page, "efficientnet_lite0")
+    choose(page, "efficientnet_lite2")
+    answered_by(page, "efficientnet_lite2")
     keep(page, "answered")
 
 
 def test_another_top_k_shows_more_labels_and_does_not_run_again(page):
     click_example(page, EXAMPLES[0])
-    answered_by(page, "tiny_resnet")
+    answered_by(page, "efficientnet_lite0")
     expect(page.locator("#result li")).to_have_count(3)
     ran = page.locator("#result .lu-ran").inner_text()
     show_labels(page, 5)
@@ -54,16 +54,44 @@ def test_another_top_k_shows_more_labels_and_does_not_run_again(page):
     assert page.locator("#result .lu-ran").inner_text() == ran  # the same milliseconds: the same run
 
 
+def test_one_click_on_a_fresh_page_compares_all_that_can_be_had(page):
+    page.locator("#compare-all").click()
+    expect(page.locator("#result .lu-verdict p").first).to_have_text("Both say castle.", timeout=60_000)
+    expect(page.locator("#result h3")).to_have_text(BUNDLED)
+    expect(page.locator("#result .lu-verdict")).to_contain_text("Left out, as they cannot be had now: resnet18, ")
+    page.wait_for_function("location.search.includes('example=castle')")
+    keep(page, "compared_all")
+
+
+CARDS = """(count) => {
+  const cards = document.querySelector("#result .lu-cards");
+  while (cards.children.length < count) cards.append(cards.children[0].cloneNode(true));
+  return [...cards.children].map((card) => card.getBoundingClientRect().toJSON());
+}"""
+
+
+def test_a_comparison_spans_the_page_with_six_cards_in_a_row(page):
+    page.locator("#compare-all").click()
+    expect(page.locator("#result .lu-verdict")).to_be_visible(timeout=60_000)
+    stage = page.locator("#stage").bounding_box()
+    for count in (2, 6):
+        boxes = page.evaluate(CARDS, count)
+        assert len({box["top"] for box in boxes}) == 1
+        assert boxes[0]["left"] == pytest.approx(stage["x"], abs=2)
+        assert boxes[-1]["right"] == pytest.approx(stage["x"] + stage["width"], abs=2)
+    assert page.evaluate("document.documentElement.scrollWidth") == 1280
+
+
 def test_a_backbone_that_cannot_run_says_why_and_the_next_one_answers(page):
     click_example(page, EXAMPLES[0])
-    answered_by(page, "tiny_resnet")
+    answered_by(page, "efficientnet_lite0")
     choose(page, "resnet18 ")
     expect(page.locator("#status")).to_contain_text("resnet18 cannot run now")
     expect(page.locator("#result li")).to_have_count(0)
     expect(page.locator("#retry")).to_be_visible()
     keep(page, "unavailable")
-    choose(page, "tiny_vit")
-    answered_by(page, "tiny_vit")
+    choose(page, "efficientnet_lite2")
+    answered_by(page, "efficientnet_lite2")
     expect(page.locator("#retry")).not_to_be_visible()
 
 
@@ -138,33 +166,33 @@ def test_a_broken_file_is_told_and_the_next_picture_answered(page):
 
 def test_a_picture_that_is_taken_away_takes_its_answer_along(page):
     click_example(page, EXAMPLES[0])
-    answered_by(page, "tiny_resnet")
+    answered_by(page, "efficientnet_lite0")
     page.locator("#picture").get_by_label("Remove Image").click()
     expect(page.locator("#result li")).to_have_count(0)
-    expect(page.locator("#status")).to_contain_text("tiny_resnet is ready")
+    expect(page.locator("#status")).to_contain_text("efficientnet_lite0 is ready")
 
 
 def test_a_reload_brings_the_example_back(page):
     click_example(page, EXAMPLES[0])
-    answered_by(page, "tiny_resnet")
+    answered_by(page, "efficientnet_lite0")
     page.wait_for_function("location.search.includes('example=')")
     page.reload()
     expect(page.locator(FIRST)).to_have_text(label_of(EXAMPLES[0]), timeout=30_000)
-    answered_by(page, "tiny_resnet")
+    answered_by(page, "efficientnet_lite0")
 
 
 def test_a_reload_forgets_a_picture_of_ones_own(page):
     page.set_input_files("#picture input[type=file]", EXAMPLES[-1])
-    answered_by(page, "tiny_resnet")
+    answered_by(page, "efficientnet_lite0")
     page.wait_for_function("location.search.includes('top_k=')")
     page.reload()
-    expect(page.locator("#status")).to_contain_text("tiny_resnet is ready", timeout=30_000)
+    expect(page.locator("#status")).to_contain_text("efficientnet_lite0 is ready", timeout=30_000)
     expect(page.locator("#result li")).to_have_count(0)
 
 
 def test_a_phone_in_the_dark_shows_everything_without_scrolling_sideways(phone):
     click_example(phone, EXAMPLES[0])
-    answered_by(phone, "tiny_resnet")
+    answered_by(phone, "efficientnet_lite0")
     assert phone.evaluate("document.documentElement.scrollWidth") == 390
     answer, examples = (phone.locator(part).bounding_box() for part in ("#result", "#examples"))
     assert answer["y"] < examples["y"]
