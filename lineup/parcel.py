@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[1]
 CODE = ("app.py", "requirements.txt", "LICENSE", "config.schema.json")
 # what README.md shows or names: a clone of the Space is a project as this one, but for its tests and benchmarks
 TOLD = ("SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md", "Makefile", "constraints.txt", "docs", "recipes")
+CREDITS = "CREDITS.md"  # whose the examples in a folder are: many licences ask that it goes with them
 MANIFEST = ".lineup-push.json"  # what the last push put there: path → what the Hub may call its content
 BINARY = (*SUFFIXES, ".safetensors", ".bin", ".pt", ".pth", ".tar")  # what a Space's git refuses outside of LFS
 
@@ -70,7 +71,8 @@ def _named(config: Config) -> Iterator[tuple[str, str, list[Path]]]:
                 yield config.where("backbones", index, key), name, [config.folder / name]
     if isinstance(config.examples, str):
         pictures = [Path(each.picture) for each in examples.find(config)[0]]
-        yield config.where("examples"), config.examples, pictures
+        credits = [path for path in (config.folder / config.examples).glob(CREDITS) if path.is_file()]
+        yield config.where("examples"), config.examples, pictures + credits
         return
     for index, each in enumerate(config.examples):
         if "://" not in each.picture:
