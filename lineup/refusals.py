@@ -25,18 +25,22 @@ def told(repo: str, expected: str, hardware: str = "") -> Iterator[None]:
     """Turn what the Hub's client raises into one sentence, with what to do."""
     try:
         yield
-    except (HfHubHTTPError, httpx2.HTTPError, ValueError, OSError) as error:
+    except (HfHubHTTPError, httpx2.HTTPError, ValueError, OSError, RuntimeError) as error:
         what, remedy = _explain(error, repo, expected, hardware)
         raise RefusalError(f"{repo}: expected {expected}; {what}; {remedy}", what) from error
 
 
 def _explain(error: BaseException, repo: str, expected: str, hardware: str) -> tuple[str, str]:
     """Say what happened and what to do about it."""
+    if isinstance(error, RuntimeError):  # the client's own, around what an upload raised; or Xet's
+        error = error.__cause__ or error
     root: BaseException | None = error
     while root:
         if isinstance(root, HfHubHTTPError) and (response := getattr(root, "response", None)) is not None:
             if response.status_code == 400:  # what is wrong stands in the error on top
                 break
+            if response.status_code == 403 and response.request.method == "PUT":  # signed for whoever has the address
+                return f"{response.url.host} refused the upload (403)", "push again, or look for a proxy on the way"
             return _explain_status(response.status_code, repo, expected, hardware)
         if isinstance(root, httpx2.ConnectError | httpx2.ConnectTimeout):
             return "the Hub cannot be reached", "check this machine's network, and push again"

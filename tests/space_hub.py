@@ -1,6 +1,7 @@
 """What the stand-in Hub does for Spaces: creates them, takes commits, sets what they run with, and builds them.
 
-A Space's files are a repository of the Hub's, ``spaces/owner/name``. Who writes needs a token, as on the Hub::
+A Space's files are a repository of the Hub's, ``spaces/owner/name``; the large ones are uploaded first, in
+lfs_hub.py. Who writes needs a token, as on the Hub::
 
     hub.spaces.faults["commit"] = "cut off"
     hub.spaces.stages = ["BUILDING", "BUILD_ERROR"]
@@ -15,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import yaml
+from lfs_hub import SAMPLE, LargeFiles, is_large
 
 if TYPE_CHECKING:
     from hub import Files, Hub
@@ -22,9 +24,13 @@ if TYPE_CHECKING:
 FAULTS = {  # what may be wrong with a step; a number is the status that it gets
     "cut off": "the connection ends with no answer, and nothing is done",
     "lost": "the connection ends with no answer, but what was asked is done",
+    "full": "only batch: each object is refused, in words of its own",
 }
 COLOURS = {"red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"}
-BORN_WITH: "Files" = {".gitattributes": b"*.bin filter=lfs\n", "README.md": b"---\nsdk: gradio\n---\n"}
+BORN_WITH: "Files" = {
+    ".gitattributes": b"*.bin filter=lfs\n*.safetensors filter=lfs\n",
+    "README.md": b"---\nsdk: gradio\n---\n",
+}
 
 
 class Refusal(Exception):
@@ -56,6 +62,7 @@ class Spaces:
         self.faults: dict[str, str] = {}
         self.stages = ["BUILDING", "APP_STARTING", "RUNNING"]  # that each build goes through
         self.log: list[str] = []
+        self.large = LargeFiles(self.hub)
         self.commits: list[str] = []  # what was done, a line for each commit
         for name in [name for name in self.hub.repos if name.startswith("spaces/")]:
             del self.hub.repos[name]
@@ -81,7 +88,7 @@ class Spaces:
                 return None
             if fault.isdigit():
                 raise Refusal(int(fault), f"a fault of {step}")
-            if method == "POST" and not token:
+            if method == "POST" and not token:  # a PUT's address is signed
                 raise Refusal(401, "Invalid username or password.")
             said = act(*arguments, body)
         except Refusal as refusal:
@@ -92,6 +99,10 @@ class Spaces:
         if match := re.fullmatch(r"/api/(repos/create|validate-yaml)", path):
             step = match[1].removeprefix("repos/")
             return step, getattr(self, f"_{step.replace('-', '_')}"), ()
+        if match := re.fullmatch(r"/spaces/([^/]+/[^/]+)\.git/info/lfs/(?:objects/)?(batch|verify)", path):
+            return match[2], getattr(self, f"_lfs_{match[2]}"), (match[1],)
+        if match := re.fullmatch(r"/lfs/([0-9a-f]{64})", path):
+            return "upload", self._upload, (match[1],)
         match = re.fullmatch(r"/api/spaces/([^/]+/[^/]+)(?:/(\w+)(?:/\w+)?)?", path)
         assert match, f"the stand-in does not know {method} {path}"
         step = match[2] or "info"
@@ -130,33 +141,65 @@ class Spaces:
     def _get_info(self, name: str, _: bytes) -> Any:
         space = self._space(name)
         head, files = self.hub.repos[f"spaces/{name}"].branches["main"], self.files(name)
-        siblings = [{"rfilename": path, "size": len(body), **oid(path, body)} for path, body in files.items()]
+        attributes = files.get(".gitattributes", b"")
+        siblings = [
+            {"rfilename": path, "size": len(body), **oid(path, body, attributes)} for path, body in files.items()
+        ]
         return {"id": name, "sha": head, "private": space.private, "siblings": siblings}
 
     def _post_preupload(self, name: str, body: bytes) -> Any:
         self._space(name)
-        files = self.files(name)
-        paths = [each["path"] for each in json.loads(body)["files"]]
-        known = [{"oid": git_oid(files[path])} if path in files else {} for path in paths]
-        plain = {"uploadMode": "regular", "shouldIgnore": False}
-        return {"files": [{"path": path, **plain, **oid} for path, oid in zip(paths, known, strict=True)]}
+        files, told = self.files(name), []
+        attributes = files.get(".gitattributes", b"")
+        for asked in json.loads(body)["files"]:
+            path, sample = asked["path"], base64.b64decode(asked["sample"])
+            large = is_large(path, sample, asked["size"], attributes)
+            known = {"oid": git_oid(files[path])} if path in files and not large else {}
+            told.append({"path": path, "uploadMode": "lfs" if large else "regular", "shouldIgnore": False, **known})
+        return {"files": told}
+
+    def _lfs_batch(self, name: str, body: bytes) -> Any:
+        self._space(name)
+        return self.large.batch(name, body, self.faults.get("batch", ""))
+
+    def _upload(self, oid: str, body: bytes) -> Any:
+        if not self.large.upload(oid, body):
+            raise Refusal(400, "The SHA-256 you specified did not match what we received")
+        return b""
+
+    def _lfs_verify(self, name: str, body: bytes) -> Any:
+        self._space(name)
+        asked = json.loads(body)
+        if not self.large.holds(asked["oid"], asked["size"]):
+            raise Refusal(404, "Object not found")
+        return {}
 
     def _post_commit(self, name: str, body: bytes) -> Any:
         space, files = self._space(name), self.files(name)
         header, *operations = (json.loads(line) for line in body.splitlines())
-        head = self.hub.repos[f"spaces/{name}"].branches["main"]
+        head, attributes = self.hub.repos[f"spaces/{name}"].branches["main"], files.get(".gitattributes", b"")
         if header["value"].get("parentCommit", head) != head:
             raise Refusal(412, "A commit has happened since. Please refresh and try again.")
         for operation in operations:
             kind, value = operation["key"], operation["value"]
             if kind == "file":
-                files[value["path"]] = base64.b64decode(value["content"])
+                files[value["path"]] = self._regular(value, attributes)
+            elif kind == "lfsFile":
+                if not self.large.holds(value["oid"], value["size"]):
+                    raise Refusal(400, f"LFS object {value['oid']} was never uploaded")
+                files[value["path"]] = self.large.objects[value["oid"]]
             elif files.pop(value["path"], None) is None:
                 raise Refusal(404, "A file with this name doesn't exist", "EntryNotFound")
         commit = self.put(name, files)
         space.built, space.stages = commit, list(self.stages)
         self.commits.append(" ".join(f"{each['key']}:{each['value']['path']}" for each in operations))
         return {"commitUrl": f"{self.hub.url}/spaces/{name}/commit/{commit}", "commitOid": commit}
+
+    def _regular(self, value: Mapping[str, Any], attributes: bytes) -> bytes:
+        content = base64.b64decode(value["content"])
+        if is_large(value["path"], content[:SAMPLE], len(content), attributes):
+            raise Refusal(400, f"{value['path']} contains binary files: please use LFS or Xet to store them")
+        return content
 
     def _get_variables(self, name: str, _: bytes) -> Any:
         return {key: {"value": value} for key, value in self._space(name).variables.items()}
@@ -187,14 +230,17 @@ class Spaces:
         return "".join(f"data: {event}\n\n" for event in events).encode()
 
 
-def oid(path: str, body: bytes) -> dict[str, Any]:
-    """Return what the Hub says of a file's content: of a picture it has only a pointer in git."""
-    if not path.endswith(".png"):
+def oid(path: str, body: bytes, attributes: bytes) -> dict[str, Any]:
+    """Return what the Hub says of a file's content: of a large one it has only a pointer in git."""
+    if not is_large(path, body[:SAMPLE], len(body), attributes):
         return {"blobId": git_oid(body)}
-    return {
-        "blobId": "0" * 40,
-        "lfs": {"sha256": hashlib.sha256(body).hexdigest(), "size": len(body), "pointerSize": 1},
-    }
+    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{sha256(body)}\nsize {len(body)}\n".encode()
+    lfs = {"sha256": sha256(body), "size": len(body), "pointerSize": len(pointer)}
+    return {"blobId": git_oid(pointer), "lfs": lfs}
+
+
+def sha256(body: bytes) -> str:
+    return hashlib.sha256(body).hexdigest()
 
 
 def git_oid(body: bytes) -> str:

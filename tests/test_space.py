@@ -1,13 +1,17 @@
 """Pushing: the Hub's real client against the stand-in, from the command line's own door."""
 
+import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from huggingface_hub import HfApi
 
 from lineup import cli, parcel, space
 
@@ -294,6 +298,92 @@ def test_what_goes_wrong_is_one_sentence_with_the_remedy_and_pushing_again_finis
     assert sorted(fork.files) == PUSHED
     assert len(fork.hub.spaces.commits) == 1
     assert again.out.splitlines()[-1].startswith("running: ")
+
+
+@pytest.fixture
+def weights(fork, monkeypatch) -> bytes:
+    """Put 12 MB of weights into the fork, and let the Hub's client try again without waiting."""
+    monkeypatch.setattr("huggingface_hub.utils._http.time", SimpleNamespace(sleep=lambda _: None))
+    body = os.urandom(12_000_000)
+    (fork.folder / "lineup/large.safetensors").write_bytes(body)
+    return body
+
+
+def uploads(hub) -> list[str]:
+    """Return the SHA-256 of each upload, in the order they came."""
+    return [path[len("/lfs/") :].partition("?")[0] for method, path in hub.requests if method == "PUT"]
+
+
+def test_large_files_are_uploaded_through_lfs_once(fork, weights):
+    oid = hashlib.sha256(weights).hexdigest()
+    told = fork.push()
+    assert (told.status, told.err) == (0, "")
+    assert uploads(fork.hub) == [oid]
+    assert fork.files["lineup/large.safetensors"] == weights
+    assert "lfsFile:lineup/large.safetensors" in fork.hub.spaces.commits[0].split()
+    siblings = HfApi().space_info("me/birds", files_metadata=True).siblings
+    large = {each.rfilename: (each.lfs.sha256, each.lfs.size) for each in siblings if each.lfs}
+    assert large["lineup/large.safetensors"] == (oid, len(weights))
+    assert large.keys() == {"lineup/large.safetensors", "pictures/jay.png"}  # by the .gitattributes that was pushed
+    fork.hub.requests.clear()
+    assert "nothing changed: no commit" in fork.push().out
+    assert uploads(fork.hub) == []
+
+
+def test_a_large_file_that_moves_is_not_uploaded_again(fork, weights):
+    fork.push()
+    fork.hub.requests.clear()
+    (fork.folder / "lineup/large.safetensors").rename(fork.folder / "lineup/moved.safetensors")
+    assert fork.push().status == 0
+    assert fork.files["lineup/moved.safetensors"] == weights
+    assert "lineup/large.safetensors" not in fork.files
+    assert uploads(fork.hub) == []
+
+
+def test_a_picture_goes_through_lfs_on_the_first_push_and_on_the_next(fork):
+    (fork.folder / "pictures/jay.png").write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR")
+    fork.push()
+    (fork.folder / "pictures/jay.png").write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR another")
+    assert fork.push().status == 0
+    assert all("lfsFile:pictures/jay.png" in commit.split() for commit in fork.hub.spaces.commits)
+    assert fork.files["pictures/jay.png"].endswith(b"another")
+
+
+@pytest.mark.parametrize(
+    ("step", "fault", "error"),
+    [
+        ("upload", "cut off", "the connection broke off; push again: what is done stays done"),
+        ("upload", "lost", "the connection broke off; push again: what is done stays done"),
+        ("upload", "403", "127.0.0.1 refused the upload (403); push again, or look for a proxy on the way"),
+        ("upload", "500", "the Hub failed (500); push again later: what is done stays done"),
+        ("batch", "403", "the token may not do that (403); use one that may write to me, or push to a name of your"),
+        ("batch", "full", "`Storage limit reached; mend that, and push again"),
+        ("verify", "404", "the Hub refused (404); push again later"),
+    ],
+)
+def test_an_upload_that_fails_is_one_sentence_and_pushing_again_finishes(fork, weights, step, fault, error):
+    fork.hub.spaces.faults[step] = fault
+    told = fork.push()
+    assert told.status == 2
+    assert told.err.startswith("error: me/birds: expected to commit 11 files; ")
+    assert error in told.err
+    assert told.err.count("\n") == 1
+    assert fork.hub.spaces.commits == []
+    arrived = bool(fork.hub.spaces.large.objects)
+    fork.hub.spaces.faults.clear()
+    fork.hub.requests.clear()
+    again = fork.push()
+    assert (again.status, again.err) == (0, "")
+    assert fork.files["lineup/large.safetensors"] == weights
+    assert (arrived, len(uploads(fork.hub))) in {(True, 0), (False, 1)}
+
+
+def test_other_bytes_than_were_announced_are_not_taken(fork, weights, monkeypatch):
+    real = fork.hub.spaces.large.upload
+    monkeypatch.setattr(fork.hub.spaces.large, "upload", lambda oid, body: real(oid, body[:-1]))
+    told = fork.push()
+    assert "The SHA-256 you specified did not match what we received" in told.err
+    assert (told.err.count("\n"), fork.hub.spaces.commits) == (1, [])
 
 
 def test_what_somebody_changes_between_plan_and_commit_is_not_overwritten(fork):
