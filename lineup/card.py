@@ -83,7 +83,7 @@ def _stub(config: Config) -> str:
 
 
 def _front(config: Config, plans: Plans, old: dict[str, Any], ask: bool) -> dict[str, Any]:
-    space, files = config.space, list(_files(config, plans))
+    space, files = config.space, list(files_of(config, plans))
     front = {
         "title": config.title or "Lineup",
         "emoji": space.emoji,
@@ -132,7 +132,8 @@ class _Files(NamedTuple):
     either: tuple[str, ...]
 
 
-def _files(config: Config, plans: Plans) -> Iterator[_Files]:
+def files_of(config: Config, plans: Plans) -> Iterator[_Files]:
+    """Yield what the line-up loads from the Hub, entry by entry."""
     for entry in config.backbones:
         if entry.source == "hf-hub":
             yield _Files(entry.spec.target, entry.spec.revision or "main", ("config.json",), _WEIGHTS)

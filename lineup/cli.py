@@ -15,6 +15,7 @@ from lineup import lines
 from lineup.errors import ConfigError, LineupError
 
 if TYPE_CHECKING:  # `--help` waits for none of these
+    from lineup.registry import Plan
     from lineup.service import Service
     from lineup.space import Wish
 
@@ -149,8 +150,7 @@ def _wish(arguments: argparse.Namespace) -> "Wish":
     from lineup.config import did_you_mean
     from lineup.space import Wish
 
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", arguments.space):
-        raise LineupError(f"SPACE: expected owner/name, such as me/my-lineup; got {arguments.space!r}; mend it")
+    _refuse_unless_name(arguments.space)
     known = [each.value for each in SpaceHardware]
     if arguments.hardware and arguments.hardware not in known:
         hint = did_you_mean(arguments.hardware, known) or f"; use one of: {', '.join(known)}"
@@ -169,6 +169,30 @@ def _wish(arguments: argparse.Namespace) -> "Wish":
         variables[name] = value
     secrets = {name: os.environ[name] for name in arguments.secret}
     return Wish(arguments.space, arguments.hardware, arguments.private, secrets, variables)
+
+
+def _refuse_unless_name(space: str) -> None:
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", space):
+        raise LineupError(f"SPACE: expected owner/name, such as me/my-lineup; got {space!r}; mend it")
+
+
+def _doctor(service: "Service", arguments: argparse.Namespace) -> int:
+    from lineup import doctor
+
+    def plan(name: str) -> "Plan | None":
+        service.pool.look(name, offline=True)
+        return service.pool.plan(name)
+
+    if arguments.space:
+        _refuse_unless_name(arguments.space)
+    config, found = service.config, []
+    for check in doctor.examine(doctor.sample(config, plan), config.space.hardware, arguments.space):
+        found.append(check)
+        if not arguments.json:
+            print(lines.check(check), flush=True)  # the next one may take seconds
+    if arguments.json:
+        _print([each.to_json() for each in found], True, list)
+    return EXIT_WRONG if any(each.outcome == "failed" for each in found) else 0
 
 
 def _print(value: Any, as_json: bool, told: Callable[[], list[str]]) -> None:
@@ -222,6 +246,18 @@ def _parser() -> argparse.ArgumentParser:
     readme = commands.add_parser("readme", parents=[shared], help="write the front matter of README.md for a Space")
     readme.add_argument("--offline", action="store_true", help="ask nobody: what was found before is believed")
     readme.set_defaults(run=_write_readme)
+
+    doctor = commands.add_parser(
+        "doctor",
+        parents=[shared],
+        help="try the Hub from this machine: what a download and a push would meet; exit 2 if a check failed",
+        description="Try the Hub from this machine, and change nothing there. A check that needs a token is skipped "
+        "without one, and that is no failure; exit status 2 says that a check failed.",
+    )
+    doctor.add_argument(
+        "space", metavar="OWNER/NAME", nargs="?", default="", help="a Space to push to (default: yours, named lineup)"
+    )
+    doctor.set_defaults(run=_doctor)
 
     push = commands.add_parser("push", parents=[shared], help="put the page on the Hub as a Space, and wait for it")
     push.add_argument("space", metavar="SPACE", help="owner/name of the Space; created if it is not there")

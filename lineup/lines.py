@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from lineup.errors import LineupError
 
 if TYPE_CHECKING:
+    from lineup.doctor import Check
     from lineup.results import BackboneStatus, Classification
     from lineup.service import Comparison, Service
     from lineup.space import Plan
@@ -67,6 +68,11 @@ def push(plan: "Plan") -> list[str]:
         *asked,
         *(f"note: {note}" for note in plan.notes),
     ]
+
+
+def check(found: "Check") -> str:
+    """Return one check's line, aligned with those that come before and after it."""
+    return f"{found.outcome:<7}  {found.name:<8}  {'; '.join(filter(None, (found.found, found.remedy)))}"
 
 
 def _aligned(rows: Sequence[Sequence[str]], sides: str) -> list[str]:

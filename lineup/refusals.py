@@ -9,7 +9,10 @@ from huggingface_hub.errors import HfHubHTTPError
 
 from lineup.errors import LineupError
 
-_TOKENS = "https://huggingface.co/settings/tokens"
+TOKENS = "https://huggingface.co/settings/tokens"
+
+
+_KEPT = ": what is done stays done"
 
 
 class RefusalError(LineupError):
@@ -21,12 +24,21 @@ class RefusalError(LineupError):
 
 
 @contextmanager
-def told(repo: str, expected: str, hardware: str = "") -> Iterator[None]:
-    """Turn what the Hub's client raises into one sentence, with what to do."""
+def told(repo: str, expected: str, hardware: str = "", command: str = "push") -> Iterator[None]:
+    """Turn what the Hub's client raises into one sentence, with what to do.
+
+    Args:
+        repo: what was asked about.
+        expected: what should have happened, as in "to look at the Space".
+        hardware: what was asked for, if it was.
+        command: what somebody may do again.
+    """
     try:
         yield
     except (HfHubHTTPError, httpx2.HTTPError, ValueError, OSError, RuntimeError) as error:
         what, remedy = _explain(error, repo, expected, hardware)
+        if command != "push":
+            remedy = remedy.removesuffix(_KEPT).replace("push again", f"{command} again")
         raise RefusalError(f"{repo}: expected {expected}; {what}; {remedy}", what) from error
 
 
@@ -44,8 +56,12 @@ def _explain(error: BaseException, repo: str, expected: str, hardware: str) -> t
             return _explain_status(response.status_code, repo, expected, hardware)
         if isinstance(root, httpx2.ConnectError | httpx2.ConnectTimeout):
             return "the Hub cannot be reached", "check this machine's network, and push again"
+        if isinstance(root, httpx2.ProxyError):
+            return "the proxy does not let it through", "check HTTPS_PROXY, and push again"
+        if isinstance(root, httpx2.TimeoutException):
+            return "no answer came in time", f"push again{_KEPT}"
         if isinstance(root, httpx2.HTTPError):
-            return "the connection broke off", "push again: what is done stays done"
+            return "the connection broke off", f"push again{_KEPT}"
         root = root.__cause__ or root.__context__
     return " ".join(str(error).split())[:300], "mend that, and push again"
 
@@ -53,8 +69,8 @@ def _explain(error: BaseException, repo: str, expected: str, hardware: str) -> t
 def _explain_status(status: int, repo: str, expected: str, hardware: str) -> tuple[str, str]:
     if status == 401:
         if not get_token():
-            return "there is no token (401)", f"make one that may write at {_TOKENS}, and set HF_TOKEN to it"
-        return "the token is not accepted (401)", f"make one that may write at {_TOKENS}, and set HF_TOKEN to it"
+            return "there is no token (401)", f"make one that may write at {TOKENS}, and set HF_TOKEN to it"
+        return "the token is not accepted (401)", f"make one that may write at {TOKENS}, and set HF_TOKEN to it"
     if status == 402:
         free = "free accounts push with --hardware zero-a10g"
         full = "delete a ZeroGPU Space that you do not need, or get a plan"
@@ -69,5 +85,5 @@ def _explain_status(status: int, repo: str, expected: str, hardware: str) -> tup
     if status == 429:
         return "too many requests (429)", "push again in some minutes"
     if status >= 500:
-        return f"the Hub failed ({status})", "push again later: what is done stays done"
+        return f"the Hub failed ({status})", f"push again later{_KEPT}"
     return f"the Hub refused ({status})", "push again later"

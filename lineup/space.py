@@ -7,7 +7,7 @@ one deletes what is no longer wanted, and nothing that somebody added by hand.
 import json
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -95,7 +95,7 @@ def plan(files: Mapping[str, File], wish: Wish, hardware: str, dry_run: bool = F
     if info is None:
         return Plan(new, "new", "", files, dict.fromkeys(files, "new"))
     there = {each.rfilename: each.lfs.sha256 if each.lfs else str(each.blob_id) for each in info.siblings or []}
-    if not last and there.keys() - {".gitattributes", "README.md"} and "lineup/__main__.py" not in there:
+    if not last and is_another_app(there):
         raise LineupError(
             f"{wish.repo}: expected a new name, or a Space of Lineup's; it is another app's; choose another name"
         )
@@ -114,6 +114,12 @@ def plan(files: Mapping[str, File], wish: Wish, hardware: str, dry_run: bool = F
         else:
             notes.append(f"{path} was edited on the Space since the last push: it stays, though nothing needs it")
     return Plan(wish, "exists", info.sha or "", files, changes, tuple(notes))
+
+
+def is_another_app(paths: Iterable[str]) -> bool:
+    """Tell whether files are another app's; a Space is born with two that are nobody's."""
+    there = set(paths) - {".gitattributes", "README.md"}
+    return bool(there) and "lineup/__main__.py" not in there
 
 
 def _look(wish: Wish) -> tuple[SpaceInfo | None, Mapping[str, Sequence[str]]]:

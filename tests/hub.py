@@ -134,7 +134,7 @@ def _handler_of(hub: Hub) -> type[BaseHTTPRequestHandler]:
             if fault == "hung":
                 hub.resume.wait(PATIENCE_S)
                 return
-            if fault == "401":
+            if fault == "401" or (self.headers.get("Authorization") and hub.spaces.me is None):
                 self._refuse(401, message="Invalid credentials in Authorization header")
             elif fault.isdigit():
                 self._refuse(int(fault))
@@ -157,8 +157,8 @@ def _handler_of(hub: Hub) -> type[BaseHTTPRequestHandler]:
             path, token = unquote(self.path.partition("?")[0]), self.headers.get("Authorization", "")
             answer = hub.spaces.answer(self.command, path, body, token)
             if answer:
-                status, code, said = answer
-                self._head(status, len(said), X_Error_Code=code, Content_Type="application/json")
+                status, headers, said = answer
+                self._head(status, len(said), Content_Type="application/json", **headers)
                 self.wfile.write(said)
 
         def _refuse(self, status: int, code: str = "", commit: str = "", message: str = "") -> None:

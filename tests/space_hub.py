@@ -24,8 +24,18 @@ if TYPE_CHECKING:
 FAULTS = {  # what may be wrong with a step; a number is the status that it gets
     "cut off": "the connection ends with no answer, and nothing is done",
     "lost": "the connection ends with no answer, but what was asked is done",
+    "hung": "the request is never answered",
     "full": "only batch: each object is refused, in words of its own",
 }
+ME = {  # what /api/whoami-v2 says of a free account with a token that may write
+    "type": "user",
+    "name": "me",
+    "isPro": False,
+    "canPay": False,
+    "orgs": [],
+    "auth": {"type": "access_token", "accessToken": {"displayName": "laptop", "role": "write"}},
+}
+PATIENCE_S = 60
 COLOURS = {"red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"}
 BORN_WITH: "Files" = {
     ".gitattributes": b"*.bin filter=lfs\n*.safetensors filter=lfs\n",
@@ -60,6 +70,8 @@ class Spaces:
         """Forget every Space, and mend all faults."""
         self.all: dict[str, Space] = {}
         self.faults: dict[str, str] = {}
+        self.me: dict[str, Any] | None = ME  # whose every token is; None: no token is accepted
+        self.storage = ""  # where Xet would upload to, if not here
         self.stages = ["BUILDING", "APP_STARTING", "RUNNING"]  # that each build goes through
         self.log: list[str] = []
         self.large = LargeFiles(self.hub)
@@ -79,26 +91,37 @@ class Spaces:
     def put(self, name: str, files: Mapping[str, bytes | None]) -> str:
         return self.hub.put(f"spaces/{name}", {path: body for path, body in files.items() if body is not None})
 
-    def answer(self, method: str, path: str, body: bytes, token: str) -> tuple[int, str, bytes] | None:
-        """Return status, error code and body; None when the connection ends."""
+    def answer(self, method: str, path: str, body: bytes, token: str) -> tuple[int, dict[str, str], bytes] | None:
+        """Return status, headers and body; None when the connection ends."""
         step, act, arguments = self._route(method, path)
         fault = self.faults.get(step, "")
         try:
-            if fault == "cut off":
+            if fault == "hung":
+                self.hub.resume.wait(PATIENCE_S)
+            if fault in ("hung", "cut off"):
                 return None
             if fault.isdigit():
                 raise Refusal(int(fault), f"a fault of {step}")
-            if method == "POST" and not token:  # a PUT's address is signed
+            if token and self.me is None:
+                raise Refusal(401, "Invalid credentials in Authorization header")
+            if (method == "POST" or step == "whoami") and not token:  # a PUT's address is signed
                 raise Refusal(401, "Invalid username or password.")
             said = act(*arguments, body)
         except Refusal as refusal:
-            return refusal.status, refusal.code, json.dumps(refusal.body).encode()
-        return None if fault == "lost" else (200, "", said if isinstance(said, bytes) else json.dumps(said).encode())
+            told = {"X_Error_Code": refusal.code, "X_Error_Message": str(refusal)}
+            return refusal.status, told, json.dumps(refusal.body).encode()
+        headers = {"X_Xet_Cas_Url": self.storage or self.hub.url} if step == "xet" else {}
+        body = said if isinstance(said, bytes) else json.dumps(said).encode()
+        return None if fault == "lost" else (200, headers, body)
 
     def _route(self, method: str, path: str) -> tuple[str, Callable[..., Any], tuple[str, ...]]:
         if match := re.fullmatch(r"/api/(repos/create|validate-yaml)", path):
             step = match[1].removeprefix("repos/")
             return step, getattr(self, f"_{step.replace('-', '_')}"), ()
+        if path == "/api/whoami-v2":
+            return "whoami", lambda _: self.me, ()
+        if re.fullmatch(r"/api/models/[^/]+/[^/]+/xet-read-token/\w+", path):
+            return "xet", lambda _: {"accessToken": "xet_token", "casUrl": self.storage or self.hub.url, "exp": 0}, ()
         if match := re.fullmatch(r"/spaces/([^/]+/[^/]+)\.git/info/lfs/(?:objects/)?(batch|verify)", path):
             return match[2], getattr(self, f"_lfs_{match[2]}"), (match[1],)
         if match := re.fullmatch(r"/lfs/([0-9a-f]{64})", path):
@@ -142,10 +165,11 @@ class Spaces:
         space = self._space(name)
         head, files = self.hub.repos[f"spaces/{name}"].branches["main"], self.files(name)
         attributes = files.get(".gitattributes", b"")
+        runtime = {"stage": "RUNNING", "hardware": {"current": space.hardware, "requested": space.hardware}}
         siblings = [
             {"rfilename": path, "size": len(body), **oid(path, body, attributes)} for path, body in files.items()
         ]
-        return {"id": name, "sha": head, "private": space.private, "siblings": siblings}
+        return {"id": name, "sha": head, "private": space.private, "siblings": siblings, "runtime": runtime}
 
     def _post_preupload(self, name: str, body: bytes) -> Any:
         self._space(name)

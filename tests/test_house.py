@@ -20,6 +20,7 @@ LAYERS = [
     {"answering", "card", "parcel", "refusals"},
     {"service"},  # the facade
     {"page", "server", "space", "lines"},  # page is a package
+    {"doctor"},
     {"cli"},
     {"__main__", "app"},  # the entry points
 ]
@@ -43,6 +44,7 @@ WITHOUT_TORCH = {
     "parcel",
     "refusals",
     "space",
+    "doctor",
 }
 
 
