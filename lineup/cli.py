@@ -230,7 +230,7 @@ def _parser() -> argparse.ArgumentParser:
         "--backbones",
         action="append",
         metavar="NAME",
-        help="name of an entry; once for each (default: those that can run, as many as fit)",
+        help="name of an entry; once for each (default: the first that can be had, as many as limits.max_compared)",
     )
     compare.add_argument("--top-k", type=int, help="how many labels of each (default: the config's top_k)")
     compare.set_defaults(run=_compare)

@@ -59,7 +59,7 @@ def add(service: Service) -> None:
 
         Args:
             image: the picture, as a data: URI (data:image/jpeg;base64,…) or as an upload; other addresses are refused.
-            backbones: names that the tool backbones lists, each once; those that are ready if left out.
+            backbones: names that the tool backbones lists, each once; the first that can be had if left out.
             top_k: how many labels of each to return, most probable first; the page's own number if left out.
         """
         asked = partial(service.compare, _path(image), backbones, top_k, visitor(service))
