@@ -89,8 +89,13 @@ Weights = HubFile | UrlFile | LocalFile
 def torch_hub_file(url: str, torch_hub: str) -> UrlFile:
     """Name a file by its address, kept where torch.hub keeps it, checked by the hash in its name."""
     name = os.path.basename(urlparse(url).path)
-    digest = re.search(r"-([a-f0-9]{8,})\.", name)
-    return UrlFile(url, Path(torch_hub) / "checkpoints" / name, digest[1] if digest else "")
+    return UrlFile(url, Path(torch_hub) / "checkpoints" / name, sha256_in_name(url))
+
+
+def sha256_in_name(url: str) -> str:
+    """Return the first digits of a file's SHA-256 as its name states them: ``resnet18-f37072fd.pth``; empty if not."""
+    digits = re.search(r"-([a-f0-9]{8,})\.", os.path.basename(urlparse(url).path))
+    return digits[1] if digits else ""
 
 
 def cached(weights: Weights) -> Path | None:
@@ -107,14 +112,34 @@ def download_bytes(weights: HubFile | UrlFile) -> int | None:
     Raises:
         HubError: when the server was asked and cannot give the file.
     """
-    if path := cached(weights):
-        return path.stat().st_size
+    path = cached(weights)
+    return path.stat().st_size if path else ask(weights)[1]
+
+
+def kept_sha256(weights: HubFile) -> str:
+    """Return a cached file's SHA-256, asking nobody and reading nothing; empty if it is not known."""
+    path = cached(weights)
+    # the cache of the Hub's client names what it keeps by its etag
+    return _as_sha256(path.readlink().name) if path and path.is_symlink() else ""
+
+
+def ask(weights: HubFile | UrlFile) -> tuple[str, int | None]:
+    """Return what a server says of a file: its SHA-256, empty if it does not say, and its size in bytes.
+
+    Raises:
+        HubError: when it cannot give the file.
+    """
     with _told(weights):
         if isinstance(weights, HubFile):
-            return _ask(weights, ASK_TIMEOUT_S)[1].size
+            said = _ask(weights, ASK_TIMEOUT_S)[1]
+            return _as_sha256(said.etag or ""), said.size
         request = urllib.request.Request(weights.url, method="HEAD", headers=_HEADERS)
         with urllib.request.urlopen(request, timeout=ASK_TIMEOUT_S) as response:
-            return int(response.headers.get("Content-Length") or 0) or None
+            return "", int(response.headers.get("Content-Length") or 0) or None
+
+
+def _as_sha256(etag: str) -> str:
+    return etag if re.fullmatch("[0-9a-f]{64}", etag) else ""
 
 
 def fetch(weights: Weights, timeout_s: float, report: Report = lambda done, total: None) -> Path:
@@ -242,7 +267,7 @@ def _download_whole(weights: HubFile, name: str, said: HfFileMetadata, report: R
 
 def _is(path: Path, etag: str) -> bool:
     """Compare a file with what the Hub says of it: a large file's SHA-256, or git's SHA-1 of a small one."""
-    if re.fullmatch("[0-9a-f]{64}", etag):
+    if _as_sha256(etag):
         return sha256(path) == etag
     if re.fullmatch("[0-9a-f]{40}", etag):
         body = path.read_bytes()

@@ -13,6 +13,8 @@ from torch import nn
 
 from lineup.config import Entry
 from lineup.errors import BackboneError
+from lineup.registry import known_weights
+from lineup.registry.known_weights import Candidate
 from lineup.registry.plan import Context, Plan, Transform, chosen_labels, given_labels
 from lineup.weights import LocalFile
 
@@ -30,6 +32,7 @@ class Architecture:
     transform: Transform
     create: Callable[..., nn.Module]  # takes num_classes
     recipe: Callable[..., str]  # so does this: the Python that makes the same network, and its transform
+    candidates: Callable[[int], list[Candidate]]  # and this: which published weights a file may hold
 
 
 def plan(entry: Entry, context: Context, architecture: Architecture) -> Plan:
@@ -49,6 +52,7 @@ def plan(entry: Entry, context: Context, architecture: Architecture) -> Plan:
         fit(there, network, architecture.name)
 
     recipe = _recipe(entry.checkpoint, architecture.recipe(num_classes=num_classes)) if entry.checkpoint else ""
+    facts, facts_note = known_weights.figures(file, context, architecture.candidates(num_classes)) if file else ({}, "")
 
     def make(path: Path | None) -> nn.Module:
         with torch.random.fork_rng(devices=[]):
@@ -68,6 +72,8 @@ def plan(entry: Entry, context: Context, architecture: Architecture) -> Plan:
         weights=file,
         make=make,
         notes=_notes(entry, architecture),
+        facts=facts,
+        facts_note=facts_note,
         recipe=recipe,
         made_of=recipe,
     )

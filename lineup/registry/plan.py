@@ -12,7 +12,7 @@ from torch import nn
 from lineup import labels
 from lineup.config import Entry
 from lineup.labels import LabelSet
-from lineup.weights import HubFile, Weights
+from lineup.weights import HubFile, Weights, kept_sha256
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,7 @@ class Plan:
     download_bytes: int | None = None  # when known without asking
     notes: tuple[str, ...] = ()  # what a visitor should know about the answers
     facts: Mapping[str, float] = field(default_factory=dict)  # published of these weights at this input size
+    facts_note: str = ""  # what a visitor should know about these figures
     recipe: str = ""  # Python that makes `network` and `transform` again, without this project; empty if nobody can
     made_of: str = ""  # all that decides the network, but its weights and its libraries; empty if nobody can tell
 
@@ -72,10 +73,11 @@ class Plan:
 
 @dataclass(frozen=True)
 class Context:
-    """What a source may use: the config's folder, and a way to get small files from the Hub."""
+    """What a source may use: the config's folder, a way to get small files from the Hub, and one to get hashes."""
 
     folder: Path
     fetch: Callable[[HubFile], Path]
+    sha256: Callable[[HubFile], str] = kept_sha256  # of a file that need not be here; empty if it is not known
 
 
 Source = Callable[[Entry, Context], Plan]

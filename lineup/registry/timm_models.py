@@ -11,7 +11,8 @@ from typing import Any
 import timm
 from timm.data import create_transform, resolve_data_config
 from timm.models import get_pretrained_cfg
-from timm.models._hub import load_model_config_from_path  # timm.models does not pass it on
+from timm.models._hub import load_model_config_from_path  # timm.models does not pass these two on
+from timm.models._input import get_model_args
 from torch import nn
 from torch.hub import get_dir
 
@@ -19,8 +20,9 @@ from lineup import facts, labels, weights
 from lineup.config import Entry, did_you_mean
 from lineup.errors import BackboneError
 from lineup.labels import LabelSet
-from lineup.registry import checkpoint, wordnet
+from lineup.registry import checkpoint, known_weights, wordnet
 from lineup.registry.checkpoint import Architecture, blank, count
+from lineup.registry.known_weights import Candidate
 from lineup.registry.plan import Context, Plan, Transform, as_published, chosen_labels, given_labels, spell
 
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
@@ -80,6 +82,7 @@ def architecture(entry: Entry) -> Architecture:
         transform=_transform(entry, cfg),
         create=partial(timm.create_model, cfg["architecture"], pretrained=False, **_size_arguments(entry, cfg)),
         recipe=partial(_recipe, entry, cfg, cfg["architecture"]),
+        candidates=partial(_candidates, entry, cfg, cfg["architecture"]),
     )
 
 
@@ -116,8 +119,7 @@ def _plan(
     checkpoint.dry_run(network, entry, transform)
     if isinstance(file, weights.LocalFile):
         checkpoint.fit(checkpoint.shapes(file.path), network, full_name.partition(".")[0])
-    # timm's own repositories hold the weights that the published figures are for
-    timms = entry.source == "timm" or entry.spec[:2] == ("hf-hub", f"timm/{full_name}")
+    figures, facts_note = _figures(entry, context, cfg, full_name, network, file)
     return Plan(
         name=entry.name,
         source=entry.source,
@@ -129,10 +131,54 @@ def _plan(
         make=make,
         license=str(cfg.get("license") or ""),
         notes=(str(cfg["description"]),) if cfg.get("description") else (),
-        facts=facts.published(full_name, transform.input_size) if timms and as_published(entry) else {},
+        facts=figures,
+        facts_note=facts_note,
         recipe=_recipe(entry, cfg, name, pretrained=True),
         made_of=repr((create.args, create.keywords, sorted(cfg.items()))),
     )
+
+
+def _figures(
+    entry: Entry, context: Context, cfg: Mapping[str, Any], full_name: str, network: nn.Module, file: weights.Weights
+) -> tuple[Mapping[str, float], str]:
+    """Return what is published of a plan's weights, and a remark on it.
+
+    What comes by a name of timm's is verified while it is fetched, so the name decides. Any other config.json may have
+    been edited, and any other file replaced: transform and network are compared, and the file's hash decides, except
+    in timm's own repository as it is now.
+    """
+    if entry.source == "timm":
+        known = as_published(entry) and known_weights.verified(file)
+        return (facts.published(full_name, _size(_data_config(entry, cfg))) if known else {}), ""
+    architecture, num_classes = full_name.partition(".")[0], cfg["num_classes"]
+    candidates = _candidates(entry, cfg, architecture, num_classes)
+    if candidates:
+        usual = partial(timm.create_model, architecture, num_classes=num_classes, **_size_arguments(entry, cfg))
+        if get_model_args(network) != get_model_args(blank(usual)):
+            return {}, ""  # another pooling, say: the same weights give other answers
+    if entry.spec[:2] == ("hf-hub", f"timm/{full_name}") and entry.spec.revision in (None, "main"):
+        return next((each.figures for each in candidates if each.name == full_name), {}), ""
+    return known_weights.figures(file, context, candidates)
+
+
+def _candidates(entry: Entry, cfg: Mapping[str, Any], architecture: str, num_classes: int) -> list[Candidate]:
+    """Return the published weights of an architecture that have figures, as many classes, and the same transform."""
+    if not as_published(entry):
+        return []
+    size, found = _size(_data_config(entry, cfg)), []
+    for full_name in timm.list_pretrained(f"{architecture}.*"):
+        theirs, figures = asdict(get_pretrained_cfg(full_name)), facts.published(full_name, size)
+        if figures and theirs["num_classes"] == num_classes and _prepares(theirs) == _prepares(cfg):
+            where = _where(theirs)
+            hub_file = where if isinstance(where, weights.HubFile) else None
+            found.append(Candidate(full_name, figures, weights.sha256_in_name(theirs["url"] or ""), hub_file))
+    return found
+
+
+def _prepares(cfg: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a pretrained config says of the transform, but for the size: figures are by size anyway."""
+    data = resolve_data_config({}, pretrained_cfg=dict(cfg))
+    return {key: tuple(said) if isinstance(said, list) else said for key, said in data.items() if key != "input_size"}
 
 
 def _config(name: str) -> dict[str, Any]:
@@ -214,6 +260,11 @@ def _data_config(entry: Entry, cfg: Mapping[str, Any]) -> dict[str, Any]:
         "interpolation": entry.interpolation,
     }
     return resolve_data_config(said, pretrained_cfg=dict(cfg))
+
+
+def _size(data: Mapping[str, Any]) -> tuple[int, int]:
+    _, height, width = data["input_size"]
+    return height, width
 
 
 def _transform(entry: Entry, cfg: Mapping[str, Any]) -> Transform:

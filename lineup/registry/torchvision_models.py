@@ -13,8 +13,9 @@ from lineup import weights
 from lineup.config import Entry, did_you_mean
 from lineup.errors import BackboneError
 from lineup.labels import LabelSet, from_names
-from lineup.registry import wordnet
+from lineup.registry import known_weights, wordnet
 from lineup.registry.checkpoint import Architecture, blank, dry_run
+from lineup.registry.known_weights import Candidate
 from lineup.registry.plan import Context, Plan, Transform, as_published, chosen_labels, given_labels, spell
 
 # torchvision loads through torch.hub, which would run whatever code a pickled file holds.
@@ -35,7 +36,8 @@ def published(entry: Entry, context: Context) -> Plan:
     num_classes, transform = len(chosen.meta["categories"]), _transform(entry, chosen)
     if entry.input_size:
         dry_run(blank(partial(models.get_model, name, weights=None, **_arguments(name, transform))), entry, transform)
-    recipe = _recipe(entry, chosen, weights=str(chosen))
+    recipe, file = _recipe(entry, chosen, weights=str(chosen)), weights.torch_hub_file(chosen.url, get_dir())
+    known = as_published(entry) and not entry.input_size and known_weights.verified(file)
     return Plan(
         name=entry.name,
         source=entry.source,
@@ -43,12 +45,12 @@ def published(entry: Entry, context: Context) -> Plan:
         parameters=chosen.meta["num_params"],
         labels=chosen_labels(given_labels(entry, context), _categories(chosen), num_classes),
         transform=transform,
-        weights=weights.torch_hub_file(chosen.url, get_dir()),
+        weights=file,
         # torchvision finds the fetched file where it would have kept it
         make=lambda path: models.get_model(name, weights=chosen, progress=False),
         license=chosen.meta.get("license", ""),
         download_bytes=round(chosen.meta["_file_size"] * 2**20),
-        facts=_facts(chosen) if as_published(entry) and not entry.input_size else {},
+        facts=_facts(chosen) if known else {},
         recipe=recipe,
         made_of=recipe,
     )
@@ -66,6 +68,7 @@ def architecture(entry: Entry) -> Architecture:
         transform=transform,
         create=partial(models.get_model, name, weights=None, **_arguments(name, transform)),
         recipe=partial(_recipe, entry, assumed, weights=None, **_arguments(name, transform)),
+        candidates=partial(_candidates, entry, assumed),
     )
 
 
@@ -123,6 +126,18 @@ def _facts(chosen: Any) -> dict[str, float]:
         "gmacs": chosen.meta["_ops"],
     }
     return {key: figure for key, figure in found.items() if figure is not None}
+
+
+def _candidates(entry: Entry, assumed: Any, num_classes: int) -> list[Candidate]:
+    """Return the model's published weights that have as many classes, and the transform that is assumed."""
+    if entry.input_size or not as_published(entry):
+        return []  # torchvision publishes no figures at other sizes
+    transform = str(assumed.transforms())  # sizes, mean, std and interpolation
+    return [
+        Candidate(f"{entry.spec.target}@{each.name}", _facts(each), weights.sha256_in_name(each.url))
+        for each in models.get_model_weights(entry.spec.target)
+        if len(each.meta["categories"] or ()) == num_classes and str(each.transforms()) == transform
+    ]
 
 
 def _recipe(entry: Entry, chosen: Any, **arguments: Any) -> str:
