@@ -33,6 +33,7 @@ def comparison(service: "Service", found: "Comparison") -> list[str]:
     for name, answer in found.answers.items():
         told = row(service.pool.status(name), service.timing(name), answer)
         rows.append((name, told["label"] or "-", *(_or_dash(told[key], form) for key, form in forms.items())))
+        notes += [f"note: {name}: {told['facts_note']}"] if told["facts_note"] else []
         if not isinstance(answer, LineupError):
             said.append(f"{name}: {', '.join(f'{each.label} {each.probability:.1%}' for each in answer.predictions)}")
             notes += [f"note: {name}: {note}" for note in answer.notes]

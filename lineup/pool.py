@@ -92,6 +92,7 @@ class Pool:
             download_bytes=slot.download_bytes,
             license=plan.license or None if plan else None,
             facts=dict(plan.facts) if plan else {},
+            facts_note=plan.facts_note if plan else "",
             engine=engine,
             engine_note=slot.engine_note if engine else "",
         )

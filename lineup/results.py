@@ -96,6 +96,7 @@ class BackboneStatus:
     download_bytes: int | None = None
     license: str | None = None
     facts: dict[str, Any] = field(default_factory=dict)
+    facts_note: str = ""  # what a visitor should know about them
     engine: str = ""  # what computes, once it is ready
     engine_note: str = ""  # why it is not the one that was meant
 

@@ -25,6 +25,7 @@ def row(status: BackboneStatus, timing: Timing | None, answer: object = None) ->
         "parameters": status.parameters,
         "input_size": "{1} × {0}".format(*said.input_size) if said else None,
         **{key: status.facts.get(key) for key in facts.FIGURES},
+        "facts_note": status.facts_note or None,
         "license": status.license,
         "download_bytes": status.download_bytes,
         "error": str(answer) if isinstance(answer, Exception) else None,

@@ -126,11 +126,19 @@ def test_backbones_lists_what_the_api_lists(lineup, publish):
     rows = json.loads(lineup("backbones: [resnet18, torchvision/squeezenet1_1]", "backbones", "--json").stdout)
     assert [row["name"] for row in rows] == ["resnet18", "torchvision/squeezenet1_1"]
     keys = ["name", "source", "status", "reason", "num_classes", "parameters", "download_bytes", "license", "facts"]
-    keys += ["engine", "engine_note"]
+    keys += ["facts_note", "engine", "engine_note"]
     assert all(list(row) == keys for row in rows)
     assert rows[0]["download_bytes"] == len(publish("resnet18.a1_in1k")["model.safetensors"])
     assert (rows[0]["parameters"], rows[0]["license"], rows[0]["status"]) == (11_689_512, "apache-2.0", "idle")
     assert [row["facts"]["imagenet_top1"] for row in rows] == [71.504, 58.178]
+
+
+def test_the_remark_on_bundled_figures_is_told(lineup, picture):
+    config = f"backbones: [{{name: lite0, backbone: 'local-dir:{ROOT}/bundled/efficientnet_lite0'}}]"
+    (row,) = json.loads(lineup(config, "backbones", "--json", "--offline").stdout)
+    remark = "figures published for timm's conversion of the same checkpoint"
+    assert (row["facts"]["imagenet_top1"], row["facts_note"]) == (74.846, remark)
+    assert f"note: lite0: {remark}\n" in lineup(config, "compare", str(picture)).stdout
 
 
 def test_check_lists_every_problem_with_its_place_and_exits_with_2(lineup, publish):

@@ -82,6 +82,15 @@ def test_the_table_says_where_its_figures_are_from():
     assert facts.SOURCE in Tags(figures.table([FIRST])).text
 
 
+def test_a_remark_on_figures_stands_once_under_the_table():
+    remarks = {"a": "of <another> file", "b": "", "c": "of <another> file", "d": "half"}
+    rows = [row(BackboneStatus(name, "timm", "ready", facts_note=note), None) for name, note in remarks.items()]
+    told = Tags(figures.table(rows)).text.splitlines()
+    assert told[-2:] == ["a, c: of <another> file.", "d: half."]
+    assert [each["facts_note"] for each in rows] == ["of <another> file", None, "of <another> file", "half"]
+    assert "another" not in Tags(figures.table([FIRST])).text
+
+
 def test_the_csv_reads_back_as_the_rows():
     text = taken("comparison.csv")
     assert text == figures.as_csv(ROWS)

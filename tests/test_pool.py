@@ -207,6 +207,7 @@ def test_the_status_as_json_is_what_the_contract_says(make_pool, fakes):
         "download_bytes": None,
         "license": None,
         "facts": {},
+        "facts_note": "",
         "engine": "",
         "engine_note": "",
     }

@@ -39,7 +39,18 @@ def table(rows: Sequence[Row]) -> str:
         "Milliseconds are forward passes on this machine. "
         f"{_download('comparison.csv', 'text/csv', as_csv(rows))} · "
         f"{_download('comparison.json', 'application/json', json.dumps(rows, indent=2, ensure_ascii=False))}</p>"
+        f"{_notes(rows)}"
     )
+
+
+def _notes(rows: Sequence[Row]) -> str:
+    """Render each remark on published figures once, after the backbones that it is about."""
+    names: dict[str, list[str]] = {}
+    for row in rows:
+        if row["facts_note"]:
+            names.setdefault(row["facts_note"], []).append(row["backbone"])
+    notes = (f"{', '.join(about)}: {note}." for note, about in names.items())
+    return "".join(f'<p class="lu-detail">{escape(note)}</p>' for note in notes)
 
 
 def as_csv(rows: Sequence[Row]) -> str:
