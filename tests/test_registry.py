@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections import Counter
 from dataclasses import asdict
+from importlib.metadata import metadata
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -23,7 +24,7 @@ from lineup import registry, weights
 from lineup.config import Entry
 from lineup.errors import BackboneError, HubError
 from lineup.labels import Label
-from lineup.registry import timm_models, wordnet
+from lineup.registry import timm_models, torchvision_models, wordnet
 
 TENCH = Label("n01440764", "tench")
 CLIP = "vit_base_patch16_clip_224"
@@ -129,6 +130,31 @@ def test_a_plain_name_means_the_librarys_default_and_asks_nobody(publish, hub):
     assert (planned.architecture, planned.parameters) == ("resnet50@IMAGENET1K_V1", 25_557_032)
     assert planned.download_bytes == pytest.approx(102_530_333, rel=1e-3)
     assert planned.weights.sha256 == "0676ba61"
+
+
+@pytest.mark.parametrize(
+    ("backbone", "told"),
+    [
+        ("torchvision/resnet50", "training data's terms may apply; code BSD-3-Clause"),
+        ("torchvision/vit_b_16@IMAGENET1K_SWAG_E2E_V1", "CC-BY-NC-4.0 (SWAG)"),
+    ],
+)
+def test_torchvisions_licence_is_what_torchvision_states(backbone, told):
+    assert plan(backbone).license == told
+    stated = " ".join(metadata("torchvision").get_payload().split())
+    assert "may have their own licenses or terms and conditions derived from the dataset used for training" in stated
+    assert "SWAG models are released under the CC-BY-NC 4.0 license" in stated
+
+
+def test_a_licence_of_torchvisions_weights_that_is_not_known_here_is_shown_as_it_is(monkeypatch):
+    monkeypatch.setitem(models.ResNet18_Weights.DEFAULT.meta, "license", "https://example.org/LICENSE")
+    assert plan("torchvision/resnet18").license == "https://example.org/LICENSE"
+
+
+def test_no_licence_of_torchvisions_is_a_bare_address():
+    chosen = [each for name in models.list_models(module=models) for each in models.get_model_weights(name)]
+    told = Counter(torchvision_models._license(each) for each in chosen)
+    assert told == {"training data's terms may apply; code BSD-3-Clause": 103, "CC-BY-NC-4.0 (SWAG)": 12}
 
 
 # --- what an entry says about the transform ---

@@ -21,6 +21,8 @@ from lineup.registry.plan import Context, Plan, Transform, as_published, chosen_
 # torchvision loads through torch.hub, which would run whatever code a pickled file holds.
 os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
 
+# As torchvision's README says under "Pre-trained Model License".
+_LICENSES = {"https://github.com/facebookresearch/SWAG/blob/main/LICENSE": "CC-BY-NC-4.0 (SWAG)"}
 FIXED = ("vit", "maxvit")  # these take pictures of one size only
 
 
@@ -48,7 +50,7 @@ def published(entry: Entry, context: Context) -> Plan:
         weights=file,
         # torchvision finds the fetched file where it would have kept it
         make=lambda path: models.get_model(name, weights=chosen, progress=False),
-        license=chosen.meta.get("license", ""),
+        license=_license(chosen),
         download_bytes=round(chosen.meta["_file_size"] * 2**20),
         facts=_facts(chosen) if known else {},
         recipe=recipe,
@@ -138,6 +140,12 @@ def _candidates(entry: Entry, assumed: Any, num_classes: int) -> list[Candidate]
         for each in models.get_model_weights(entry.spec.target)
         if len(each.meta["categories"] or ()) == num_classes and str(each.transforms()) == transform
     ]
+
+
+def _license(chosen: Any) -> str:
+    """Return what torchvision states of its weights' licence: that of SWAG's, and of all others no more than this."""
+    stated = chosen.meta.get("license", "")
+    return _LICENSES.get(stated, stated) or "training data's terms may apply; code BSD-3-Clause"
 
 
 def _recipe(entry: Entry, chosen: Any, **arguments: Any) -> str:
