@@ -1,0 +1,157 @@
+"""The bundled backbones are what their cards say, and answer as plain timm does: no step of preprocessing is off.
+
+bundled/answers.py computed the reference with timm's own transform; nothing of Lineup is in it.
+"""
+
+import hashlib
+import json
+import re
+
+import pytest
+import timm
+import torch
+from reference import BACKBONES, CLASSES, EXAMPLES, ROOT, WITHOUT_CLASS, label_of, read_answers
+from safetensors.torch import load_file
+from timm.data import ImageNetInfo
+
+from lineup import config, registry
+
+TOLERANCE = 1e-3  # of a probability
+ANSWERS = read_answers()
+
+
+def folder(backbone):
+    return ROOT / "bundled" / backbone
+
+
+def read_config(backbone):
+    return json.loads((folder(backbone) / "config.json").read_text(encoding="utf-8"))
+
+
+# --- the folders ---
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_the_card_has_the_hash_of_the_weights_and_the_licence_lies_beside(backbone):
+    weights = folder(backbone) / "model.safetensors"
+    card = (folder(backbone) / "README.md").read_text(encoding="utf-8")
+    [told] = re.findall(r"`model\.safetensors` has the SHA-256 `([0-9a-f]{64})`", card)
+    assert hashlib.sha256(weights.read_bytes()).hexdigest() == told
+    assert weights.stat().st_size <= 13_000_000
+    assert "license: apache-2.0" in card
+    assert (folder(backbone) / "LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_the_label_names_are_the_wordnet_ids_of_imagenet_1k_in_order(backbone):
+    names = read_config(backbone)["label_names"]
+    assert names == ImageNetInfo("imagenet-1k").label_names()
+    assert names == sorted(set(names))  # ImageNet-1k's order is that of the ids
+    assert len(names) == 1000
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_every_tensor_of_the_file_is_loaded_into_a_float32_network(backbone):
+    stored = load_file(folder(backbone) / "model.safetensors")
+    architecture = read_config(backbone)["architecture"]
+    timm.create_model(architecture).load_state_dict(stored, strict=True)  # raises if a tensor is missing or unknown
+
+    entry = config.Entry.model_validate({"backbone": f"local-dir:bundled/{backbone}"})
+    plan = registry.plan(entry, registry.Context(ROOT, lambda file: ROOT))
+    network = registry.build(plan, plan.weights.path)
+    assert {parameter.dtype for parameter in network.parameters()} == {torch.float32}
+    loaded = network.state_dict()
+    assert loaded.keys() == stored.keys()
+    assert [name for name in stored if not torch.equal(loaded[name], stored[name].to(loaded[name].dtype))] == []
+
+
+# --- the answers ---
+
+
+def classify(make_service, backbone, more="", where=None, engine="torch"):
+    """Return what a service answers on each example: all classes, the most probable first."""
+    entry = f"{{name: {backbone}, backbone: 'local-dir:{where or folder(backbone)}'{more}}}"
+    service = make_service(f"engine: {engine}\nprecision: float32\nbackbones: [{entry}]")
+    answers = {path.stem: service.classify(path, backbone, 1000) for path in EXAMPLES}
+    assert {answer.engine for answer in answers.values()} == {engine}
+    return {example: answer.predictions for example, answer in answers.items()}
+
+
+def top5(predictions):
+    return [each.id for each in predictions[:5]]
+
+
+def differences(answers, backbone):
+    """Return for each example the largest difference from the reference, over the reference's five classes."""
+    found = {}
+    for example, predictions in answers.items():
+        probabilities = {each.id: each.probability for each in predictions}
+        found[example] = max(abs(probabilities[key] - right) for key, right in ANSWERS[backbone][example])
+    return found
+
+
+def test_the_reference_has_every_backbone_and_example():
+    assert tuple(ANSWERS) == BACKBONES
+    for answers in ANSWERS.values():
+        assert list(answers) == [path.stem for path in EXAMPLES]
+        assert {len(answer) for answer in answers.values()} == {5}
+
+
+@pytest.mark.parametrize("engine", ["torch", pytest.param("openvino", marks=pytest.mark.openvino)])
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_the_answers_are_those_of_plain_timm(make_service, backbone, engine):
+    answers = classify(make_service, backbone, engine=engine)
+    right = {example: [key for key, _ in answer] for example, answer in ANSWERS[backbone].items()}
+    assert {example: top5(predictions) for example, predictions in answers.items()} == right
+    assert max(differences(answers, backbone).values()) <= TOLERANCE
+
+
+def other_architecture(tmp_path, backbone):
+    """Write the folder anew for the architecture that pads as PyTorch does, not as TensorFlow does."""
+    settings = read_config(backbone)
+    made = tmp_path / "other" / backbone
+    made.mkdir(parents=True)
+    (made / "model.safetensors").symlink_to(folder(backbone) / "model.safetensors")
+    (made / "config.json").write_text(json.dumps({**settings, "architecture": settings["architecture"][len("tf_") :]}))
+    return made
+
+
+WRONG = {
+    "ImageNet's mean and std": ", mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225]",
+    "bilinear": ", interpolation: bilinear",
+    "other crop": ", crop_pct: 1.0",
+    "PyTorch's padding": "",
+}
+
+
+UNSEEN_IN_THE_FIRST_CLASS = ("bilinear", "PyTorch's padding")  # why the tests compare probabilities
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_a_mistake_shows_in_the_probabilities_though_not_always_in_the_first_class(
+    make_service, tmp_path, backbone, wrong
+):
+    where = other_architecture(tmp_path, backbone) if wrong == "PyTorch's padding" else None
+    answers = classify(make_service, backbone, WRONG[wrong], where)
+    assert max(differences(answers, backbone).values()) > 10 * TOLERANCE
+    if wrong in UNSEEN_IN_THE_FIRST_CLASS:
+        firsts = {example: predictions[0].id for example, predictions in answers.items()}
+        assert firsts == {example: answer[0][0] for example, answer in ANSWERS[backbone].items()}
+
+
+# --- what the examples show ---
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_every_example_that_imagenet_has_a_class_for_is_named_right(make_service, backbone):
+    assert {path.stem for path in EXAMPLES} == {*CLASSES, *WITHOUT_CLASS}
+    firsts = {example: predictions[0] for example, predictions in classify(make_service, backbone).items()}
+    assert {example: firsts[example].id for example in CLASSES} == CLASSES
+    assert {example: firsts[example].label for example in CLASSES} == {each: label_of(each) for each in CLASSES}
+
+
+def test_the_two_agree_on_the_kingfisher_and_not_on_the_owl(make_service):
+    firsts = {name: classify(make_service, name) for name in BACKBONES}
+    said = {example: [firsts[name][example][0].label for name in BACKBONES] for example in WITHOUT_CLASS}
+    assert said == {"kingfisher": ["jacamar", "jacamar"], "owl": ["house finch", "great grey owl"]}
