@@ -27,7 +27,7 @@ from serving import ROOT, free_port
 LISTENS_S = 60.0  # the longest that an answer may take
 
 
-NAMES = ("tiny_resnet", "tiny_vit")
+NAMES = ("efficientnet_lite0", "efficientnet_lite2")
 
 
 # --- what is touched ---

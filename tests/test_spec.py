@@ -10,7 +10,7 @@ FORMS = [
     ("hf-hub:owner/repo.name", Spec("hf-hub", "owner/repo.name")),
     ("hf-hub:owner/repo@v1.0", Spec("hf-hub", "owner/repo", "v1.0")),
     ("hf-hub:owner/repo@refs/pr/1", Spec("hf-hub", "owner/repo", "refs/pr/1")),
-    ("local-dir:bundled/tiny_resnet", Spec("local-dir", "bundled/tiny_resnet")),
+    ("local-dir:bundled/efficientnet_lite0", Spec("local-dir", "bundled/efficientnet_lite0")),
     ("local-dir:/my models/a@b", Spec("local-dir", "/my models/a@b")),
     ("my-source:thing/else@x", Spec("my-source", "thing/else@x")),
 ]
