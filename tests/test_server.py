@@ -18,6 +18,7 @@ from types import SimpleNamespace
 import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
+from reference import EXAMPLES
 from serving import ROOT, free_port, without_hub
 from test_pool import until
 
@@ -390,7 +391,7 @@ def test_old_uploads_are_removed_and_the_examples_stay(launch, picture, monkeypa
     assert not there.exists()
     parts = json.loads(ask(page.host, "GET", "/config")[2])["components"]
     (shown,) = (part["props"]["value"] for part in parts if part["props"].get("elem_id") == "examples")
-    assert len(shown) == 9
+    assert len(shown) == len(EXAMPLES)
     for each in shown:
         assert ask(page.host, "GET", f"/gradio_api/file={each['image']['path']}")[0] == 200
 
