@@ -36,9 +36,7 @@ from storm import BusyServer, Visitor, same
 
 HERE = Path(__file__).parent
 QUEUE, CLIENTS = 20, 200  # visitors that there are places for, and ten times as many
-BUNDLED = tuple(
-    f"{{name: {name}, backbone: 'local-dir:{ROOT}/bundled/{name}'}}" for name in ("tiny_resnet", "tiny_vit")
-)
+BUNDLED = ("efficientnet_lite0", "efficientnet_lite2")
 SWAP_S = 60
 Row = tuple[str, str, str, bool]  # what, what must hold, what came out, whether it held
 
@@ -301,8 +299,8 @@ def together(quick: bool) -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         with _serving(home, _bundled(home)) as served:
-            visitor, names = Visitor(served.url), ("tiny_resnet", "tiny_vit")
-            asked = [(draw(home / f"{seed}.jpg", seed).read_bytes(), names[seed % 2], 10) for seed in range(50)]
+            visitor = Visitor(served.url)
+            asked = [(draw(home / f"{seed}.jpg", seed).read_bytes(), BUNDLED[seed % 2], 10) for seed in range(50)]
             alone = [visitor.ask(*each) for each in asked]
             with ThreadPoolExecutor(50) as threads:
                 found = list(threads.map(lambda each: visitor.ask(*each), asked))
@@ -382,8 +380,8 @@ def soak(quick: bool) -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         with _serving(home, _bundled(home)) as served:
-            visitor, names = Visitor(served.url), ("tiny_resnet", "tiny_vit")
-            asked = [(draw(home / f"{seed}.jpg", seed).read_bytes(), names[seed % 2], 5) for seed in range(8)]
+            visitor = Visitor(served.url)
+            asked = [(draw(home / f"{seed}.jpg", seed).read_bytes(), BUNDLED[seed % 2], 5) for seed in range(8)]
             right = [visitor.ask(*each) for each in asked]
             resident, wrong, count = list[tuple[float, float]](), list[int](), iter(range(1, requests + 1))
 
@@ -438,7 +436,8 @@ def _tests(what: str, must: str, file: str, only: str = "") -> Row:
 
 def _bundled(home: Path) -> Path:
     path = home / "config.yaml"
-    path.write_text(f"engine: torch\nprecision: float32\ndevice: cpu\nbackbones: [{', '.join(BUNDLED)}]\n")
+    entries = ", ".join(f"{{name: {name}, backbone: 'local-dir:{ROOT}/bundled/{name}'}}" for name in BUNDLED)
+    path.write_text(f"engine: torch\nprecision: float32\ndevice: cpu\nbackbones: [{entries}]\n")
     return path
 
 

@@ -23,8 +23,8 @@ from zerogpu import lending  # noqa: E402
 CONFIG = f"""
 precision: {{precision}}
 backbones:
-  - {{{{name: tiny_resnet, backbone: "local-dir:{ROOT}/bundled/tiny_resnet"}}}}
-  - {{{{name: tiny_vit, backbone: "local-dir:{ROOT}/bundled/tiny_vit"}}}}
+  - {{{{name: efficientnet_lite0, backbone: "local-dir:{ROOT}/bundled/efficientnet_lite0"}}}}
+  - {{{{name: efficientnet_lite2, backbone: "local-dir:{ROOT}/bundled/efficientnet_lite2"}}}}
   - {{{{name: resnet50, backbone: resnet50, pretrained: false}}}}
 """
 PICTURES = sorted((ROOT / "examples").glob("*.jpg"))
