@@ -7,13 +7,18 @@ export PIP_CONSTRAINT := constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export GRADIO_ANALYTICS_ENABLED := False
 
-.PHONY: run test lint bench soak push space-check clean
+.PHONY: run test test-long lint bench soak push space-check clean
 
 run: .venv/run.done  ## serve the page; ARGS="--config other.yaml --port 7861"
 	$(BIN)/python app.py $(ARGS)
 
 test: .venv/dev.done  ## all tests; ARGS="-k picture" for some
 	$(BIN)/python -m pytest $(ARGS)
+
+test-long: .venv/dev.done  ## what takes longer: the bundled weights made anew, a Space's builder, what tries to break it
+	$(BIN)/python bundled/make.py --check
+	$(BIN)/python benchmarks/space_check.py
+	$(BIN)/python benchmarks/soak.py
 
 lint: .venv/dev.done  ## style and types
 	$(BIN)/ruff check .

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
-from visiting import EXAMPLES, FIRST, choose, click_example, keep, label_of, show_labels
+from visiting import BACKBONES, EXAMPLES, FIRST, choose, click_example, keep, label_of, show_labels
 
-BUNDLED = ["efficientnet_lite0", "efficientnet_lite2"]
+BUNDLED = list(BACKBONES)
 
 
 def answered_by(page: Page, backbone: str) -> None:

@@ -2,12 +2,16 @@
 
 from pathlib import Path
 
+import reference
 from playwright.sync_api import Page
+from reference import BACKBONES, EXAMPLES
 from serving import ROOT
 
-EXAMPLES = sorted((ROOT / "examples").glob("*.jpg"))
 FIRST = "#result .lu-first .lu-label"
-LABELS = {"coffee": "espresso", "kingfisher": "jacamar", "polar_bear": "ice bear", "red_panda": "lesser panda"}
+SAID_WITHOUT_CLASS = {  # what the two bundled backbones say where ImageNet has no class
+    "kingfisher": ("jacamar", "jacamar"),
+    "owl": ("house finch", "great grey owl"),
+}
 
 
 def keep(page: Page, name: str) -> None:
@@ -16,11 +20,11 @@ def keep(page: Page, name: str) -> None:
     page.screenshot(path=ROOT / "artefacts" / f"{name}.png", full_page=True)
 
 
-def label_of(example: Path, backbone: str = "efficientnet_lite0") -> str:
-    """Return the label that a bundled backbone puts first; what has a class is called as WordNet calls it."""
-    if example.stem == "owl":  # ImageNet has no class for this owl
-        return {"efficientnet_lite0": "house finch", "efficientnet_lite2": "great grey owl"}[backbone]
-    return LABELS.get(example.stem, example.stem.replace("_", " "))
+def label_of(example: Path, backbone: str = BACKBONES[0]) -> str:
+    """Return the label that a bundled backbone puts first."""
+    if said := SAID_WITHOUT_CLASS.get(example.stem):
+        return said[BACKBONES.index(backbone)]
+    return reference.label_of(example.stem)
 
 
 def click_example(page: Page, example: Path) -> None:
