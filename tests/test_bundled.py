@@ -35,7 +35,7 @@ def read_config(backbone):
 def test_the_card_has_the_hash_of_the_weights_and_the_licence_lies_beside(backbone):
     weights = folder(backbone) / "model.safetensors"
     card = (folder(backbone) / "README.md").read_text(encoding="utf-8")
-    [told] = re.findall(r"`model\.safetensors` has the SHA-256 `([0-9a-f]{64})`", card)
+    [told] = re.findall(r"`model\.safetensors` has the SHA-256\s+`([0-9a-f]{64})`", card)
     assert hashlib.sha256(weights.read_bytes()).hexdigest() == told
     assert weights.stat().st_size <= 13_000_000
     assert "license: apache-2.0" in card

@@ -558,7 +558,12 @@ def test_the_shipped_config_gives_a_complete_plan_with_no_hub_in_reach(env, hub)
     assert found["state"] == "unknown: the Hub cannot be reached"
     tracked = {path.relative_to(ROOT).as_posix() for path in (ROOT / "lineup").rglob("*.py")}
     assert tracked | {"app.py", "config.yaml", "README.md", "requirements.txt", ".gitattributes"} <= paths
-    assert {"bundled/efficientnet_lite2/model.safetensors", "examples/koala.jpg", "lineup/facts.csv"} <= paths
+    assert {
+        "bundled/efficientnet_lite2/model.safetensors",
+        "examples/koala.jpg",
+        "examples/CREDITS.md",
+        "lineup/facts.csv",
+    } <= paths
     assert all(
         each["bytes"] == (ROOT / each["path"]).stat().st_size for each in found["files"] if each["path"] == "app.py"
     )
