@@ -130,8 +130,8 @@ probability there by more than {tolerance}.
 
 ## Limits
 
-It names one of ImageNet's 1,000 classes whatever the image shows. An image without any of them, such as a giraffe or a
-kingfisher, gets the nearest class, usually with a low probability.
+It names one of ImageNet's 1,000 classes whatever the image shows. An image without any of them, such as a kingfisher,
+gets the nearest class: often with a lower probability, but not always.
 """
 TOLERANCE = 0.003  # of a probability; --check holds what the card says of it
 

@@ -150,7 +150,7 @@ def _wish(arguments: argparse.Namespace) -> "Wish":
     from lineup.config import did_you_mean
     from lineup.space import Wish
 
-    _refuse_unless_name(arguments.space)
+    _refuse_unless_name("SPACE", arguments.space)
     known = [each.value for each in SpaceHardware]
     if arguments.hardware and arguments.hardware not in known:
         hint = did_you_mean(arguments.hardware, known) or f"; use one of: {', '.join(known)}"
@@ -171,9 +171,9 @@ def _wish(arguments: argparse.Namespace) -> "Wish":
     return Wish(arguments.space, arguments.hardware, arguments.private, secrets, variables)
 
 
-def _refuse_unless_name(space: str) -> None:
+def _refuse_unless_name(argument: str, space: str) -> None:
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", space):
-        raise LineupError(f"SPACE: expected owner/name, such as me/my-lineup; got {space!r}; mend it")
+        raise LineupError(f"{argument}: expected owner/name, such as me/my-lineup; got {space!r}; mend it")
 
 
 def _doctor(service: "Service", arguments: argparse.Namespace) -> int:
@@ -184,7 +184,7 @@ def _doctor(service: "Service", arguments: argparse.Namespace) -> int:
         return service.pool.plan(name)
 
     if arguments.space:
-        _refuse_unless_name(arguments.space)
+        _refuse_unless_name("OWNER/NAME", arguments.space)
     config, found = service.config, []
     for check in doctor.examine(doctor.sample(config, plan), config.space.hardware, arguments.space):
         found.append(check)

@@ -42,14 +42,15 @@ class Agreement:
     majority: Camp | None  # more than half of those that can be compared with one another
     camps: tuple[Camp, ...]  # of all but those apart; largest first, ties in the order asked
     apart: tuple[str, ...]  # backbones that share no class with any other
-    lacking: tuple[str, ...] = ()  # backbones whose classes do not include the majority's
+    dissenting: tuple[str, ...] = ()  # backbones that are compared with the majority, and say something else
+    lacking: tuple[str, ...] = ()  # those of them whose classes do not include the majority's
 
     def to_json(self) -> dict[str, Any]:
         """Return what the API's contract promises."""
         camps = [asdict(camp) | {"backbones": list(camp.backbones)} for camp in self.camps]
         majority = camps[self.camps.index(self.majority)] if self.majority else None
-        parts = {"majority": majority, "camps": camps, "apart": list(self.apart), "lacking": list(self.lacking)}
-        return {"sentence": self.sentence, **parts}
+        lists = {key: list(getattr(self, key)) for key in ("apart", "dissenting", "lacking")}
+        return {"sentence": self.sentence, "majority": majority, "camps": camps, **lists}
 
 
 @dataclass(frozen=True)
@@ -98,15 +99,15 @@ def agreement(voices: Sequence[Voice], failed: Sequence[str] = ()) -> Agreement:
     texts += [_set_apart(alone, bool(together))] if alone else []
     texts += [f"{_named_or_counted(failed)} did not answer."] if failed else []
     camps = _largest_first([group for groups in circles[: len(together)] for group in groups], voices)
-    first = together[0] if len(voices) > 1 and together and _has_majority(together[0]) else []
+    majority = together[0][0] if len(voices) > 1 and together and _has_majority(together[0]) else None
+    dissenting = [voice for side in together[0][1:] for voice in side.voices] if majority else []
     return Agreement(
         sentence=" ".join(texts),
-        majority=first[0].camp if first else None,
+        majority=majority.camp if majority else None,
         camps=tuple(_side(group, names).camp for group in camps),
         apart=tuple(side.voices[0].answer.backbone for side in alone),
-        lacking=tuple(
-            voice.answer.backbone for side in first[1:] for voice in side.voices if not _could_join(voice, first[0])
-        ),
+        dissenting=tuple(voice.answer.backbone for voice in dissenting),
+        lacking=tuple(voice.answer.backbone for voice in dissenting if majority and not _could_join(voice, majority)),
     )
 
 
@@ -160,8 +161,11 @@ def _verdict(sides: Sequence[_Side]) -> str:
         return f"{'Both' if total == 2 else f'All {total}'} say {first.camp.label}."
     if size == 1:
         return f"{'The two disagree' if total == 2 else 'No two agree'}{_either(sides)}."
-    majority = "" if _has_majority(sides) else "No majority: "
-    return f"{majority}{size} of {total} say {first.camp.label}, {_others_say(rest)}."
+    if _has_majority(sides):
+        return f"{size} of {total} say {first.camp.label}, {_others_say(rest)}."
+    if len(rest) > MOST_TOLD:
+        return f"No majority: {total} backbones give {len(sides)} different answers."
+    return f"No majority: {size} of {total} say {first.camp.label}, {_others_say(rest)}."
 
 
 def _either(sides: Sequence[_Side]) -> str:
@@ -171,7 +175,7 @@ def _either(sides: Sequence[_Side]) -> str:
 
 def _others_say(sides: Sequence[_Side]) -> str:
     if len(sides) > MOST_TOLD:
-        return "and the others differ"
+        return f"the others are split over {len(sides)} answers"
     sizes = [(len(side.voices), side.camp.label) for side in sides]
     return ", ".join(f"{size} say{'s' if size == 1 else ''} {label}" for size, label in sizes)
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
-from urllib.parse import urlparse
+from urllib.parse import quote, urlparse
 
 from huggingface_hub import HfApi, SpaceInfo, constants, get_token
 from huggingface_hub.errors import RepositoryNotFoundError
@@ -186,11 +186,13 @@ def _write(me: Account | None, space: str, exists: bool) -> Check:
 
 
 def _permitted(me: Account, *names: str) -> bool:
-    """Tell whether a fine-grained token may write to one of these: an owner, or a repository."""
+    """Tell whether a fine-grained token may write to one of these: an owner, or a Space."""
     scopes = (me["auth"]["accessToken"].get("fineGrained") or {}).get("scoped") or []
     wanted = {name.casefold() for name in names if name}
     return any(
-        str(scope.get("entity", {}).get("name")).casefold() in wanted and "repo.write" in scope.get("permissions", ())
+        str(scope.get("entity", {}).get("name")).casefold() in wanted
+        and scope["entity"].get("type") not in ("model", "dataset")
+        and "repo.write" in scope.get("permissions", ())
         for scope in scopes
     )
 
@@ -216,7 +218,7 @@ def _uploads(file: HubFile, me: Account | None) -> Check:
     """Say where large files go. The Hub names Xet's storage to whoever may read a repository, a Space or not."""
     if not is_xet_available():
         return Check("uploads", "ok", "large files go through Git LFS, to an address that the Hub names then")
-    address = f"{constants.ENDPOINT}/api/models/{file.repo}/xet-read-token/{file.revision or 'main'}"
+    address = f"{constants.ENDPOINT}/api/models/{file.repo}/xet-read-token/{quote(file.revision or 'main', safe='')}"
     try:
         with told(file.repo, "the address of its storage", command="try"):
             headers = build_hf_headers(token=None if me else False)
@@ -225,7 +227,9 @@ def _uploads(file: HubFile, me: Account | None) -> Check:
     except LineupError as error:
         return Check("uploads", "skipped", f"where large files go is not known: {_parts(error)[0]}")
     storage = response.headers.get(constants.HUGGINGFACE_HEADER_X_XET_ENDPOINT, "")
-    host = urlparse(storage).hostname or "Xet's storage"
+    host = urlparse(storage).hostname
+    if not host:
+        return Check("uploads", "skipped", "where large files go is not known: the Hub names no storage")
     try:
         with told(host, "an answer", command="try"):
             get_session().head(storage, timeout=TIMEOUT_S)
@@ -252,8 +256,8 @@ def _failed(name: str, error: LineupError, before: str = "") -> Check:
 
 def _parts(error: LineupError) -> tuple[str, str]:
     """Take an error's text apart, *where: what was expected; what came; what to do*, and return the last two."""
-    _, came, remedy = str(error).split("; ", 2)
-    return came, remedy
+    _, came, *remedy = str(error).split("; ", 2)
+    return came, "".join(remedy)
 
 
 def _ms(started: float) -> int:

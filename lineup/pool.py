@@ -51,6 +51,7 @@ class _Slot:
     problem: LineupError | None = None  # found while looking, before anybody asked to load
     progress: Progress = field(default_factory=lambda: Progress("waiting"))
     download_bytes: int | None = None
+    plan_again: bool = False  # a server did not answer while it was made: something may be missing in it
     size_asked: bool = False  # the server has been asked for the file's size, and so whether it has it
     memory_bytes: int = 0  # that it takes, or that its load was promised
     holders: int = 0  # who need it: it does not leave before they are done
@@ -160,11 +161,15 @@ class Pool:
         try:
             plan = self._plan(slot, offline)
             file = plan.weights
-            if isinstance(file, weights.HubFile | weights.UrlFile) and not (offline or slot.size_asked):
+            unknown = not slot.size_asked or _problem(slot) is not None
+            if isinstance(file, weights.HubFile | weights.UrlFile) and unknown and not offline:
                 with self._listening(file):  # torchvision says how large its files are, but not whether they can be had
                     slot.download_bytes = weights.download_bytes(file) or slot.download_bytes
                 slot.size_asked = True
             slot.problem = None
+            with self._changed:
+                if _may_retry(slot):  # a load failed, but the server answers now: it can be had
+                    slot.load = None
         except LineupError as error:
             slot.problem = _named(error, name)
 
@@ -193,7 +198,7 @@ class Pool:
         return self._slots[name]
 
     def _plan(self, slot: _Slot, offline: bool = False, patient: bool = False) -> "Plan":
-        if slot.plan is None:
+        if slot.plan is None or slot.plan_again:
             from lineup import registry, weights
 
             def fetch(file: weights.HubFile) -> Path:
@@ -212,9 +217,11 @@ class Pool:
                         found, slot.download_bytes = weights.ask(file)
                     slot.size_asked = True
                 except HubError:  # it is told by whoever looks for the weights
+                    slot.plan_again = True
                     return ""
                 return found
 
+            slot.plan_again = False
             plan = registry.plan(slot.entry, registry.Context(self._config.folder, fetch, sha256))
             slot.plan, slot.download_bytes = plan, slot.download_bytes or plan.download_bytes
         return slot.plan

@@ -21,7 +21,7 @@ from lineup import examples, runtime
 from lineup.answering import Picture, Sitting, classification, jpeg, timed
 from lineup.compare import Agreement, Voice, agreement
 from lineup.config import Config
-from lineup.errors import BackboneError, BusyError, GoneError, LineupError, PictureError, UnreachableError
+from lineup.errors import BackboneError, BusyError, GoneError, HubError, LineupError, PictureError, UnreachableError
 from lineup.pool import Loaded, Pool
 from lineup.results import BackboneStatus, Classification, Milliseconds, Timing
 from lineup.visitors import Patient, Presence, Turns, Visitor
@@ -72,6 +72,7 @@ class Service:
         self.examples, self.example_problems = examples.find(config)
         self.started = threading.Event()  # it is decided what the page opens with
         self.looked = threading.Event()  # all that can be known of every entry is known
+        self._begun = False  # both are going to be set
         self._stand_in = config.default_name  # what the page opens with while the default cannot run
         # One answer is computed at a time: a network uses all cores, a second would only slow both.
         self.turns, self.presence = Turns(config.limits.queue_size), Presence()
@@ -85,6 +86,7 @@ class Service:
 
     def start(self) -> None:
         """Get ready to answer: at once on ZeroGPU, in the background everywhere else."""
+        self._begun = True
         for text in self.example_problems:
             _log.warning("%s", text)
         if runtime.on_zerogpu():
@@ -204,18 +206,24 @@ class Service:
         """Return the entries that are compared when none is named, and why others are left out.
 
         These are the first that can be had, in the config's order, as many as may be compared; all of them
-        if none can, so that each says why.
+        if none can, so that each says why. Waits until the start is over, and asks servers again that failed.
 
         Args:
             first: name of an entry that comes first if it can be had.
         """
-        found = self.backbones()
+        if self._begun:
+            self.looked.wait(self.config.limits.hub_timeout_s)
+        for name in self.pool.names:
+            if isinstance(self.pool.problem(name), HubError | BusyError) and not runtime.on_zerogpu():
+                self.pool.look(name)
+        found, most = self.backbones(), self.config.limits.max_compared
         left_out = {each.name: each.reason for each in found if each.status == "unavailable"}
         names = [each.name for each in found if each.name not in left_out]
         if not names:
             names, left_out = list(left_out), {}
         names.sort(key=lambda name: name != first)  # the others keep their order
-        return names[: self.config.limits.max_compared], left_out
+        left_out |= dict.fromkeys(names[most:], f"at most {most} are compared at once")
+        return names[:most], left_out
 
     def comparable(self, names: object) -> list[str]:
         """Return the names of a comparison if they are some, each once, and no more than may be compared."""

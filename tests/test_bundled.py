@@ -77,8 +77,16 @@ def classify(make_service, backbone, more="", where=None, engine="torch"):
     return {example: answer.predictions for example, answer in answers.items()}
 
 
-def top5(predictions):
-    return [each.id for each in predictions[:5]]
+def out_of_order(answers, backbone):
+    """Return the examples whose classes stand in another order, but for those that are nearly as likely."""
+    found = []
+    for example, predictions in answers.items():
+        right, said = ANSWERS[backbone][example], {each.id: each.probability for each in predictions[:5]}
+        least = right[-1][1] - TOLERANCE
+        if predictions[0].id != right[0][0] or any(probability < least for probability in said.values()):
+            found.append(example)
+        found += [example for key, probability in right if key not in said and probability > least + 2 * TOLERANCE]
+    return found
 
 
 def differences(answers, backbone):
@@ -101,8 +109,7 @@ def test_the_reference_has_every_backbone_and_example():
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_the_answers_are_those_of_plain_timm(make_service, backbone, engine):
     answers = classify(make_service, backbone, engine=engine)
-    right = {example: [key for key, _ in answer] for example, answer in ANSWERS[backbone].items()}
-    assert {example: top5(predictions) for example, predictions in answers.items()} == right
+    assert out_of_order(answers, backbone) == []
     assert max(differences(answers, backbone).values()) <= TOLERANCE
 
 

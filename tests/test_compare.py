@@ -73,7 +73,7 @@ def test_all_agree():
 def test_a_majority_and_its_dissenters():
     answers = [town("c", "maze"), town("a"), town("b")]
     camps = (Camp(None, "traffic light", ("a", "b")), Camp(None, "maze", ("c",)))
-    assert agreement(answers) == Agreement("2 of 3 say traffic light, 1 says maze.", camps[0], camps, ())
+    assert agreement(answers) == Agreement("2 of 3 say traffic light, 1 says maze.", camps[0], camps, (), ("c",))
     three = [town("a"), town("b"), town("c")]
     told = "3 of 5 say traffic light, 1 says maze, 1 says candle."
     assert says(*three, town("d", "maze"), town("e", "candle")) == told
@@ -90,12 +90,19 @@ def test_a_sentence_lists_three_other_answers_at_most():
     others = [town(f"b{index}", f"thing {index}", "thing 8", wide) for index in range(1, 5)]
     five = [town(f"a{index}", "thing 0", "thing 8", wide) for index in range(5)]
     assert says(*five, *others[:3]) == "5 of 8 say thing 0, 1 says thing 1, 1 says thing 2, 1 says thing 3."
-    assert says(*five, *others) == "5 of 9 say thing 0, and the others differ."
+    assert says(*five, *others) == "5 of 9 say thing 0, the others are split over 4 answers."
     assert says(*others[:3]) == "No two agree: thing 1, thing 2 or thing 3."
     assert says(*others) == "No two agree."
+    pairs = [town(f"{side}{index}", f"thing {index}", "thing 8", wide) for index in range(5) for side in "ab"]
+    assert says(*pairs) == "No majority: 10 backbones give 5 different answers."
 
 
 def test_a_dissenter_may_not_know_the_class_of_the_majority():
+    found = agreement([town("a"), town("b"), field("c"), pets("p"), pets("q")])
+    assert (found.dissenting, found.lacking) == (
+        ("c",),
+        ("c",),
+    )  # p and q know other classes: they dissent from nothing
     found = agreement([town("a"), town("b"), field("c")])
     assert (found.sentence, found.lacking) == ("2 of 3 say traffic light, 1 says maze.", ("c",))
     found = agreement([town("a"), town("b"), town("c"), field("d"), town("e", "maze")])
@@ -159,7 +166,7 @@ def test_two_circles_are_told_apart():
         Camp(None, "maze", ("a",)),
     )
     told = "2 of 3 say traffic light, 1 says maze. Among those with other classes, both say my hamster."
-    assert found == Agreement(told, camps[1], camps, ())
+    assert found == Agreement(told, camps[1], camps, (), ("a",))
     soup = voice("s", FOOD, ("soup", 0.6), ("bread", 0.4))
     found = agreement([pets("p"), pets("q", "my mouse"), town("a"), soup, town("b")])
     assert (found.sentence, found.majority) == (
@@ -329,8 +336,9 @@ def test_programs_get_the_parts():
         "majority": camp,
         "camps": [camp, {"id": None, "label": "maze", "backbones": ["c"]}],
         "apart": ["p"],
+        "dissenting": ["c"],
         "lacking": ["c"],
     }
     assert found.to_json() == told == json.loads(json.dumps(found.to_json()))
-    nothing = {"majority": None, "camps": [], "apart": [], "lacking": []}
+    nothing = {"majority": None, "camps": [], "apart": [], "dissenting": [], "lacking": []}
     assert agreement([]).to_json() == {"sentence": "No backbone answered.", **nothing}

@@ -65,7 +65,13 @@ def account(role: str = "write", **changes: object) -> dict[str, object]:
 def scoped(*entities: tuple[str, str]) -> dict[str, object]:
     """Return what it says of a fine-grained token that has one permission for each of some owners and Spaces."""
     me = account("fineGrained")
-    scopes = [{"entity": {"name": name}, "permissions": ["repo.content.read", right]} for name, right in entities]
+    scopes = [
+        {
+            "entity": {"name": name, "type": "space" if "/" in name else "user"},
+            "permissions": ["repo.content.read", right],
+        }
+        for name, right in entities
+    ]
     me["auth"]["accessToken"]["fineGrained"] = {"global": [], "scoped": scopes}
     return me
 
@@ -370,7 +376,7 @@ def test_where_xet_uploads_to_is_tried(ask, hub, monkeypatch):
 def test_what_is_typed_wrong_is_told_before_anybody_is_asked(ask, hub):
     told = ask("me")
     assert (told.status, told.out) == (2, "")
-    assert told.err == "error: SPACE: expected owner/name, such as me/my-lineup; got 'me'; mend it\n"
+    assert told.err == "error: OWNER/NAME: expected owner/name, such as me/my-lineup; got 'me'; mend it\n"
     told = ask(config="backbones: []\n")
     assert (told.status, told.out) == (2, "")
     assert told.err.startswith("error: ")

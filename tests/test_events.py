@@ -267,7 +267,7 @@ def test_the_backbone_on_top_is_not_compared_with_itself(make_service, picture, 
 
 
 def chosen_by_compare_all(service, visit, path=None, name="fake:a"):
-    return asyncio.run(events.compare_all(service, visit, path, name))
+    return last_of(all_of(events.compare_all(service, visit, path, name)))
 
 
 def test_compare_all_chooses_what_can_be_had_and_the_first_example(make_service, fakes, tmp_path):
@@ -282,7 +282,7 @@ def test_compare_all_chooses_what_can_be_had_and_the_first_example(make_service,
     assert update == {"selected": "fake:a", "others": ["fake:c"], "picture": first}
     assert visit.example == ("first", first)
     last = answered(service, first, "fake:a", ["fake:c"], visit)[-1]
-    assert "Left out, as they cannot be had now: fake:b." in last["result"]
+    assert "Left out: fake:b (unavailable)." in last["result"]
     assert last["link"].endswith("&example=first")
     last = answered(service, first, "fake:a", [], visit)[-1]
     assert "Left out" not in last["result"]
@@ -297,19 +297,65 @@ def test_compare_all_keeps_the_image_and_the_backbone_that_are_there(make_servic
     assert update == {"selected": "fake:c", "others": ["fake:a", "fake:b"]}
 
 
-def test_compare_all_waits_until_it_is_known_what_can_be_had(make_service, picture, fakes):
-    service = make_service(TWO)
+def test_compare_all_says_which_are_too_many(make_service, picture):
+    service, visit = make_service(f"limits: {{max_compared: 2}}\n{THREE}"), events.Visit()
+    service.looked.set()
+    assert chosen_by_compare_all(service, visit, picture) == {"selected": "fake:a", "others": ["fake:b"]}
+    last = answered(service, picture, "fake:a", ["fake:b"], visit)[-1]
+    assert "Left out: fake:c (at most 2 are compared at once)." in last["result"]
+
+
+def test_what_was_left_out_is_forgotten_with_the_next_choice(make_service, picture):
+    service, visit = make_service(f"limits: {{max_compared: 2}}\n{THREE}"), events.Visit()
+    service.looked.set()
+    chosen_by_compare_all(service, visit, picture)
+    answered(service, picture, "fake:a", [], visit)
+    assert "Left out" not in answered(service, picture, "fake:a", ["fake:b"], visit)[-1]["result"]
+
+
+def test_compare_all_waits_until_it_is_known_what_can_be_had(make_service, picture, fakes, tmp_path):
+    draw(tmp_path / "first.png")
+    fakes.errors["a"] = BackboneError("it is broken")
+    service, visit, held = make_service(f"{THREE}\nexamples: ."), events.Visit(), fakes.hold("build a")
+
+    async def click(meanwhile):
+        updates = [update async for update in following(meanwhile)]
+        return updates[0], last_of(updates[1:])
+
+    async def following(meanwhile):
+        async for update in events.compare_all(service, visit, None, "fake:a"):
+            yield update
+            if not held.is_set():
+                meanwhile()
+                held.set()
+
+    service.start()
+    first, last = asyncio.run(click(lambda: None))
+    assert "Checking which backbones are available" in first["status"]
+    assert last == {"selected": "fake:b", "others": ["fake:c"], "picture": str(tmp_path / "first.png")}
+
+
+def test_what_was_chosen_while_compare_all_waited_stays(make_service, picture, fakes, tmp_path):
+    draw(tmp_path / "first.png")
+    service, visit, held = make_service(f"{THREE}\nexamples: ."), events.Visit(), fakes.hold("build a")
+    service.start()
 
     async def click():
-        choosing = asyncio.create_task(events.compare_all(service, events.Visit(), picture, "fake:a"))
-        await asyncio.sleep(3 * events.POLL_S)
-        assert not choosing.done()
-        fakes.errors["a"] = BackboneError("it is broken")
-        service.pool.start("fake:a").exception()
-        service.looked.set()
-        return await choosing
+        updates = []
+        async for update in events.compare_all(service, visit, None, "fake:a"):
+            updates.append(update)
+            if not held.is_set():
+                visit.turn, visit.names = visit.turn + 1, ["fake:c"]  # as `answer` does
+                held.set()
+        return updates[-1]
 
-    assert asyncio.run(click()) == {"selected": "fake:b", "others": []}
+    assert asyncio.run(click()) == {"selected": "fake:c", "others": ["fake:a", "fake:b"]}
+
+
+def test_an_example_that_cannot_be_fetched_does_not_keep_compare_all_from_choosing(make_service, hub):
+    service = make_service(f"{TWO}\nexamples: ['https://127.0.0.1:1/a.png']")
+    service.looked.set()
+    assert chosen_by_compare_all(service, events.Visit()) == {"selected": "fake:a", "others": ["fake:b"]}
 
 
 @pytest.mark.parametrize(

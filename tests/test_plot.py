@@ -94,7 +94,7 @@ def test_both_axes_run_between_round_numbers_and_no_dot_stands_on_their_ends(tim
     low, high = y["scale"]["domain"]
     assert low < min(accuracies) <= max(accuracies) < high
     assert (low, high) == (int(low), int(high))
-    assert high - low >= 2
+    assert high - max(accuracies) >= plot.LEAST_ROOM <= min(accuracies) - low
     assert x["axis"]["format"] == y["axis"]["format"] == "~g"  # "58", not "58.092000"
 
 
@@ -116,9 +116,24 @@ def boxes(chart: dict, width_px: float) -> dict[str, tuple[float, float, float, 
     return found
 
 
+def dots_of(chart: dict, width_px: float) -> dict[str, tuple[float, float, float]]:
+    """Return where each circle lies: x, y and radius, in pixels, as Vega draws it."""
+    found = {}
+    for layer in [layer for layer in chart["layer"] if layer["mark"]["type"] == "circle"]:
+        encoding = layer["encoding"]
+        (left, right), (low, high) = encoding["x"]["scale"]["domain"], encoding["y"]["scale"]["domain"]
+        (_, most), (least_area, area) = encoding["size"]["scale"]["domain"], encoding["size"]["scale"]["range"]
+        for point in layer["data"]["values"]:
+            x = math.log(point["ms"] / left) / math.log(right / left) * width_px
+            y = (high - point["accuracy"]) / (high - low) * plot.HEIGHT_PX
+            size = least_area + (area - least_area) * point["parameters"] / most
+            found[point["backbone"]] = x, y, math.sqrt(size) / 2
+    return found
+
+
 SAME = [ran(f"torchvision/same_as_{name}", 9.31, 58.092, 5_000_000) for name in "abcdef"]
 CLOSE = [ran(f"efficientnet_lite{i}_of_mine", 9 + 0.2 * i, 74 + 0.1 * i, 5_000_000 * i) for i in range(8)]
-UNPUBLISHED = [ran(f"my_own_network_{i}", 9.0 + 0.01 * i) for i in range(6)]
+UNPUBLISHED = [ran(f"my_own_network_{i}", 9.0 + 0.01 * i, None, 300_000_000) for i in range(6)]
 
 
 @pytest.mark.parametrize("rows", [SAME, CLOSE, UNPUBLISHED, CLOSE + UNPUBLISHED], ids=["same", "close", "own", "both"])
@@ -126,7 +141,18 @@ UNPUBLISHED = [ran(f"my_own_network_{i}", 9.0 + 0.01 * i) for i in range(6)]
 def test_no_name_lies_over_another_or_outside(rows, width_px):
     found = boxes(plot.chart(rows, []).to_dict(), width_px)
     assert len(found) == len(rows)
+    dots = dots_of(plot.chart(rows, []).to_dict(), width_px)
     for (one, a), (other, b) in itertools.combinations(found.items(), 2):
         assert a[1] <= b[0] or b[1] <= a[0] or a[3] <= b[2] or b[3] <= a[2], (one, other)
+    for name, (x, y, radius) in dots.items():
+        for other, (left, right, top, bottom) in found.items():
+            assert x + radius <= left or right <= x - radius or y + radius <= top or bottom <= y - radius, (name, other)
     assert all(left >= -1 and right <= width_px + 1 for left, right, _, _ in found.values())
     assert all(top >= 0 and bottom <= plot.HEIGHT_PX for _, _, top, bottom in found.values())
+
+
+def test_names_that_are_too_long_to_stand_apart_stay_inside():
+    rows = [ran("a_very_long_name_" * 12 + str(i), 9.3, 58.1) for i in range(40)]
+    found = boxes(plot.chart(rows, []).to_dict(), 700)
+    assert all(top >= 0 and bottom <= plot.HEIGHT_PX for _, _, top, bottom in found.values())
+    assert len({top for _, _, top, _ in found.values()}) > 10  # spread over the lines that there are

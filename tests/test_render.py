@@ -140,9 +140,13 @@ def test_the_notice_names_the_default_its_reason_and_the_stand_in():
 # --- comparisons ---
 
 
-def compared(answers, names=("a", "b", "c"), majority=(), apart=(), lacking=(), left_out=(), top_k=2) -> str:
+def compared(
+    answers, names=("a", "b", "c"), majority=(), dissenting=(), apart=(), lacking=(), left_out=(), top_k=2
+) -> str:
     camp = Camp(None, "jay", tuple(majority)) if majority else None
-    agreement = Agreement("The verdict.", camp, (camp,) if camp else (), tuple(apart), tuple(lacking))
+    camps = [camp] if camp else []
+    camps += [Camp(None, "crow", tuple(dissenting))] if dissenting else []
+    agreement = Agreement("The verdict.", camp, tuple(camps), tuple(apart), tuple(dissenting), tuple(lacking))
     return render.comparison(names, Comparison(answers, agreement, dict(left_out)), top_k)
 
 
@@ -192,28 +196,30 @@ def test_one_that_failed_says_what_came_and_what_to_do():
 
 def test_a_card_is_marked_where_it_says_something_else_than_the_majority():
     answers = {name: classification(backbone=name) for name in "abcd"}
-    assert kinds(compared(answers, "abcd", majority="ac")) == ["lu-small", "lu-dissent", "lu-small", "lu-dissent"]
+    found = kinds(compared(answers, "abcd", majority="ac", dissenting="b", apart="d"))
+    assert found == ["lu-small", "lu-dissent", "lu-small", "lu-small"]  # d is not compared
     assert kinds(compared(answers, "abcd")) == ["lu-small"] * 4
-    apart = kinds(compared(answers, "abcd", majority="ac", apart="d"))
-    assert apart == ["lu-small", "lu-dissent", "lu-small", "lu-small"]  # nobody is compared with d
 
 
 def test_each_different_answer_is_a_chip_and_those_apart_and_those_that_failed_are_too():
-    answers = {name: classification(backbone=name) for name in "abc"} | {"d": BackboneError("d: expected x; y; z")}
-    html = compared(answers, "abcd", majority="ab", apart="c")
-    assert chips(html) == [("jay 2", "a, b"), ("jay 1", "c"), ("no answer 1", "d")]
-    assert '<li class="lu-majority"' in html
+    answers = {name: classification(backbone=name) for name in "abce"} | {"d": BackboneError("d: expected x; y; z")}
+    html = compared(answers, "abcde", majority="ab", dissenting="e", apart="c")
+    assert chips(html) == [("jay 2", "a, b"), ("crow 1", "e"), ("jay 1", "c"), ("no answer 1", "d")]
+    assert re.findall('<li class="([^"]*)" title="[^"]*">[^<]+ <b>', html) == ["lu-majority", "lu-dissent", "", ""]
 
 
-def test_what_was_left_out_is_named():
-    html = compared({"a": classification()}, ["a"], left_out={EVIL: "it is gone", "c": "so is this"})
-    assert f"Left out, as they cannot be had now: {EVIL}, c." in Tags(html).text
+def test_what_was_left_out_is_named_with_its_reason():
+    too_many = "at most 2 are compared at once"
+    left_out = {EVIL: f"{EVIL}: it is gone", "c": "c: so is this", "d": too_many}
+    html = compared({"a": classification()}, ["a"], left_out=left_out)
+    assert f"Left out: {EVIL}, c (unavailable); d ({too_many})." in Tags(html).text
     assert "Left out" not in compared({"a": classification()}, ["a"])
 
 
 def test_a_card_says_which_class_its_backbone_does_not_have():
     answers = {name: classification(backbone=name) for name in "abc"}
     html = compared(answers, "abc", majority="ab", lacking="c")
+    assert "It has no class" not in compared({"a": answers["a"], "c": answers["c"]}, "abc", majority="ab", lacking="c")
     assert html.count("It has no class jay.") == 1
     assert html.index("It has no class jay.") > html.index("<h3>c</h3>")
 

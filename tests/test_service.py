@@ -15,6 +15,7 @@ from lineup.engine import softmax
 from lineup.errors import BackboneError, BusyError, LineupError, PictureError
 from lineup.pictures import open_picture
 from lineup.registry import Transform
+from lineup.weights import HubFile
 
 TWO = "backbones: ['fake:a', 'fake:b']"
 THREE = "backbones: ['fake:a', 'fake:b', 'fake:c']"
@@ -327,8 +328,12 @@ def test_the_first_that_can_be_had_are_compared_when_none_is_named(make_service,
     service.pool.get("fake:d")  # that one is ready already does not matter
     found = service.compare(picture)
     assert list(found.answers) == ["fake:a", "fake:c"]
-    assert found.left_out == {"fake:b": "fake:b: it is broken"}
-    assert found.to_json()["left_out"] == [{"backbone": "fake:b", "error": "fake:b: it is broken"}]
+    too_many = "at most 2 are compared at once"
+    assert found.left_out == {"fake:b": "fake:b: it is broken", "fake:d": too_many}
+    assert found.to_json()["left_out"] == [
+        {"backbone": "fake:b", "error": "fake:b: it is broken"},
+        {"backbone": "fake:d", "error": too_many},
+    ]
     assert service.compare(picture, ["fake:a"]).left_out == {}
 
 
@@ -338,6 +343,22 @@ def test_the_one_that_is_chosen_comes_first_if_it_can_be_had(make_service, fakes
     assert service.pool.start("fake:b").exception()
     assert service.comparable_all("fake:d")[0] == ["fake:d", "fake:a"]
     assert service.comparable_all("fake:b")[0] == ["fake:a", "fake:c"]
+
+
+@pytest.mark.usefixtures("fresh_cache")
+def test_what_failed_at_the_hub_is_asked_for_again_when_all_are_compared(
+    make_service, fakes, hub, monkeypatch, picture
+):
+    fakes.weights["a"] = HubFile("me/pets", ("a.bin",))
+    service = make_service(TWO)
+    hub.faults["me/pets"] = "500"
+    started(service)
+    assert service.comparable_all()[0] == ["fake:b"]
+    hub.put("me/pets", {"a.bin": b"1234"})
+    hub.faults.clear()
+    monkeypatch.setattr(pool, "RETRY_AFTER_S", 0)
+    assert service.comparable_all() == (["fake:a", "fake:b"], {})
+    assert list(service.compare(picture).answers) == ["fake:a", "fake:b"]
 
 
 def test_when_nothing_can_run_each_says_why(make_service, fakes, picture):
@@ -359,7 +380,7 @@ def test_a_comparison_as_json_is_what_the_contract_says(make_service, fakes, pic
     assert answer["predictions"] == [
         {"class_index": 0, "id": None, "label": "cat", "probability": pytest.approx(0.66524, abs=1e-5)}
     ]
-    assert list(found["agreement"]) == ["sentence", "majority", "camps", "apart", "lacking"]
+    assert list(found["agreement"]) == ["sentence", "majority", "camps", "apart", "dissenting", "lacking"]
 
 
 def test_who_compares_at_once_with_others_gets_his_own(make_service, fakes, picture):

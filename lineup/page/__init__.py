@@ -72,11 +72,9 @@ def _wire(service: Service, demo: gr.Blocks, parts: Any, visit: gr.State) -> Non
         except PictureError as error:
             raise gr.Error(escape(str(error)), print_exception=False) from None
 
-    async def compare_all(path: Any, name: Any, visit: events.Visit) -> Changes:
-        try:
-            return _shown(parts, await events.compare_all(service, visit, path, name))
-        except PictureError as error:
-            raise gr.Error(escape(str(error)), print_exception=False) from None
+    async def compare_all(path: Any, name: Any, visit: events.Visit) -> AsyncIterator[Changes]:
+        async for update in events.compare_all(service, visit, path, name):
+            yield _shown(parts, update)
 
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": None}
     at_start = [parts.notice, parts.status, parts.backbone, parts.others, parts.top_k, parts.picture, parts.plot]
@@ -97,7 +95,7 @@ def _wire(service: Service, demo: gr.Blocks, parts: Any, visit: gr.State) -> Non
     parts.top_k.change(
         show_more, [parts.picture, parts.top_k, visit], [parts.result, *code], trigger_mode="always_last", **quiet
     )
-    chosen = [parts.backbone, parts.others, parts.picture]
+    chosen = [parts.status, parts.backbone, parts.others, parts.picture]
     parts.compare_all.click(compare_all, [parts.picture, parts.backbone, visit], chosen, **quiet)
     told = [parts.measured, parts.plot, parts.backbone, parts.others]
     measuring = parts.measure.click(measure, [parts.picture, visit], told, concurrency_id=WORK, **quiet)

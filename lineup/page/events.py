@@ -41,7 +41,7 @@ class Visit:
     found: dict[str, Answer] = field(default_factory=dict)  # what they answered so far
     top_k: int = 1  # how many classes of each are shown; may change while some are still to answer
     example: tuple[str, str] | None = None  # name and file of the last one that was clicked
-    offer: tuple[frozenset[str], Mapping[str, str]] = frozenset(), {}  # what "Compare all" chose, and why not others
+    all_chosen: tuple[frozenset[str], Mapping[str, str]] = frozenset(), {}  # by "Compare all", and why not others
     address: str = "http://127.0.0.1:7860/"  # under which the visitor sees this server
 
 
@@ -53,16 +53,20 @@ def choices(service: Service) -> tuple[list[tuple[str, str]], list[tuple[str, st
     ]
 
 
-async def compare_all(service: Service, visit: Visit, path: Path | None, name: Any) -> Update:
+async def compare_all(service: Service, visit: Visit, path: Path | None, name: Any) -> AsyncIterator[Update]:
     """Choose all that can be compared, the current backbone first, and the first example where there is no image."""
-    while not service.looked.is_set():  # until then it is not known which can be had
-        await asyncio.sleep(POLL_S)
-    names, left_out = service.comparable_all(first=name)
-    visit.offer = frozenset(names), left_out
+    turn = visit.turn
+    if not service.looked.is_set():
+        yield {"status": render.checking()}
+    names, left_out = await on_thread(partial(service.comparable_all, name))
+    if visit.turn != turn:  # meanwhile another backbone or image was chosen: both stay
+        names, left_out = await on_thread(partial(service.comparable_all, (visit.names or [name])[0]))
+    visit.all_chosen = frozenset(names), left_out
     update: Update = {"selected": names[0], "others": names[1:]}
-    if path is None and service.examples:
-        update["picture"] = await on_thread(partial(choose_example, service, visit, 0))
-    return update
+    if path is None and service.examples and visit.turn == turn:
+        with suppress(PictureError):  # an example that lies elsewhere: the page says so when it is clicked
+            update["picture"] = await on_thread(partial(choose_example, service, visit, 0))
+    yield update
 
 
 def choose_example(service: Service, visit: Visit, index: int) -> str:
@@ -118,6 +122,8 @@ async def answer(
     try:
         rest = [each for each in others if each != name] if isinstance(others, list) else []
         visit.names = service.comparable([name, *rest])
+        if visit.all_chosen[0] != set(visit.names):
+            visit.all_chosen = frozenset(), {}
         yield {"retry": False, "link": address(visit, path)}
         if visit.turn != turn:
             return
@@ -163,8 +169,7 @@ def show_more(service: Service, visit: Visit, path: Path | None, top_k: int) -> 
 def result(service: Service, visit: Visit) -> str:
     """Render what was found so far: one backbone's answer, or a card for each and the verdict."""
     if len(visit.names) > 1:
-        chosen, left_out = visit.offer
-        found = service.comparison(visit.names, visit.found, left_out if chosen == set(visit.names) else {})
+        found = service.comparison(visit.names, visit.found, visit.all_chosen[1])
         return render.comparison(visit.names, found, visit.top_k)
     return "".join(render.answer(each, visit.top_k) for each in _answered(visit).values())
 

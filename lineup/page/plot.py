@@ -20,7 +20,7 @@ HEIGHT_PX = 320
 WIDTHS_PX = (560, 700, 840, 980, 1120)  # names are placed for all of these; style.css makes no plot narrower
 CHARACTER_PX, LINE_PX = 6.2, 13  # of a name at 11 px
 AREAS_PX = (60.0, 500.0)  # of a dot without parameters, and of the largest
-LEAST_SPAN = 4.0  # percentage points on the axis, however close the accuracies are
+LEAST_ROOM = 1.0  # percentage points above and below the dots, however close they are
 TICKS_MS = tuple(digit * 10.0**power for power in range(-3, 6) for digit in (1, 2, 5))
 MARKED, PLAIN = "#8b5cf6", "#94a3b8"
 GREY = "#7c879a"  # legible on light and on dark
@@ -77,7 +77,7 @@ def _span_ms(points: Sequence[Point]) -> tuple[float, float]:
 def _span_percent(points: Sequence[Point]) -> tuple[int, int]:
     """Return the ends of the axis of accuracy: whole percent, with room above and below the dots for their names."""
     values = [each["accuracy"] for each in points] or [0.0]
-    room = max(LEAST_SPAN, max(values) - min(values)) * 0.25
+    room = max(LEAST_ROOM, (max(values) - min(values)) * 0.25)
     return math.floor(min(values) - room), math.ceil(max(values) + room)
 
 
@@ -94,8 +94,7 @@ def _percent_axis(field: str, percent: tuple[int, int], is_shown: bool = True) -
 
 
 def _published(points: list[Point], x: alt.X, y: alt.Y) -> list[alt.Chart]:
-    most = max(each["parameters"] for each in points) or 1
-    scale = alt.Scale(domain=[0, most], range=list(AREAS_PX))
+    scale = alt.Scale(domain=[0, _most_parameters(points)], range=list(AREAS_PX))
     size = alt.Size("parameters:Q", title="million parameters", scale=scale, legend=alt.Legend(tickCount=4))
     front = [points[index] for index in pareto_front([(each["ms"], each["accuracy"]) for each in points])]
     return [
@@ -113,32 +112,41 @@ def _placed(points: Sequence[Point], ms: tuple[float, float], percent: tuple[int
 
     From left to right each takes the nearest free place above or below its own dot.
     """
-    most = max(each["parameters"] for each in points) or 1
+    most = _most_parameters(points)
     dots = [_dot(point, ms, percent, most) for point in points]
     taken = [[_box(share * width, y, radius * 2, radius * 2) for share, y, radius in dots] for width in WIDTHS_PX]
     placed: list[Placed] = []
     for (share, y, radius), point in sorted(zip(dots, points, strict=True), key=lambda each: each[0]):
-        length, chosen = len(point["backbone"]) * CHARACTER_PX, None
+        length, fewest = len(point["backbone"]) * CHARACTER_PX, math.inf
+        chosen: Placed = point, "center", y
+        chosen_boxes: list[Box] = []
         for step, sign, align in itertools.product(range(24), (-1, 1), ALIGNMENTS):
-            dy = sign * (radius + LINE_PX * (step + 0.6))
-            boxes = [_box(share * width, y + dy, length, LINE_PX, align) for width in WIDTHS_PX]
-            if all(map(_fits, boxes, WIDTHS_PX, taken)):
-                chosen = point, align, y + dy
+            at = y + sign * (radius + LINE_PX * (step + 0.6))
+            boxes = [_box(share * width, at, length, LINE_PX, align) for width in WIDTHS_PX]
+            overlaps = sum(map(_overlaps, boxes, WIDTHS_PX, taken))
+            if overlaps < fewest:  # where no place is free, the one with the fewest overlaps is taken
+                fewest, chosen, chosen_boxes = overlaps, (point, align, at), boxes
+            if overlaps == 0:
                 break
-        placed.append(chosen or (point, "center", y - radius - LINE_PX))
-        for others, box in zip(taken, boxes, strict=True):
+        placed.append(chosen)
+        for others, box in zip(taken, chosen_boxes, strict=True):
             others.append(box)
     return placed
+
+
+def _most_parameters(points: Sequence[Point]) -> float:
+    """Return the parameters of the largest dot, in millions; ticks have no size."""
+    return max((each["parameters"] for each in points if each["accuracy"] is not None), default=0) or 1
 
 
 def _dot(point: Point, ms: tuple[float, float], percent: tuple[int, int], most: float) -> tuple[float, float, float]:
     """Return a dot's share of the width, its pixels from the top, and its radius in pixels."""
     share = math.log(point["ms"] / ms[0]) / math.log(ms[1] / ms[0])
     if point["accuracy"] is None:
-        return share, HEIGHT_PX - 8, math.sqrt(AREAS_PX[0] / math.pi)
+        return share, HEIGHT_PX - 8, math.sqrt(AREAS_PX[0]) / 2
     area = AREAS_PX[0] + (AREAS_PX[1] - AREAS_PX[0]) * point["parameters"] / most
     y = HEIGHT_PX * (percent[1] - point["accuracy"]) / (percent[1] - percent[0])
-    return share, y, math.sqrt(area / math.pi)
+    return share, y, math.sqrt(area) / 2  # as Vega draws a circle of this size
 
 
 def _box(x: float, y: float, width: float, height: float, align: Align = "center") -> Box:
@@ -146,10 +154,13 @@ def _box(x: float, y: float, width: float, height: float, align: Align = "center
     return left, left + width, y - height / 2, y + height / 2
 
 
-def _fits(box: Box, width_px: float, others: Sequence[Box]) -> bool:
+def _overlaps(box: Box, width_px: float, others: Sequence[Box]) -> int:
+    """Count the boxes that a box lies over; to stand outside of the plot is worse than any of that."""
     left, right, top, bottom = box
-    inside = left >= 0 and right <= width_px and top >= 0 and bottom <= HEIGHT_PX
-    return inside and not any(left < r and right > x and top < b and bottom > t for x, r, t, b in others)
+    if top < 0 or bottom > HEIGHT_PX:
+        return 10_000
+    outside = 100 * (left < 0 or right > width_px)
+    return outside + sum(left < r and right > x and top < b and bottom > t for x, r, t, b in others)
 
 
 def _names(placed: Sequence[Placed], x: alt.X, percent: tuple[int, int], has_axis: bool) -> list[alt.Chart]:

@@ -75,6 +75,11 @@ def thinking(name: str) -> str:
     return _panel("busy", f"{escape(name)} is looking at your picture …", _PULSE)
 
 
+def checking() -> str:
+    """Render that it is not known yet which backbones can be had."""
+    return _panel("busy", "Checking which backbones are available …", _PULSE)
+
+
 def invitation(status: BackboneStatus) -> str:
     """Render what stands where the answer will be, while there is no picture."""
     return _panel(
@@ -126,21 +131,15 @@ def stopped() -> str:
 
 def comparison(names: Sequence[str], found: Comparison, top_k: int) -> str:
     """Render a card for each backbone in the order chosen, and the verdict once all have answered."""
-    agreement, verdict, dissent = found.agreement, "", set[str]()
+    agreement, kinds, verdict = found.agreement, dict[str, str](), ""
+    lacking = dict[str, str]()
+    if agreement.majority and len(found.answers) == len(names):  # until then the majority may still be another one
+        kinds = dict.fromkeys(agreement.dissenting, "lu-dissent")
+        lacking = dict.fromkeys(agreement.lacking, agreement.majority.label)
     if len(found.answers) == len(names):
         verdict = _verdict(found)
-        if agreement.majority:
-            dissent = set(names).difference(agreement.majority.backbones, agreement.apart)
-    lacking = agreement.majority.label if agreement.majority else ""
     cards = "".join(
-        _small_card(
-            name,
-            found.answers.get(name),
-            top_k,
-            "lu-dissent" if name in dissent else "",
-            lacking if name in agreement.lacking else "",
-        )
-        for name in names
+        _small_card(name, found.answers.get(name), top_k, kinds.get(name, ""), lacking.get(name, "")) for name in names
     )
     return f'{verdict}<div class="lu-cards">{cards}</div>'
 
@@ -148,21 +147,31 @@ def comparison(names: Sequence[str], found: Comparison, top_k: int) -> str:
 def _verdict(found: Comparison) -> str:
     """Render the sentence, a chip for each different answer, and what was left out."""
     agreement = found.agreement
-    chips = [
-        _chip(camp.label, len(camp.backbones), "lu-majority" if camp == agreement.majority else "", camp.backbones)
-        for camp in agreement.camps
-    ]
+    chips = []
+    for camp in agreement.camps:
+        dissents = "lu-dissent" if set(camp.backbones) <= set(agreement.dissenting) else ""
+        kind = "lu-majority" if camp == agreement.majority else dissents
+        chips.append(_chip(camp.label, len(camp.backbones), kind, camp.backbones))
     for name, answer in found.answers.items():
         if isinstance(answer, Classification) and name in agreement.apart:
-            chips.append(_chip(answer.predictions[0].label, 1, "lu-apart", [name]))
+            chips.append(_chip(answer.predictions[0].label, 1, "", [name]))
     if failed := [name for name, answer in found.answers.items() if isinstance(answer, LineupError)]:
-        chips.append(_chip("no answer", len(failed), "lu-apart", failed))
-    left_out = f"Left out, as they cannot be had now: {', '.join(found.left_out)}." if found.left_out else ""
+        chips.append(_chip("no answer", len(failed), "", failed))
     return (
         f'<section class="lu-verdict" role="status"><p>{escape(agreement.sentence)}</p>'
         f'<ul class="lu-chips">{"".join(chips)}</ul>'
-        f"{left_out and f'<p class=lu-detail>{escape(left_out)}</p>'}</section>"
+        f"{_left_out(found)}</section>"
     )
+
+
+def _left_out(found: Comparison) -> str:
+    """Render which entries were not compared: those that are unavailable, and those that were too many."""
+    groups: dict[str, list[str]] = {}
+    for name, reason in found.left_out.items():
+        why = "unavailable" if reason.startswith(f"{name}: ") else reason
+        groups.setdefault(why, []).append(name)
+    told = "; ".join(f"{', '.join(names)} ({why})" for why, names in groups.items())
+    return f'<p class="lu-detail">Left out: {escape(told)}.</p>' if told else ""
 
 
 def _chip(label: str, count: int, kind: str, backbones: Sequence[str]) -> str:

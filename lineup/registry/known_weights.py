@@ -35,8 +35,14 @@ def figures(file: Weights, context: Context, candidates: Iterable[Candidate]) ->
 
 
 def verified(file: Weights) -> bool:
-    """Tell whether a download is compared with a hash: with the Hub's etag, or with the digits in the file's name."""
-    return isinstance(file, HubFile) or (isinstance(file, UrlFile) and bool(file.sha256))
+    """Tell whether a download is compared with a hash: with the Hub's etag, or with the digits in the file's name.
+
+    torch.hub does not compare a file that is in its folder already; here that is done.
+    """
+    if not isinstance(file, UrlFile):
+        return isinstance(file, HubFile)
+    kept = weights.cached(file)
+    return bool(file.sha256) and (kept is None or weights.sha256(kept).startswith(file.sha256))
 
 
 def _sha256(file: Weights, context: Context) -> str:

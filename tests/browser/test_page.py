@@ -58,7 +58,7 @@ def test_one_click_on_a_fresh_page_compares_all_that_can_be_had(page):
     page.locator("#compare-all").click()
     expect(page.locator("#result .lu-verdict p").first).to_have_text("Both say castle.", timeout=60_000)
     expect(page.locator("#result h3")).to_have_text(BUNDLED)
-    expect(page.locator("#result .lu-verdict")).to_contain_text("Left out, as they cannot be had now: resnet18, ")
+    expect(page.locator("#result .lu-verdict")).to_contain_text("Left out: resnet18, ")
     page.wait_for_function("location.search.includes('example=castle')")
     keep(page, "compared_all")
 
