@@ -123,11 +123,16 @@ def test_a_checkpoint_that_timm_released_has_its_figures(released):
 
 @pytest.mark.parametrize(
     "said",
-    [{"mean": get_pretrained_cfg("lcnet_050").mean}, {"crop_pct": 0.5}, {"interpolation": "nearest"}],
+    [{"mean": (0.4, 0.4, 0.4)}, {"crop_pct": 0.5}, {"interpolation": "nearest"}],
     ids=lambda said: next(iter(said)),
 )
 def test_a_released_checkpoint_has_none_where_the_entry_says_another_transform(released, said):
     assert plan({**LCNET, **said}, released).facts == {}
+
+
+def test_a_released_checkpoint_has_them_where_the_entry_spells_the_transform_out(released):
+    said = {"mean": get_pretrained_cfg("lcnet_050").mean, "crop_pct": get_pretrained_cfg("lcnet_050").crop_pct}
+    assert plan({**LCNET, **said}, released).facts == plan(LCNET, released).facts != {}
 
 
 def test_the_figures_are_those_at_the_size_of_the_entry(released):
@@ -164,7 +169,7 @@ def test_a_checkpoint_of_torchvisions_has_figures_with_the_transform_of_its_weig
     found = plan(MOBILE, tmp_path)
     assert (found.facts, found.facts_note) == (plan("torchvision/mobilenet_v2").facts, "")
     assert found.facts["imagenet_top1"] == 72.154
-    for said in ({"input_size": 224}, {"crop_pct": 0.9}):
+    for said in ({"input_size": 192}, {"crop_pct": 0.8}):
         assert plan({**MOBILE, **said}, tmp_path).facts == {}
     change(tmp_path / "mobile.pth")
     assert plan(MOBILE, tmp_path).facts == {}

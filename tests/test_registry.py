@@ -242,7 +242,7 @@ def test_published_weights_have_the_figures_published_for_them(publish, tmp_path
 
 
 PREPARED_OTHERWISE = [
-    {"mean": IMAGENET_MEAN},  # even if it is the same
+    {"mean": [0.4, 0.4, 0.4]},
     {"std": [1, 2, 3]},
     {"crop_pct": 0.5},
     {"interpolation": "nearest"},
@@ -253,6 +253,18 @@ PREPARED_OTHERWISE = [
 @pytest.mark.parametrize("said", PREPARED_OTHERWISE, ids=lambda said: next(iter(said)))
 def test_nothing_is_published_for_pictures_prepared_in_another_way(backbone, said):
     assert plan({"backbone": backbone, **said}).facts == {}
+
+
+SPELLED_OUT = {
+    "resnet18": {"mean": IMAGENET_MEAN, "crop_pct": 0.95, "interpolation": "bicubic", "input_size": 224},
+    "torchvision/resnet18": {"mean": IMAGENET_MEAN, "crop_pct": 0.875, "interpolation": "bilinear", "input_size": 224},
+}
+
+
+@pytest.mark.parametrize("backbone", SPELLED_OUT)
+def test_a_published_transform_that_is_spelled_out_is_still_the_published_one(backbone):
+    spelled_out = plan({"backbone": backbone, **SPELLED_OUT[backbone]})
+    assert spelled_out.facts == plan(backbone).facts != {}
 
 
 def test_nothing_is_published_at_a_size_that_nobody_tried():

@@ -14,6 +14,28 @@
     input.dispatchEvent(new Event("change", { bubbles: true }));
   }
 
+  // An answer that comes out of sight is scrolled into view: on a phone the examples are below it, and a
+  // comparison stands below the examples.
+  function watch() {
+    const result = document.querySelector("#result");
+    if (!result) {
+      setTimeout(watch, 200);
+      return;
+    }
+    let shown = "";
+    new MutationObserver(() => {
+      const answer = result.querySelector(".lu-verdict") ?? result.querySelector("section.lu-card");
+      const said = answer?.innerText ?? "";
+      if (!said || said === shown) return;
+      shown = said;
+      const { top } = answer.getBoundingClientRect();
+      if (top >= 0 && top < window.innerHeight - 120) return;
+      const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
+      answer.scrollIntoView({ block: "start", behavior: calm ? "auto" : "smooth" });
+    }).observe(result, { childList: true, subtree: true });
+  }
+  watch();
+
   // The table of a comparison: a click on a heading sorts by its column, empty cells last.
   function sort(head) {
     const body = head.closest("table").tBodies[0];

@@ -90,11 +90,6 @@ def spell(function: str, *arguments: object, **named: object) -> str:
     return line if len(line) <= 100 else "\n    ".join([f"{function}(", *(f"{each}," for each in spelled)]) + "\n)"
 
 
-def as_published(entry: Entry) -> bool:
-    """Tell whether pictures are prepared as for the published figures; these are by input size, whatever it is."""
-    return (entry.mean, entry.std, entry.crop_pct, entry.interpolation) == (None,) * 4
-
-
 def given_labels(entry: Entry, context: Context) -> LabelSet | None:
     """Return the labels that the entry itself gives, if it does."""
     if isinstance(entry.labels, str):

@@ -23,7 +23,7 @@ from lineup.labels import LabelSet
 from lineup.registry import checkpoint, known_weights, wordnet
 from lineup.registry.checkpoint import Architecture, blank, count
 from lineup.registry.known_weights import Candidate
-from lineup.registry.plan import Context, Plan, Transform, as_published, chosen_labels, given_labels, spell
+from lineup.registry.plan import Context, Plan, Transform, chosen_labels, given_labels, spell
 
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 
@@ -148,7 +148,7 @@ def _figures(
     in timm's own repository as it is now.
     """
     if entry.source == "timm":
-        known = as_published(entry) and known_weights.verified(file)
+        known = _prepares(cfg, entry) == _prepares(cfg) and known_weights.verified(file)
         return (facts.published(full_name, _size(_data_config(entry, cfg))) if known else {}), ""
     architecture, num_classes = full_name.partition(".")[0], cfg["num_classes"]
     candidates = _candidates(entry, cfg, architecture, num_classes)
@@ -163,21 +163,19 @@ def _figures(
 
 def _candidates(entry: Entry, cfg: Mapping[str, Any], architecture: str, num_classes: int) -> list[Candidate]:
     """Return the published weights of an architecture that have figures, as many classes, and the same transform."""
-    if not as_published(entry):
-        return []
     size, found = _size(_data_config(entry, cfg)), []
     for full_name in timm.list_pretrained(f"{architecture}.*"):
         theirs, figures = asdict(get_pretrained_cfg(full_name)), facts.published(full_name, size)
-        if figures and theirs["num_classes"] == num_classes and _prepares(theirs) == _prepares(cfg):
+        if figures and theirs["num_classes"] == num_classes and _prepares(theirs) == _prepares(cfg, entry):
             where = _where(theirs)
             hub_file = where if isinstance(where, weights.HubFile) else None
             found.append(Candidate(full_name, figures, weights.sha256_in_name(theirs["url"] or ""), hub_file))
     return found
 
 
-def _prepares(cfg: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a pretrained config says of the transform, but for the size: figures are by size anyway."""
-    data = resolve_data_config({}, pretrained_cfg=dict(cfg))
+def _prepares(cfg: Mapping[str, Any], entry: Entry | None = None) -> dict[str, Any]:
+    """Return what decides the transform, but for the size: figures are by size anyway."""
+    data = _data_config(entry, cfg) if entry else resolve_data_config({}, pretrained_cfg=dict(cfg))
     return {key: tuple(said) if isinstance(said, list) else said for key, said in data.items() if key != "input_size"}
 
 

@@ -16,7 +16,7 @@ from lineup.labels import LabelSet, from_names
 from lineup.registry import known_weights, wordnet
 from lineup.registry.checkpoint import Architecture, blank, dry_run
 from lineup.registry.known_weights import Candidate
-from lineup.registry.plan import Context, Plan, Transform, as_published, chosen_labels, given_labels, spell
+from lineup.registry.plan import Context, Plan, Transform, chosen_labels, given_labels, spell
 
 # torchvision loads through torch.hub, which would run whatever code a pickled file holds.
 os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
@@ -39,7 +39,7 @@ def published(entry: Entry, context: Context) -> Plan:
     if entry.input_size:
         dry_run(blank(partial(models.get_model, name, weights=None, **_arguments(name, transform))), entry, transform)
     recipe, file = _recipe(entry, chosen, weights=str(chosen)), weights.torch_hub_file(chosen.url, get_dir())
-    known = as_published(entry) and not entry.input_size and known_weights.verified(file)
+    known = str(transform.steps) == str(chosen.transforms()) and known_weights.verified(file)
     return Plan(
         name=entry.name,
         source=entry.source,
@@ -132,9 +132,7 @@ def _facts(chosen: Any) -> dict[str, float]:
 
 def _candidates(entry: Entry, assumed: Any, num_classes: int) -> list[Candidate]:
     """Return the model's published weights that have as many classes, and the transform that is assumed."""
-    if entry.input_size or not as_published(entry):
-        return []  # torchvision publishes no figures at other sizes
-    transform = str(assumed.transforms())  # sizes, mean, std and interpolation
+    transform = str(_transform(entry, assumed).steps)  # sizes, mean, std and interpolation
     return [
         Candidate(f"{entry.spec.target}@{each.name}", _facts(each), weights.sha256_in_name(each.url))
         for each in models.get_model_weights(entry.spec.target)

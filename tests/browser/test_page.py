@@ -190,6 +190,43 @@ def test_a_reload_forgets_a_picture_of_ones_own(page):
     expect(page.locator("#result li")).to_have_count(0)
 
 
+IN_VIEW = """() => {
+  const box = document.querySelector("#result .lu-verdict, #result section.lu-card").getBoundingClientRect();
+  return box.top >= 0 && box.top < innerHeight - 100;
+}"""
+
+
+def test_an_answer_that_comes_out_of_sight_is_scrolled_into_view(page, phone):
+    page.set_viewport_size({"width": 1280, "height": 720})
+    for visitor in (page, phone):
+        visitor.locator("#compare-all").click()
+        expect(visitor.locator("#result .lu-verdict")).to_be_visible(timeout=60_000)
+        visitor.wait_for_function(IN_VIEW)
+        click_example(visitor, EXAMPLES[-1])
+        expect(visitor.locator("#result .lu-verdict")).to_contain_text(label_of(EXAMPLES[-1]), timeout=30_000)
+        visitor.wait_for_function(IN_VIEW)
+
+
+def test_the_plot_is_scrolled_sideways_on_a_phone(phone):
+    phone.locator("#compare-all").click()
+    expect(phone.locator("#result .lu-verdict")).to_be_visible(timeout=60_000)
+    phone.locator("#measured-here > button").click()
+    expect(phone.locator("#plot canvas, #plot svg.marks").first).to_be_visible(timeout=30_000)
+    ends = phone.evaluate(
+        """() => {
+          const scrolled = [...document.querySelectorAll("#plot *")].find(
+            (each) => each.scrollWidth > each.clientWidth + 1 && getComputedStyle(each).overflowX === "auto");
+          const drawn = () => document.querySelector("#plot canvas, #plot svg.marks").getBoundingClientRect();
+          const frame = scrolled.getBoundingClientRect(), start = drawn().left - frame.left;
+          scrolled.scrollLeft = 10_000;
+          return [start, drawn().right - frame.right];
+        }"""
+    )
+    assert ends[0] >= -1  # it begins at its axis
+    assert ends[1] <= 1  # and can be scrolled to its end
+    assert phone.evaluate("document.documentElement.scrollWidth") == 390
+
+
 def test_a_phone_in_the_dark_shows_everything_without_scrolling_sideways(phone):
     click_example(phone, EXAMPLES[0])
     answered_by(phone, "efficientnet_lite0")
