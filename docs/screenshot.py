@@ -7,6 +7,7 @@ Needs Chromium on PATH.
 """
 
 import io
+import re
 import shutil
 import sys
 import tempfile
@@ -18,8 +19,9 @@ from playwright.sync_api import Page, expect, sync_playwright
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "browser")]
 
+from reference import EXAMPLES, label_of  # noqa: E402
 from serving import serving, without_hub  # noqa: E402
-from visiting import EXAMPLES, click_example  # noqa: E402
+from visiting import click_example  # noqa: E402
 
 CONFIG = f"""
 description: One YAML file becomes this page. Yours names your backbones.
@@ -29,6 +31,7 @@ backbones:
 examples: {ROOT}/examples
 """
 SHOWN = "red_panda"
+WARM_UP = ("koala", "macaw", "viaduct", "hen", "stupa")
 QUALITY = 88
 SPACE_PX = 14  # below the cards, and around the plot
 
@@ -55,8 +58,9 @@ def _compared(page: Page) -> Image.Image:
     page.locator("#compare-all").click()
     expect(page.locator("#result .lu-verdict")).to_be_visible(timeout=60_000)
     page.wait_for_timeout(15_000)  # OpenVINO takes over
-    click_example(page, next(path for path in EXAMPLES if path.stem == SHOWN))
-    expect(page.locator("#result .lu-verdict")).to_contain_text("Both say lesser panda", timeout=60_000)
+    for name in (*WARM_UP, SHOWN):  # the first passes of a start are slow
+        click_example(page, next(path for path in EXAMPLES if path.stem == name))
+        expect(page.locator("#result .lu-verdict")).to_contain_text(label_of(name), timeout=60_000)
     page.wait_for_timeout(1000)  # the bars have grown
     page.mouse.move(0, 0)
     cards = page.locator("#result article").first.bounding_box()
@@ -67,7 +71,7 @@ def _compared(page: Page) -> Image.Image:
 def _measured(page: Page) -> Image.Image:
     page.locator("#measured-here > button").click()
     page.locator("#measure").click()
-    expect(page.locator("#measured")).to_contain_text("2 measured", timeout=60_000)
+    expect(page.locator("#measured")).to_have_text(re.compile(r"[12] measured"), timeout=60_000)
     page.wait_for_timeout(1000)
     plot = page.locator("#plot").bounding_box()
     assert plot
