@@ -185,7 +185,7 @@ class Pool:
         server = weights.server(file)
         if time.monotonic() < self._silent_until.get(server, 0) and not patient and not weights.cached(file):
             raise UnreachableError(
-                f"{file}: expected an answer from {server}; there was none a moment ago; try again in a minute"
+                f"{file}: expected an answer from {server}; there was none a moment ago; try again later"
             )
         try:
             yield
