@@ -1,31 +1,30 @@
-"""What a Space runs: reads config.yaml and serves the page."""
+"""Assembles the page: `build` reads like the screen, from top to bottom.
 
-from lineup import runtime
+A Space runs this file, and so does `make run`. Importing it builds `demo` from LINEUP_CONFIG or config.yaml; it opens
+no port, starts no thread and loads no weights.
+"""
 
-if runtime.on_zerogpu():
-    import spaces  # noqa: F401  (it wants to be there before torch is)
+from lineup.engines import zerogpu
+
+if zerogpu.on_zerogpu():
+    import spaces  # noqa: F401  (it has to be imported before torch)
 
 import argparse
-import gc
-import inspect
 import logging
 import os
 import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
+from lineup import fast_import
+from lineup.engines import devices
 from lineup.errors import ConfigError
 
-if TYPE_CHECKING:
-    from lineup.server import Gate
-    from lineup.service import Service
-
-HERE = Path(__file__).parent
 # Gradio would sum up all past requests anew at the end of each, for a page that is turned off.
 os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", str(10**9))
 os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "1")
@@ -34,110 +33,12 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # Gradio's own client, w
 os.environ.setdefault("GRADIO_TEMP_DIR", str(Path(tempfile.gettempdir()) / "lineup-uploads"))
 
 
-def main() -> None:
-    """Serve the page until it is stopped."""
-    arguments = _arguments()
-    runtime.share_heaps()
-    from lineup import config  # not for --help
-
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)
-    try:
-        chosen = config.load(arguments.config)
-    except ConfigError as error:
-        print(*(f"error: {problem}" for problem in error.problems), sep="\n", file=sys.stderr)
-        sys.exit(2)
-    with _importing_gradio():  # takes seconds: a mistake in the config is told before
-        from lineup import page  # noqa: F401
-    from lineup.service import Service
-
-    service = Service(chosen)
-    try:
-        _, gate = launch(service, arguments.port)
-    except OSError as error:  # Gradio's words, for a port that is taken, are for whoever writes an app
-        print(f"error: --port: expected a port that is free; {arguments.port} is not ({error.args[-1]}); name another")
-        os._exit(2)
-    _serve(gate)
-
-
-def launch(service: "Service", port: int | None = None) -> tuple[Any, "Gate"]:
-    """Serve a service's page in the background; return Gradio's Blocks and what stands before it."""
-    from starlette.middleware import Middleware
-
-    from lineup import page
-    from lineup.server import Gate
-
-    config, demo = service.config, page.build(service)
-    gate = Gate(service, demo)
-    if runtime.on_zerogpu():
-        service.start()  # there the backbones go to the GPU before the page is served, on this thread
-    demo.launch(
-        prevent_thread_lock=True,
-        server_port=port,
-        theme=page.THEME,
-        css_paths=page.CSS,
-        js=page.JS,
-        footer_links=["api", "gradio"],
-        share=config.share or None,
-        max_file_size=f"{config.limits.max_upload_mb}mb",
-        allowed_paths=[example.picture for example in service.examples if not example.is_remote],
-        enable_monitoring=False,
-        state_session_capacity=500,  # each holds the answers that a visitor's page shows
-        max_threads=Gate.most_events(config.limits),  # who waits for a download keeps nobody else's event waiting
-        app_kwargs={"middleware": [Middleware(gate.before)]},
-        ssr_mode=False,
-        mcp_server=True,
-    )
-    threading.Thread(target=gate.sweep_for_ever, name="sweep", daemon=True).start()
-    if not runtime.on_zerogpu():
-        service.start()
-    return demo, gate
-
-
-def _serve(gate: "Gate") -> None:
-    """Serve until somebody says stop; what runs then may finish."""
-    stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    try:
-        stop.wait()
-        logging.getLogger("lineup").info("stopping; running requests may finish")
-        gate.drain()
-    except KeyboardInterrupt:  # at a terminal nobody waits
-        pass
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(0)  # threads that compute or download are not waited for
-
-
-@contextmanager
-def _importing_gradio() -> Iterator[None]:
-    """Import gradio in 60% of the time: it reads each component's source again, to write stubs for editors.
-
-    It writes none for a class whose file is not known: so long as it is imported, no class's file is. Nor is
-    garbage looked for: an import leaves little, and there are many objects to search.
-    """
-    known = inspect.getfile
-
-    def getfile(thing: Any) -> str:
-        if isinstance(thing, type):
-            raise OSError("nobody needs to know now")
-        return known(thing)
-
-    inspect.getfile = getfile  # type: ignore[assignment]
-    gc.disable()
-    try:
-        yield
-    finally:
-        inspect.getfile = known
-        gc.enable()
-
-
-def _arguments() -> argparse.Namespace:
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Serve the page that a config describes.")
     parser.add_argument(
         "--config",
         type=Path,
-        default=Path(os.environ.get("LINEUP_CONFIG", HERE / "config.yaml")),
+        default=Path(os.environ.get("LINEUP_CONFIG", Path(__file__).with_name("config.yaml"))),
         help="the config file (default: config.yaml beside app.py, or LINEUP_CONFIG)",
     )
     parser.add_argument(
@@ -148,7 +49,123 @@ def _arguments() -> argparse.Namespace:
         default=None,
         help="the port to serve on (default: the first free from 7860)",
     )
-    return parser.parse_args()
+    return parser.parse_args(argv)
+
+
+ARGUMENTS = _arguments(None if __name__ == "__main__" else [])  # who imports this file has arguments of its own
+from lineup import config  # --help does not wait for pydantic
+
+try:
+    CONFIG = config.load(ARGUMENTS.config)
+except ConfigError as error:  # before gradio is imported, which takes seconds
+    print(*(f"error: {problem}" for problem in error.problems), sep="\n", file=sys.stderr)
+    sys.exit(2)
+
+with fast_import.without_type_stubs():
+    import gradio as gr
+
+from lineup.features import FEATURES, Feature
+from lineup.page import api, wiring
+from lineup.page.layout import Page
+from lineup.page.panels import Panel
+from lineup.page.theme import CSS, JS, THEME
+from lineup.server.input_guard import guard
+from lineup.service import Service
+
+if TYPE_CHECKING:
+    from lineup.server.admission import Gate
+
+
+def build(service: Service, given: Iterable[Feature] = FEATURES.values()) -> gr.Blocks:
+    """Assemble the page of a service with some features. Nothing is loaded by it: `service.start` does that."""
+    with gr.Blocks(title=service.config.title, analytics_enabled=False) as demo:
+        page = Page(service)
+        page.add_header()
+        with gr.Row(elem_id="stage"):
+            with gr.Column(scale=5, min_width=300):
+                page.add_image()
+                page.add_examples()
+            with gr.Column(scale=6, min_width=300):
+                page.add_backbone()
+                page.add_comparison()
+                page.add_top_k()
+                page.add_results()
+        page.add_table()
+        panels = _panels(service, given)
+        for panel in panels:
+            panel.build(service)
+        wiring.connect(demo, page, panels)
+        api.add(service)
+    guard(demo)
+    demo.api_open = False  # what goes past the queue; to say it by `queue` builds the whole server once more: 0.1 s
+    return demo
+
+
+def _panels(service: Service, given: Iterable[Feature]) -> list[Panel]:
+    """Return the panels that have a use here, in the order of their features."""
+    made: list[Panel] = [resolve_name(feature.panel)() for feature in given if feature.panel]
+    return [panel for panel in made if panel.applies(service)]
+
+
+if gr.NO_RELOAD:  # `gradio app.py` runs this file again after each change: loaded backbones survive it
+    SERVICE = Service(CONFIG)
+demo = build(SERVICE)
+
+
+def launch(service: Service, port: int | None = None, page: gr.Blocks | None = None) -> tuple[gr.Blocks, "Gate"]:
+    """Serve a service's page in the background; return Gradio's Blocks and the middleware before it."""
+    from starlette.middleware import Middleware
+
+    from lineup.server.admission import Gate
+
+    limits, blocks = service.config.limits, page or build(service)
+    gate = Gate(service, blocks)
+    if zerogpu.on_zerogpu():
+        service.start()  # there the backbones go to the GPU before the page is served, on this thread
+    settings: dict[str, Any] = {
+        "theme": THEME,
+        "css_paths": CSS,
+        "js": JS,
+        "footer_links": ["api", "gradio"],
+        "share": service.config.share or None,
+        "max_file_size": f"{limits.max_upload_mb}mb",
+        "allowed_paths": [example.picture for example in service.examples if not example.is_remote],
+        "enable_monitoring": False,
+        "state_session_capacity": 500,  # each holds the answers that one open page shows
+        "max_threads": Gate.most_events(limits),  # a request that waits for a download keeps no other waiting
+        "app_kwargs": {"middleware": [Middleware(gate.before)]},
+        "ssr_mode": False,
+        "mcp_server": True,
+    }
+    blocks.launch(prevent_thread_lock=True, server_port=port, **settings)
+    threading.Thread(target=gate.sweep_for_ever, name="sweep", daemon=True).start()
+    if not zerogpu.on_zerogpu():
+        service.start()
+    return blocks, gate
+
+
+def main() -> None:
+    """Serve the page until SIGTERM or Control+C."""
+    devices.share_heaps()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    try:
+        _, gate = launch(SERVICE, ARGUMENTS.port, demo)
+    except OSError as error:  # Gradio's text about a port that is taken is for programmers
+        taken = f"expected a port that is free; {ARGUMENTS.port} is not ({error.args[-1]}); name another"
+        print(f"error: --port: {taken}")
+        os._exit(2)
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    try:
+        stop.wait()
+        logging.getLogger("lineup").info("stopping; running requests may finish")
+        gate.drain()
+    except KeyboardInterrupt:  # at a terminal
+        pass
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)  # threads that compute or download are not waited for
 
 
 if __name__ == "__main__":

@@ -22,11 +22,14 @@ from PIL import Image
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from lineup import config, document  # noqa: E402
-from lineup.answering import DECODED  # noqa: E402
-from lineup.engine import TorchEngine, softmax  # noqa: E402
-from lineup.pictures import SUFFIXES, open_picture  # noqa: E402
-from lineup.pool import Loaded, Pool  # noqa: E402
+from lineup import config
+from lineup.config import yaml_source
+from lineup.engines.engine import softmax
+from lineup.engines.torch_engine import TorchEngine
+from lineup.images.formats import SUFFIXES
+from lineup.images.reading import open_picture
+from lineup.inference.pool import Loaded, Pool
+from lineup.inference.preprocessing import DECODED
 
 CROPS = 30  # of each photograph
 SMALLEST_PX = 448  # of a crop's side, unless the photograph is smaller
@@ -76,7 +79,7 @@ def main() -> None:
     photos = sorted(path for path in arguments.images.iterdir() if path.suffix.lower() in SUFFIXES)
     if not photos:
         parser.error(f"--images: expected pictures in {arguments.images}; there are none")
-    pool = Pool(config.build(document.parse(ENTRIES.format(device=arguments.device), "benchmark"), ROOT))
+    pool = Pool(config.build(yaml_source.parse(ENTRIES.format(device=arguments.device), "benchmark"), ROOT))
     print(INTRODUCTION)
     print(f"{CROPS} random crops of each of: {', '.join(photo.stem for photo in photos)}; on {arguments.device}.\n")
     with tempfile.TemporaryDirectory() as folder:

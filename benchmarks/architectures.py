@@ -26,10 +26,10 @@ from PIL import Image
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
-from lineup import registry  # noqa: E402
-from lineup.config import Entry  # noqa: E402
-from lineup.engine import TorchEngine  # noqa: E402
-from lineup.errors import LineupError  # noqa: E402
+from lineup import registry
+from lineup.config import Entry
+from lineup.engines.torch_engine import TorchEngine
+from lineup.errors import LineupError
 
 COLUMNS = ("backbone", "works", "parameters", "height", "width", "why")
 LABELS = ["yes", "no"]

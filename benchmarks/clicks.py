@@ -16,13 +16,13 @@ from pathlib import Path
 from playwright.sync_api import Page, sync_playwright
 
 ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "browser")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "support"), str(ROOT / "tests" / "browser")]
 
-from reference import BACKBONES, EXAMPLES, read_answers  # noqa: E402
-from serving import serving, without_hub  # noqa: E402
-from visiting import FIRST, choose, click_example  # noqa: E402
+from reference import BACKBONES, EXAMPLES, read_answers
+from serving import serving, without_hub
+from visiting import FIRST, choose, click_example
 
-from lineup.registry.wordnet import wordnet  # noqa: E402
+from lineup.registry.wordnet import wordnet
 
 ANSWERS = read_answers()
 

@@ -18,8 +18,9 @@ from PIL import Image
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
-from lineup import config, document  # noqa: E402
-from lineup.service import Service  # noqa: E402
+from lineup import config
+from lineup.config import yaml_source
+from lineup.service import Service
 
 FAST = ("mobilenetv3_small_050", "lcnet_050", "tinynet_e", "mobilenetv3_small_100", "mobilenetv4_conv_small")
 ROUNDS = 15
@@ -28,7 +29,7 @@ ROUNDS = 15
 def main() -> None:
     """Measure in turns, and print what was measured."""
     entries = [f"{{name: {name}, backbone: {name}, pretrained: false}}" for name in FAST]
-    service = Service(config.build(document.parse(f"backbones: [{', '.join(entries)}]", "config.yaml"), HERE))
+    service = Service(config.build(yaml_source.parse(f"backbones: [{', '.join(entries)}]", "config.yaml"), HERE))
     with tempfile.TemporaryDirectory() as folder:
         picture = str(Path(folder) / "picture.jpg")
         Image.effect_noise((1600, 1200), 80).convert("RGB").resize((1600, 1200)).save(picture, quality=90)

@@ -22,8 +22,8 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # importing OpenVINO would report that to Intel
 
-import numpy as np  # noqa: E402
-import psutil  # noqa: E402
+import numpy as np
+import psutil
 
 SWAP_S = 120
 BENCHMARK_APP = (
@@ -60,7 +60,7 @@ def forward(name: str, seconds: str) -> dict[str, Any]:
     import timm
     import torch
 
-    from lineup.runtime import cores
+    from lineup.engines.devices import cores
 
     torch.manual_seed(0)
     network = timm.create_model(name).eval()
@@ -101,7 +101,7 @@ def cuda(name: str) -> dict[str, Any] | None:
 
     if not torch.cuda.is_available():
         return None
-    from lineup.engine import softmax
+    from lineup.engines.engine import softmax
 
     network = timm.create_model(name).eval().cuda()
     shape = (1, *network.default_cfg["input_size"])
@@ -216,7 +216,7 @@ def _loaded(path: Path) -> Any:
 
 
 def _pool(config: Any) -> Any:
-    from lineup.pool import Pool
+    from lineup.inference.pool import Pool
 
     return Pool(config)
 

@@ -14,9 +14,9 @@ from pathlib import Path
 import psutil
 
 ROOT = Path(__file__).parents[1]
-sys.path.append(str(ROOT / "tests"))
+sys.path.append(str(ROOT / "tests" / "support"))
 
-from serving import free_port  # noqa: E402
+from serving import free_port
 
 PATIENCE_S = 120
 

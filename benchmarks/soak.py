@@ -86,7 +86,7 @@ def pictures(quick: bool) -> list[Row]:
 
 
 def _pictures(what: str, must: str, most_s: float, most_mb: int, *asked: str) -> Row:
-    ran = _apart([str(ROOT / "tests" / "bad_pictures.py"), *asked])
+    ran = _apart([str(ROOT / "tests" / "support" / "bad_images.py"), *asked])
     slowest_s, slowest = ran["slowest_s"]
     measured = (
         f"{ran['count']:,} files: {ran['refused']:,} refused, {len(ran['failures'])} failures; slowest "

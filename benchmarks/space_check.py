@@ -20,14 +20,15 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "support")]
 
-from gradio_client import Client, handle_file  # noqa: E402
-from reference import CLASSES  # noqa: E402
-from serving import free_port, without_hub  # noqa: E402
+from gradio_client import Client, handle_file
+from reference import CLASSES
+from serving import free_port, without_hub
 
-from lineup import card, config, parcel  # noqa: E402
-from lineup.service import Service  # noqa: E402
+from lineup import config
+from lineup.features.publish import card, files
+from lineup.service import Service
 
 BOUNDS = ("2.11", "2.13")  # of torch: ZeroGPU's, any other hardware's
 PYTHONS = ("3.10", "3.12")  # that ZeroGPU has
@@ -46,8 +47,8 @@ def main() -> None:
         home = Path(folder)
         (home / "constraints.txt").touch()  # stands in for those of this machine's own pip: the builder has none
         os.environ["PIP_CONSTRAINT"] = str(home / "constraints.txt")
-        files, sdk = upload(home / "space")
-        print(f"a push uploads {len(files)} files; sdk_version {sdk}")
+        uploaded, sdk = upload(home / "space")
+        print(f"a push uploads {len(uploaded)} files; sdk_version {sdk}")
         for python in PYTHONS:
             for bound in BOUNDS:
                 resolve(home, sdk, python, bound)
@@ -55,17 +56,17 @@ def main() -> None:
             serve(home, install(home, sdk))
 
 
-def upload(folder: Path) -> tuple[dict[str, parcel.File], str]:
+def upload(folder: Path) -> tuple[dict[str, files.File], str]:
     """Write what a push would upload into a folder; return that, and gradio's version in the front matter."""
     service = Service(config.load(ROOT / "config.yaml"))
     service.look(offline=True)
     readme = card.text(service.config, service.pool.plan, ROOT / "README.md")
-    files = parcel.collect(service.config, ROOT / "config.yaml", readme)
-    for name, file in files.items():
+    collected = files.collect(service.config, ROOT / "config.yaml", readme)
+    for name, file in collected.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(file.content if isinstance(file.content, bytes) else file.content.read_bytes())
-    return files, readme.split("sdk_version:")[1].split()[0].strip("\"'")
+    return collected, readme.split("sdk_version:")[1].split()[0].strip("\"'")
 
 
 def wanted(home: Path, sdk: str, bound: str) -> list[str]:

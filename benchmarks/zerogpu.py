@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "support")]
 
-from gradio_client import Client, handle_file  # noqa: E402
-from serving import serving  # noqa: E402
-from zerogpu import lending  # noqa: E402
+from gradio_client import Client, handle_file
+from serving import serving
+from zerogpu import lending
 
 CONFIG = f"""
 precision: {{precision}}

@@ -33,7 +33,7 @@ sys.path[:0] = [str(ROOT), str(HERE)]
 
 import answers  # noqa: E402
 
-from lineup import facts  # noqa: E402
+from lineup.registry import published  # noqa: E402
 
 VERSION = "0.1.0"  # of every package
 
@@ -209,7 +209,7 @@ def write(size: Size, state: dict[str, torch.Tensor], folder: Path) -> None:
     config = {"label_names": ImageNetInfo("imagenet-1k").label_names()}
     save_for_hf(made.half(), str(folder), model_config=config, safe_serialization=True)
     (folder / "model.safetensors").chmod(0o644)  # safetensors writes it for its owner alone
-    published = facts.published(f"{size.architecture}.in1k", (size.size_px, size.size_px))
+    figures = published.published(f"{size.architecture}.in1k", (size.size_px, size.size_px))
     card = CARD.format(
         name=size.name,
         number=size.number,
@@ -222,8 +222,8 @@ def write(size: Size, state: dict[str, torch.Tensor], folder: Path) -> None:
         sha256=size.sha256,
         keys=len(state),
         made_sha256=hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest(),
-        top1=published["imagenet_top1"],
-        top5=published["imagenet_top5"],
+        top1=figures["imagenet_top1"],
+        top5=figures["imagenet_top5"],
         tolerance=TOLERANCE,
     )
     (folder / "README.md").write_bytes(card.encode())

@@ -6,6 +6,8 @@ into ``error: …`` and exit status 2. Any other exception is a bug of ours and 
 its traceback in the log.
 """
 
+import difflib
+
 
 class LineupError(Exception):
     """An error whose text is shown to the visitor as it stands."""
@@ -48,3 +50,10 @@ class GoneError(LineupError):
 
     def __init__(self) -> None:
         super().__init__("nobody waits for this answer any more")
+
+
+def did_you_mean(word: str, known: list[str]) -> str:
+    """Return ``; did you mean 'resnet50'?``, or nothing when no known word is near."""
+    spelled = {name.lower(): name for name in known}
+    near = difflib.get_close_matches(word.lower(), spelled, n=1, cutoff=0.75)
+    return f"; did you mean {spelled[near[0]]!r}?" if near else ""

@@ -3,6 +3,8 @@
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal, Self
 
+from lineup.errors import LineupError
+
 Availability = Literal["ready", "loading", "idle", "unavailable"]
 
 
@@ -103,3 +105,6 @@ class BackboneStatus:
     def to_json(self) -> dict[str, Any]:
         """Return what the API's contract promises."""
         return {each.name: getattr(self, each.name) for each in fields(self) if each.name != "progress"}
+
+
+Answer = Classification | LineupError  # one that cannot answer says why

@@ -11,24 +11,26 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lineup import examples, runtime
-from lineup.answering import Picture, Sitting, classification, jpeg, timed
-from lineup.compare import Agreement, Voice, agreement
+from lineup.analysis.agreement import Comparison, Voice, agreement
 from lineup.config import Config
+from lineup.engines import zerogpu
 from lineup.errors import BackboneError, BusyError, GoneError, HubError, LineupError, PictureError, UnreachableError
-from lineup.pool import Loaded, Pool
-from lineup.results import BackboneStatus, Classification, Milliseconds, Timing
-from lineup.visitors import Patient, Presence, Turns, Visitor
-from lineup.watch import Watch
+from lineup.images import examples
+from lineup.inference.pool import Loaded, Pool
+from lineup.inference.postprocessing import classification
+from lineup.inference.preprocessing import Picture, Sitting, jpeg, timed
+from lineup.inference.queue import Patient, Presence, Turns, Visitor
+from lineup.inference.watchdog import Watch
+from lineup.results import Answer, BackboneStatus, Classification, Milliseconds, Timing
 
 if TYPE_CHECKING:
-    from lineup.engine import Engine
+    from lineup.engines.engine import Engine
 
 _log = logging.getLogger(__name__)
 
@@ -39,25 +41,6 @@ MOST_LENT = 256  # answers of a lent GPU that are kept
 LENT_S, LENT_BYTES_PER_S = 10, 1e9  # to start on a lent GPU, and how fast weights go there at worst
 MOST_HANGING = 2  # forward passes that do not come back, before a restart is the better way
 _STILL_THERE_S = 1.0  # how often somebody who waits for a download is asked whether he is still there
-Answer = Classification | LineupError  # one that cannot answer says why
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Several backbones' answers on one picture, in the order asked, and how far they agree."""
-
-    answers: Mapping[str, Answer]
-    agreement: Agreement
-    left_out: Mapping[str, str] = field(default_factory=dict)  # name → why; only where all were to be compared
-
-    def to_json(self) -> dict[str, Any]:
-        """Return what the API's contract promises."""
-        results = [
-            answer.to_json() if isinstance(answer, Classification) else {"backbone": name, "error": str(answer)}
-            for name, answer in self.answers.items()
-        ]
-        left_out = [{"backbone": name, "error": reason} for name, reason in self.left_out.items()]
-        return {"results": results, "agreement": self.agreement.to_json(), "left_out": left_out}
 
 
 class Service:
@@ -79,7 +62,7 @@ class Service:
         self._watch = Watch(config.limits.forward_timeout_s, self.pool.hangs, self.pool.returned)
         # how long forward passes took, in milliseconds; old ones are forgotten
         self._forwards: dict[str, deque[float]] = {name: deque(maxlen=101) for name in self.pool.names}
-        self._forward = runtime.on_lent_gpu(self._run, self._lent_s)
+        self._forward = zerogpu.on_gpu_worker(self._run, self._lent_s)
         # On ZeroGPU: what runs, where a forked process finds it without a lock, and what a lent GPU computed
         self._engines: dict[str, Engine] = {}
         self._lent: dict[tuple[str, bytes], tuple[np.ndarray, str]] = {}
@@ -89,7 +72,7 @@ class Service:
         self._begun = True
         for text in self.example_problems:
             _log.warning("%s", text)
-        if runtime.on_zerogpu():
+        if zerogpu.on_zerogpu():
             for name in self.pool.names:
                 if loaded := self.pool.load_here(name):
                     self._engines[name] = loaded.engine
@@ -214,7 +197,7 @@ class Service:
         if self._begun:
             self.looked.wait(self.config.limits.hub_timeout_s)
         for name in self.pool.names:
-            if isinstance(self.pool.problem(name), HubError | BusyError) and not runtime.on_zerogpu():
+            if isinstance(self.pool.problem(name), HubError | BusyError) and not zerogpu.on_zerogpu():
                 self.pool.look(name)
         found, most = self.backbones(), self.config.limits.max_compared
         left_out = {each.name: each.reason for each in found if each.status == "unavailable"}
@@ -301,7 +284,7 @@ class Service:
         try:
             loaded = load.result()
             # on ZeroGPU visitors wait for a GPU each by himself, in the Hub's queue
-            with nullcontext() if runtime.on_zerogpu() else self.turns.taken(visitor):
+            with nullcontext() if zerogpu.on_zerogpu() else self.turns.taken(visitor):
                 if problem := self.pool.problem(name):  # it hangs since
                     return problem
                 return self._answer(name, loaded, sitting, top_k, keep)
@@ -311,7 +294,7 @@ class Service:
             return error
         except Exception as error:  # a network of somebody's own may raise anything; the others still answer
             reason = " ".join(str(error).split())[:200] or type(error).__name__
-            if runtime.on_zerogpu():  # no quota, no GPU in time, or the worker that has it failed: its log says that
+            if zerogpu.on_zerogpu():  # no quota, no GPU in time, or the worker that has it failed: its log says that
                 return BusyError(f"{name}: expected to be lent a GPU; {reason}; try again later")
             _log.exception("%s cannot answer", name)
             return BackboneError(f"{name}: expected an answer; {reason}; see the log")
@@ -333,7 +316,7 @@ class Service:
 
     def _in_time(self, name: str, batch: np.ndarray) -> tuple[np.ndarray, str]:
         """Return logits and the engine's name, or raise what keeps them from coming in time."""
-        if runtime.on_zerogpu():  # there each call has its own deadline, and must stay on the visitor's thread
+        if zerogpu.on_zerogpu():  # there each call has its own deadline, and must stay on the visitor's thread
             return self._on_lent_gpu(name, batch)
         return self._watch.run(name, partial(self._forward, name, batch))
 

@@ -4,6 +4,7 @@ Fixtures: `hub` (the stand-in), `fresh_cache` (empty caches in this process), `e
 subprocess), `publish` (a timm model on the Hub), `picture`, `make_service`, `fakes` (a source `fake:`).
 """
 
+import asyncio
 import os
 import sys
 import tempfile
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "support")]
 
 from drawing import draw  # noqa: E402
 from hub import Hub, timm_repo  # noqa: E402
@@ -36,6 +37,7 @@ os.environ.update(
     HF_HUB_DISABLE_XET="1",
     HF_HUB_DISABLE_PROGRESS_BARS="1",
     GRADIO_ANALYTICS_ENABLED="False",
+    GRADIO_TEMP_DIR=str(Path(_HOME.name) / "uploads"),
     OMP_NUM_THREADS="1",  # torch's threads spin while they wait for busy cores: two take four times as long as one
     NO_PROXY="127.0.0.1,localhost",
 )
@@ -103,20 +105,21 @@ def picture(tmp_path_factory) -> Path:
 @pytest.fixture(autouse=True)
 def only_torch(request, monkeypatch):
     """Keep OpenVINO out of tests that are not about it: conversions in the background would slow them all."""
-    from lineup import engine
+    from lineup.engines import openvino_engine
 
     if "openvino" not in request.keywords:
-        monkeypatch.setattr(engine, "unavailable", lambda *_: "this test does without OpenVINO")
+        monkeypatch.setattr(openvino_engine, "unavailable", lambda *_: "this test does without OpenVINO")
 
 
 @pytest.fixture
 def make_service(tmp_path):
     """Return a function that makes a Service of a config's text; its relative paths start at `tmp_path`."""
-    from lineup import config, document
+    from lineup import config
+    from lineup.config import yaml_source
     from lineup.service import Service
 
     def make(text: str, folder: Path = tmp_path) -> Service:
-        return Service(config.build(document.parse(text, "config.yaml"), folder))
+        return Service(config.build(yaml_source.parse(text, "config.yaml"), folder))
 
     return make
 
@@ -146,8 +149,8 @@ class Fakes:
     def plan(self, entry, context):
         import torch
 
-        from lineup.labels import from_names
         from lineup.registry import Plan, Transform
+        from lineup.registry.labels import from_names
 
         fakes, target = self, entry.spec.target
 
@@ -186,3 +189,43 @@ def fakes(monkeypatch):
     yield made
     for held in made.holds.values():
         held.set()
+
+
+@dataclass
+class Assembled:
+    """A page with some features, driven without a browser; components are known by their element ids."""
+
+    service: object
+    demo: object
+    picture: Path
+
+    @property
+    def element_ids(self) -> set[str]:
+        return {part.elem_id for part in self.demo.blocks.values() if part.elem_id}
+
+    def answered(self, name: str, others: tuple[str, ...] = ()) -> dict[str, object]:
+        """Ask one backbone or more about a picture, and return what each component shows in the end."""
+        from lineup.page.visit import Visit
+
+        [answer] = {fn.fn for fn in self.demo.fns.values() if getattr(fn.fn, "__name__", "") == "answer"}
+        shown: dict[str, object] = {}
+
+        async def collect() -> None:
+            async for changes in answer(str(self.picture), name, list(others), 3, Visit()):
+                shown.update({component.elem_id: value for component, value in changes.items()})
+
+        asyncio.run(collect())
+        return shown
+
+
+@pytest.fixture
+def assembled(make_service, picture):
+    """Return a function that assembles the page of a config's text with some features, as app.py does."""
+
+    def assemble(text: str, features) -> Assembled:
+        import app
+
+        service = make_service(text)
+        return Assembled(service, app.build(service, features), picture)
+
+    return assemble

@@ -270,7 +270,7 @@ def test_the_page_is_served_before_torch_is_imported(env, tmp_path, hub):
     env |= {"PYTHONPROFILEIMPORTTIME": "1", "PYTHONUNBUFFERED": "1"}
     with serving(tmp_path / "config.yaml", env, tmp_path / "log.txt") as app:
         until = time.monotonic() + 60
-        while "lineup.pool: resnet18" not in app.log.read_text() and time.monotonic() < until:
+        while "lineup.inference.pool: resnet18" not in app.log.read_text() and time.monotonic() < until:
             time.sleep(0.1)
     lines = app.log.read_text().splitlines()
     page = next(number for number, line in enumerate(lines) if "Running on local URL" in line)
@@ -284,31 +284,28 @@ def test_the_page_is_served_before_torch_is_imported(env, tmp_path, hub):
 
 
 BUILD = """
-import ast, gc, inspect, sys
+import ast, gc, inspect, sys, threading
 from pathlib import Path
-import app
-from lineup import config
 
 def stub(*_):
     raise AssertionError("gradio reads its source to write stubs")
 
 ast.get_source_segment, known = stub, ast.get_source_segment
-with app._importing_gradio():
-    import gradio
-    from lineup import page
+import app
 ast.get_source_segment = known
+import gradio
 assert Path(inspect.getfile(gradio.Image)).is_file()
 assert gc.isenabled()
-
-from lineup.service import Service
-page.build(Service(config.load(Path(sys.argv[1]))))
+assert isinstance(app.demo, gradio.Blocks)
+assert app.SERVICE.config.backbones[0].name == "resnet18"
+assert [each.name for each in threading.enumerate() if each.name in ("start", "sweep")] == []
 print(*sorted({"torch", "torchvision", "timm", "openvino", "altair"} & set(sys.modules)))
 """
 
 
 def test_the_page_is_built_without_what_only_answers_need(env, tmp_path):
     (tmp_path / "config.yaml").write_text("backbones: [resnet18]")
-    told = run(env, "-c", BUILD, str(tmp_path / "config.yaml"))
+    told = run({**env, "LINEUP_CONFIG": str(tmp_path / "config.yaml")}, "-c", BUILD, "--port", "not", "ours")
     assert (told.returncode, told.stdout.strip()) == (0, ""), told.stderr
 
 
@@ -317,7 +314,7 @@ def test_help_waits_for_nothing_heavy(env):
     imported = {line.rpartition("|")[2].strip() for line in told.stderr.splitlines()}
     assert told.returncode == 0
     assert "--port" in told.stdout
-    assert "lineup.runtime" in imported
+    assert "lineup.engines.devices" in imported
     assert imported.isdisjoint({"torch", "timm", "gradio", "altair", "pydantic", "numpy"})
 
 

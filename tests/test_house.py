@@ -6,46 +6,23 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[1]
 
 # Each module imports only modules of a lower rank. A package has one rank; its own modules may import each
 # other as long as no circle comes of it. Not all that the design names has to be there yet.
 LAYERS = [
-    {"errors"},
-    {"document", "spec", "labels", "pictures", "results", "facts", "runtime", "engine", "weights", "visitors", "watch"},
-    {"config", "compare", "standings", "snippets"},
-    {"examples", "conversion", "schema"},
-    {"registry"},  # a package: the only one that knows timm and torchvision
-    {"pool"},
-    {"answering", "card", "parcel", "refusals"},
+    {"errors", "formatting", "fast_import"},
+    {"results", "config", "hub"},
+    {"images", "registry"},
+    {"engines", "analysis"},
+    {"inference"},
     {"service"},  # the facade
-    {"page", "server", "space", "lines"},  # page is a package
-    {"doctor"},
-    {"cli"},
+    {"page", "cli"},
+    {"features", "server"},
     {"__main__", "app"},  # the entry points
 ]
 RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}
-WITHOUT_TORCH = {
-    "errors",
-    "document",
-    "spec",
-    "config",
-    "labels",
-    "pictures",
-    "examples",
-    "results",
-    "facts",
-    "compare",
-    "standings",
-    "snippets",
-    "visitors",
-    "watch",
-    "card",
-    "parcel",
-    "refusals",
-    "space",
-    "doctor",
-}
+WITHOUT_TORCH = {"errors", "formatting", "results", "config", "hub", "images", "analysis", "page", "cli"}
 
 
 def imports_of(text, modules):
@@ -111,11 +88,20 @@ def test_the_package_itself_imports_nothing():
 
 
 WRONG = [
-    ("lineup.config", "lineup.examples", "lineup.config imports lineup.examples, which is not below it"),
-    ("lineup.labels", "lineup.spec", "lineup.labels imports lineup.spec, which is not below it"),
-    ("lineup.registry.plan", "lineup.pool", "lineup.registry.plan imports lineup.pool, which is not below it"),
+    ("lineup.config", "lineup.images", "lineup.config imports lineup.images, which is not below it"),
+    (
+        "lineup.images.reading",
+        "lineup.registry",
+        "lineup.images.reading imports lineup.registry, which is not below it",
+    ),
+    (
+        "lineup.registry.plan",
+        "lineup.inference.pool",
+        "lineup.registry.plan imports lineup.inference.pool, which is not below it",
+    ),
+    ("lineup.page.events", "lineup.features", "lineup.page.events imports lineup.features, which is not below it"),
     ("lineup.page", "app", "lineup.page imports app, which is not below it"),
-    ("lineup.pool", "lineup.utils", "lineup.pool imports lineup.utils, which is not below it"),
+    ("lineup.service", "lineup.utils", "lineup.service imports lineup.utils, which is not below it"),
     ("lineup.utils", "lineup.errors", "lineup.utils has no rank: add it to LAYERS in test_house.py"),
 ]
 
@@ -147,8 +133,35 @@ def test_only_the_registry_knows_timm_and_torchvision():
     assert importers_of("timm", "torchvision") == {"registry"}
 
 
-def test_only_what_draws_the_page_knows_gradio():
-    assert {"page"} <= importers_of("gradio", "gradio_client") <= {"page", "server", "app"}
+def modules_that_import(*packages):
+    return {name for name, found in imports().items() if {each.split(".")[0] for each in found} & set(packages)}
+
+
+def test_only_the_page_panels_the_server_and_app_import_gradio():
+    for name in modules_that_import("gradio", "gradio_client"):
+        assert part(name) in ("page", "server", "app") or name.endswith(".panel"), name
+
+
+def test_features_do_not_import_one_another():
+    for name, found in imports().items():
+        if part(name) == "features" and name.count(".") > 1:
+            own = ".".join(name.split(".")[:3])
+            others = {each for each in found if each.startswith("lineup.features.") and not each.startswith(own)}
+            assert others == set(), name
+
+
+def test_nothing_below_names_a_feature():
+    for path in (ROOT / "lineup").rglob("*.py"):
+        if "features" not in path.parts and path.name != "__main__.py":
+            assert "lineup.features" not in path.read_text(encoding="utf-8"), path
+
+
+def test_the_house_has_at_most_twenty_parts_on_nine_layers():
+    graph = imports()
+    parts = {part(name) for name in graph} - {"lineup"}
+    print(*(f"{rank}: {' '.join(sorted(layer & parts))}" for rank, layer in enumerate(LAYERS)), sep="\n")
+    assert len(parts | {"tools"}) <= 20
+    assert len(LAYERS) <= 9
 
 
 def test_the_light_modules_name_neither_torch_nor_timm():
@@ -156,7 +169,7 @@ def test_the_light_modules_name_neither_torch_nor_timm():
 
 
 def test_a_config_is_read_before_anything_heavy_is_imported():
-    light = "lineup.config, lineup.labels, lineup.pictures, lineup.examples, lineup.results, lineup.service"
+    light = "lineup.config, lineup.registry, lineup.images.examples, lineup.analysis.agreement, lineup.service"
     heavy = {"torch", "timm", "torchvision", "gradio"}
     code = f"import sys, {light}; print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

@@ -17,13 +17,13 @@ from networks import seeded_timm
 from safetensors.torch import save_file
 from serving import ROOT, caches, free_port
 
-from lineup import weights
+from lineup.hub import checksums
 
 BODY = os.urandom(2_000_000)
 FETCH = """
 import hashlib, sys
 from pathlib import Path
-from lineup.weights import HubFile, UrlFile, fetch
+from lineup.hub.downloads import HubFile, UrlFile, fetch
 kind, url, folder, sha256 = sys.argv[1:]
 name = "model.safetensors"
 file = HubFile("me/pets", (name,)) if kind == "hub" else UrlFile(url, Path(folder, name), sha256)
@@ -107,7 +107,7 @@ def test_a_conversion_that_was_killed_is_not_trusted_and_made_anew(env, tmp_path
         assert process.communicate(timeout=60)[0].split() == ["none", "kept"]
     (whole,) = kept.iterdir()  # what was left behind is gone, too
     hashes = json.loads((whole / "sha256.json").read_text())
-    assert hashes == {name: weights.sha256(whole / name) for name in ("model.xml", "model.bin")}
+    assert hashes == {name: checksums.sha256(whole / name) for name in ("model.xml", "model.bin")}
 
 
 @contextmanager

@@ -6,17 +6,23 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
+from pkgutil import resolve_name
+from types import ModuleType
 
 import pytest
 import yaml
 from bad_configs import refused
+from commands import run_command
 from PIL import Image
 from serving import serving, without_hub
 from test_house import RANK, imports, ours, part
 
-from lineup import cli, config, registry
+from lineup import config, registry
+from lineup.cli.main import parser
+from lineup.features import FEATURES
 
 ROOT = Path(__file__).parents[1]
 TEXTS = {name: (ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")}
@@ -109,7 +115,7 @@ def test_each_command_of_lineup_runs(command, home, hub, publish, capsys):
     arguments = shlex.split(command.removeprefix(LINEUP))
     if arguments[0] == "push" and "--dry-run" not in arguments:
         arguments.append("--dry-run")  # tests/test_space.py pushes to a stand-in
-    assert cli.main(arguments) == 0
+    assert run_command(arguments) == 0
     assert capsys.readouterr().out
 
 
@@ -118,12 +124,12 @@ def test_the_modules_that_the_text_names_as_commands_are_there():
     for name in named:
         path = name if "/" in name else name.replace(".", "/") + ("" if "." in name else "/__main__")
         assert (ROOT / f"{path.removesuffix('.py')}.py").is_file(), name
-    assert {"lineup", "lineup.schema"} <= named
+    assert {"lineup", "tools.config_docs"} <= named
 
 
 def test_the_options_of_push_that_the_text_names_are_there(capsys):
     with pytest.raises(SystemExit):
-        cli.main(["push", "--help"])
+        run_command(["push", "--help"])
     told = capsys.readouterr().out
     text = README.split("## On a Space")[1].split("\n## ")[0]
     named = set(re.findall(r"--[a-z-]+", text))
@@ -135,7 +141,7 @@ def test_check_says_what_the_text_shows(home, hub, capsys):
     shipped = (ROOT / "config.yaml").read_text()
     (home / "config.yaml").write_text(shipped.replace("- mobilenetv3_small_100", "- resnet5O"))
     (home / "examples").symlink_to(ROOT / "examples")
-    assert cli.main(["check", "--offline"]) == 2
+    assert run_command(["check", "--offline"]) == 2
     assert capsys.readouterr().err == block("console", "lineup check").partition("\n")[2]
 
 
@@ -148,7 +154,7 @@ def test_each_yaml_example_is_a_config(text):
 
 
 def test_the_shipped_config_is_valid_and_its_examples_are_there():
-    from lineup import examples
+    from lineup.images import examples
 
     shipped = config.load(ROOT / "config.yaml")
     assert shipped.default_name == "resnet18"
@@ -226,11 +232,11 @@ def test_a_model_pushed_as_the_text_says_is_a_backbone(home, birds, make_service
 
 def test_there_is_no_other_python_in_the_text():
     assert len(blocks("python")) == 3
-    assert len(blocks("python", CONTRIBUTING)) == 2
+    assert len(blocks("python", CONTRIBUTING)) == 4
 
 
 def test_the_new_source_of_the_example_answers(make_service, tmp_path, monkeypatch):
-    source, test = blocks("python", CONTRIBUTING)
+    source, test, *_ = blocks("python", CONTRIBUTING)
     made: dict = {}
     exec(source, made)
     name, function = re.search(r'`"(\w+)": (?:\w+)\.(\w+),`', CONTRIBUTING).groups()
@@ -240,6 +246,19 @@ def test_the_new_source_of_the_example_answers(make_service, tmp_path, monkeypat
     Image.new("RGB", (60, 80), (0, 20, 90)).save(tmp_path / "blue.png")
     service = make_service(f"backbones: ['{name}:strongest']")
     assert service.classify(tmp_path / "blue.png").predictions[0].label == "blue"
+
+
+def test_the_new_feature_of_the_example_works(assembled, fakes, monkeypatch):
+    _, _, panel, test = blocks("python", CONTRIBUTING)
+    module = ModuleType("lineup.features.counter.panel")
+    exec(panel, vars(module))
+    monkeypatch.setitem(sys.modules, "lineup.features.counter", ModuleType("lineup.features.counter"))
+    monkeypatch.setitem(sys.modules, "lineup.features.counter.panel", module)
+    reference = re.search(r'panel="(lineup\.features\.counter\.panel:\w+)"', CONTRIBUTING)[1]
+    assert resolve_name(reference) is module.CounterPanel
+    made: dict = {}
+    exec(test, made)
+    made["test_the_page_counts_its_answers"](assembled, fakes)
 
 
 # --- links, pictures, packages ---
@@ -276,8 +295,8 @@ def test_the_house_is_as_the_picture_shows_it():
 
 def test_the_table_of_what_to_change_names_files_that_are_there():
     rows = CONTRIBUTING.split("| what | where | tests |")[1].split("\n\n")[0]
-    for name in re.findall(r"`([^`]+)`", rows):
-        assert any((ROOT / folder / name).exists() for folder in ("", "lineup/page")), name
+    for name in set(re.findall(r"`([^`]+)`", rows)) - {"limits"}:
+        assert (ROOT / name).exists(), name
 
 
 def pins() -> dict[str, str]:
@@ -329,5 +348,5 @@ def test_a_workflow_pins_its_actions_and_calls_what_is_there(path):
         if line.startswith("make "):
             assert f"\n{line.removeprefix('make ')}:" in MAKEFILE
         if line.startswith(LINEUP):
-            assert cli._parser().parse_args(shlex.split(line.removeprefix(LINEUP)))
+            assert parser(FEATURES.values()).parse_args(shlex.split(line.removeprefix(LINEUP)))
     assert any(line.startswith((".ci/run", LINEUP)) for line in lines)

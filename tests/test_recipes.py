@@ -4,9 +4,10 @@ import re
 from pathlib import Path
 
 import pytest
+from commands import run_command
 from timm.data import ImageNetInfo
 
-from lineup import cli, config
+from lineup import config
 from lineup.service import Service
 
 ROOT = Path(__file__).parents[1]
@@ -24,7 +25,7 @@ def test_there_are_three():
 def test_a_recipe_passes_check_with_no_network(path, capsys, monkeypatch, hub):
     monkeypatch.chdir(ROOT)
     with hub.gone():
-        status = cli.main(["check", "--offline", "--config", str(path.relative_to(ROOT))])
+        status = run_command(["check", "--offline", "--config", str(path.relative_to(ROOT))])
     told = capsys.readouterr()
     assert (status, told.err) == (0, "")
     assert not re.search("^note:", told.out, re.MULTILINE)  # every example is there

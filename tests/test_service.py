@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from test_pool import until
+from waiting import until
 
-from lineup import answering, pool
-from lineup.engine import softmax
+from lineup.engines.engine import softmax
 from lineup.errors import BackboneError, BusyError, LineupError, PictureError
-from lineup.pictures import open_picture
+from lineup.hub.files import HubFile
+from lineup.images.reading import open_picture
+from lineup.inference import pool, preprocessing
 from lineup.registry import Transform
-from lineup.weights import HubFile
 
 TWO = "backbones: ['fake:a', 'fake:b']"
 THREE = "backbones: ['fake:a', 'fake:b', 'fake:c']"
@@ -203,7 +203,8 @@ def test_whoever_is_ready_answers_first_and_the_order_asked_for_stays(make_servi
 def test_all_answer_on_one_decoded_picture(make_service, fakes, picture, monkeypatch):
     opened = []
     monkeypatch.setattr(
-        "lineup.answering.open_picture", lambda *said, **more: opened.append(said[0]) or open_picture(*said, **more)
+        "lineup.inference.preprocessing.open_picture",
+        lambda *said, **more: opened.append(said[0]) or open_picture(*said, **more),
     )
     found = make_service(THREE).compare(picture)
     assert opened == [picture]
@@ -250,11 +251,11 @@ def test_when_too_many_wait_each_backbone_says_so(make_service, fakes, picture):
     service, held = make_service(f"limits: {{queue_size: 1}}\n{TWO}"), fakes.hold("answer a")
     service.pool.get("fake:a")
     with ThreadPoolExecutor(1) as threads:
-        answering = threads.submit(service.classify, picture)
+        asked = threads.submit(service.classify, picture)
         until(lambda: len(service.turns))
         found = service.compare(picture, ["fake:a", "fake:b"])
         held.set()
-        assert answering.result()
+        assert asked.result()
     assert [type(answer) for answer in found.answers.values()] == [BusyError, BusyError]
 
 
@@ -476,9 +477,9 @@ def test_a_large_jpeg_is_decoded_for_the_largest_transform_of_a_comparison(make_
     asked, opened = {"a": 100, "b": 235}, []
     for target, resized_px in asked.items():
         fakes.more[target] = {"transform": transform_of(resized_px)}
-    open_picture = answering.open_picture
+    open_picture = preprocessing.open_picture
     monkeypatch.setattr(
-        answering, "open_picture", lambda *given, **more: opened.append(open_picture(*given, **more)) or opened[-1]
+        preprocessing, "open_picture", lambda *given, **more: opened.append(open_picture(*given, **more)) or opened[-1]
     )
     Image.effect_noise((4000, 3000), 60).convert("RGB").save(tmp_path / "large.jpg")
     service = make_service("backbones: ['fake:a', 'fake:b', 'fake:c']")

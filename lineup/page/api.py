@@ -11,10 +11,10 @@ import gradio as gr
 from gradio import FileData
 
 from lineup.errors import LineupError
-from lineup.page.picture import uploaded
-from lineup.page.work import on_thread, visitor
+from lineup.inference.queue import WORK
+from lineup.page.image_field import uploaded
+from lineup.page.threads import on_thread, visitor
 from lineup.service import Service
-from lineup.visitors import WORK
 
 _log = logging.getLogger(__name__)
 F = TypeVar("F", bound=Callable[..., Any])

@@ -1,43 +1,45 @@
 """Turns a config's entry into a network with its transform and its labels.
 
-The only place that knows timm and torchvision. `SOURCES` is the door for a new kind of
-backbone: one function that makes a `Plan`, and one line.
+The only place that knows timm and torchvision. `SOURCES` is the door for a new kind of backbone: one function that
+makes a `Plan`, and one line. timm, torchvision and torch take seconds to import, so that a source's module is
+imported when its first entry is planned.
 """
 
 import logging
+from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from lineup.registry import lean  # noqa: F401  (before anything else imports torchvision)
-
-# isort: split
-from torch import nn
-
-from lineup.config import Entry, did_you_mean
-from lineup.errors import BackboneError, LineupError
-from lineup.registry import checkpoint, timm_models, torchvision_models
+from lineup.config import Entry
+from lineup.errors import BackboneError, LineupError, did_you_mean
 from lineup.registry.plan import Context, Plan, Source, Transform
+
+if TYPE_CHECKING:
+    from torch import nn
 
 __all__ = ["SOURCES", "Context", "Plan", "Source", "Transform", "build", "plan"]
 
 _log = logging.getLogger(__name__)
 
 
-def _own(entry: Entry, context: Context) -> Plan:
-    libraries = {"timm": timm_models.architecture, "torchvision": torchvision_models.architecture}
-    if entry.spec.source not in libraries:
-        raise BackboneError(
-            f"expected an architecture of timm or torchvision beside `pretrained: false`; got {entry.backbone!r}"
-        )
-    return checkpoint.plan(entry, context, libraries[entry.spec.source](entry))
+def _source(module: str, function: str) -> Source:
+    """Return a source whose module is imported at its first use."""
+
+    def plan(entry: Entry, context: Context) -> Plan:
+        import_module("lineup.registry.lean_imports")  # before anything else imports torchvision
+        made: Plan = getattr(import_module(f"lineup.registry.{module}"), function)(entry, context)
+        return made
+
+    return plan
 
 
 SOURCES: dict[str, Source] = {
-    "timm": timm_models.published,
-    "hf-hub": timm_models.from_hub,
-    "local-dir": timm_models.from_folder,
-    "torchvision": torchvision_models.published,
-    "checkpoint": _own,
-    "untrained": _own,
+    "timm": _source("timm_models", "pretrained"),
+    "hf-hub": _source("timm_models", "from_hub"),
+    "local-dir": _source("timm_models", "from_folder"),
+    "torchvision": _source("torchvision_models", "pretrained"),
+    "checkpoint": _source("own_weights", "plan"),
+    "untrained": _source("own_weights", "plan"),
 }
 
 
@@ -66,7 +68,7 @@ def plan(entry: Entry, context: Context) -> Plan:
         raise BackboneError(_unexpected(entry.name, "can be built", error)) from error
 
 
-def build(plan: Plan, path: Path | None) -> nn.Module:
+def build(plan: Plan, path: Path | None) -> "nn.Module":
     """Make a plan's network, with its weights, ready to answer.
 
     Args:

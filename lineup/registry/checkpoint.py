@@ -13,10 +13,10 @@ from torch import nn
 
 from lineup.config import Entry
 from lineup.errors import BackboneError
+from lineup.hub.files import LocalFile
 from lineup.registry import known_weights
 from lineup.registry.known_weights import Candidate
 from lineup.registry.plan import Context, Plan, Transform, chosen_labels, given_labels
-from lineup.weights import LocalFile
 
 Shapes = dict[str, tuple[int, ...]]
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
-from lineup import weights
+from lineup.hub import checksums, downloads
+from lineup.hub.files import HubFile, LocalFile, UrlFile, Weights
 from lineup.registry.plan import Context
-from lineup.weights import HubFile, LocalFile, UrlFile, Weights
 
 CONVERTED = "figures published for timm's conversion of the same checkpoint"
 
@@ -41,13 +41,13 @@ def verified(file: Weights) -> bool:
     """
     if not isinstance(file, UrlFile):
         return isinstance(file, HubFile)
-    kept = weights.cached(file)
-    return bool(file.sha256) and (kept is None or weights.sha256(kept).startswith(file.sha256))
+    kept = downloads.cached(file)
+    return bool(file.sha256) and (kept is None or checksums.sha256(kept).startswith(file.sha256))
 
 
 def _sha256(file: Weights, context: Context) -> str:
     if isinstance(file, LocalFile):
-        return weights.sha256(file.path)
+        return checksums.sha256(file.path)
     return context.sha256(file) if isinstance(file, HubFile) else file.sha256
 
 
@@ -55,7 +55,7 @@ def _hashes(candidate: Candidate) -> dict[str, str]:
     """Return the SHA-256 of each file that holds these weights, or its first digits, with a remark on the figures."""
     found = dict.fromkeys(_table().get(candidate.name, ()), CONVERTED)
     if file := candidate.file:
-        found |= {weights.kept_sha256(replace(file, names=(name,))): "" for name in file.names}
+        found |= {downloads.kept_sha256(replace(file, names=(name,))): "" for name in file.names}
     found[candidate.sha256] = ""
     return {digits: remark for digits, remark in found.items() if digits}
 

@@ -3,16 +3,20 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from PIL import Image
-from torch import nn
 
-from lineup import labels
 from lineup.config import Entry
-from lineup.labels import LabelSet
-from lineup.weights import HubFile, Weights, kept_sha256
+from lineup.hub.downloads import kept_sha256
+from lineup.hub.files import HubFile, Weights
+from lineup.registry import labels
+from lineup.registry.labels import LabelSet
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
 
 
 @dataclass(frozen=True)
@@ -23,7 +27,7 @@ class Transform:
     `mean` and `std` are what it normalises with, so that the crop can be shown again.
     """
 
-    steps: Callable[[Image.Image], torch.Tensor]
+    steps: "Callable[[Image.Image], torch.Tensor]"
     input_size: tuple[int, int]  # height, width
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -57,7 +61,7 @@ class Plan:
     labels: LabelSet
     transform: Transform
     weights: Weights | None  # None: random weights
-    make: Callable[[Path | None], nn.Module]  # the weights' path → the network
+    make: "Callable[[Path | None], nn.Module]"  # the weights' path → the network
     license: str = ""  # of the weights; empty when nobody says
     download_bytes: int | None = None  # when known without asking
     notes: tuple[str, ...] = ()  # what a visitor should know about the answers

@@ -16,19 +16,19 @@ from timm.models._input import get_model_args
 from torch import nn
 from torch.hub import get_dir
 
-from lineup import facts, labels, weights
-from lineup.config import Entry, did_you_mean
-from lineup.errors import BackboneError
-from lineup.labels import LabelSet
-from lineup.registry import checkpoint, known_weights, wordnet
+from lineup.config import Entry
+from lineup.errors import BackboneError, did_you_mean
+from lineup.hub import files
+from lineup.registry import checkpoint, known_weights, labels, published, wordnet
 from lineup.registry.checkpoint import Architecture, blank, count
 from lineup.registry.known_weights import Candidate
+from lineup.registry.labels import LabelSet
 from lineup.registry.plan import Context, Plan, Transform, chosen_labels, given_labels, spell
 
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 
 
-def published(entry: Entry, context: Context) -> Plan:
+def pretrained(entry: Entry, context: Context) -> Plan:
     """Plan a backbone that timm has weights for: ``resnet18``, ``resnet18.a1_in1k``."""
     name = entry.spec.target
     cfg = _config(name)
@@ -54,19 +54,19 @@ def from_folder(entry: Entry, context: Context) -> Plan:
         raise BackboneError(f"expected a folder; {folder} is not there; paths start at the config's folder")
     # in the order in which timm looks for them
     patterns = (*WEIGHT_FILES, "pytorch_model.pth", "model.pth", "*.safetensors", "*.pth", "*.pth.tar", "*.bin")
-    files = [path for pattern in patterns for path in sorted(folder.glob(pattern))]
-    if not files:
+    found = [path for pattern in patterns for path in sorted(folder.glob(pattern))]
+    if not found:
         raise BackboneError(f"expected weights in {folder}; there are none; add model.safetensors")
-    return _from_folder(entry, context, folder, weights.LocalFile(files[0]), entry.backbone)
+    return _from_folder(entry, context, folder, files.LocalFile(found[0]), entry.backbone)
 
 
 def from_hub(entry: Entry, context: Context) -> Plan:
     """Plan a backbone that lies in a Hub repository in timm's format: ``hf-hub:owner/repo@revision``."""
     repo, revision = entry.spec.target, entry.spec.revision
-    config = context.fetch(weights.HubFile(repo, ("config.json",), revision, beside=WEIGHT_FILES))
+    config = context.fetch(files.HubFile(repo, ("config.json",), revision, beside=WEIGHT_FILES))
     # The cache keeps one folder per commit, so config and weights meet there, and stay of one commit.
     commit = config.parent.name
-    file = weights.HubFile(repo, WEIGHT_FILES, commit)
+    file = files.HubFile(repo, WEIGHT_FILES, commit)
     return _from_folder(entry, context, config.parent, file, f"hf-hub:{repo}@{commit}")
 
 
@@ -86,7 +86,7 @@ def architecture(entry: Entry) -> Architecture:
     )
 
 
-def _from_folder(entry: Entry, context: Context, folder: Path, file: weights.Weights, name: str) -> Plan:
+def _from_folder(entry: Entry, context: Context, folder: Path, file: files.Weights, name: str) -> Plan:
     cfg, architecture, arguments = _read_config(folder)
     full_name, sizes = _full_name({**cfg, "architecture": architecture}), _size_arguments(entry, cfg)
     arguments |= {"num_classes": cfg.get("num_classes"), **sizes}
@@ -104,7 +104,7 @@ def _plan(
     cfg: Mapping[str, Any],
     full_name: str,
     create: partial[nn.Module],
-    file: weights.Weights,
+    file: files.Weights,
     make: Callable[[Path | None], nn.Module],
     name: str,
 ) -> Plan:
@@ -117,7 +117,7 @@ def _plan(
     _refuse_embedding(full_name, num_classes, found)
     network = blank(create)
     checkpoint.dry_run(network, entry, transform)
-    if isinstance(file, weights.LocalFile):
+    if isinstance(file, files.LocalFile):
         checkpoint.fit(checkpoint.shapes(file.path), network, full_name.partition(".")[0])
     figures, facts_note = _figures(entry, context, cfg, full_name, network, file)
     return Plan(
@@ -139,7 +139,7 @@ def _plan(
 
 
 def _figures(
-    entry: Entry, context: Context, cfg: Mapping[str, Any], full_name: str, network: nn.Module, file: weights.Weights
+    entry: Entry, context: Context, cfg: Mapping[str, Any], full_name: str, network: nn.Module, file: files.Weights
 ) -> tuple[Mapping[str, float], str]:
     """Return what is published of a plan's weights, and a remark on it.
 
@@ -149,7 +149,7 @@ def _figures(
     """
     if entry.source == "timm":
         known = _prepares(cfg, entry) == _prepares(cfg) and known_weights.verified(file)
-        return (facts.published(full_name, _size(_data_config(entry, cfg))) if known else {}), ""
+        return (published.published(full_name, _size(_data_config(entry, cfg))) if known else {}), ""
     architecture, num_classes = full_name.partition(".")[0], cfg["num_classes"]
     candidates = _candidates(entry, cfg, architecture, num_classes)
     if candidates:
@@ -165,11 +165,11 @@ def _candidates(entry: Entry, cfg: Mapping[str, Any], architecture: str, num_cla
     """Return the published weights of an architecture that have figures, as many classes, and the same transform."""
     size, found = _size(_data_config(entry, cfg)), []
     for full_name in timm.list_pretrained(f"{architecture}.*"):
-        theirs, figures = asdict(get_pretrained_cfg(full_name)), facts.published(full_name, size)
+        theirs, figures = asdict(get_pretrained_cfg(full_name)), published.published(full_name, size)
         if figures and theirs["num_classes"] == num_classes and _prepares(theirs) == _prepares(cfg, entry):
             where = _where(theirs)
-            hub_file = where if isinstance(where, weights.HubFile) else None
-            found.append(Candidate(full_name, figures, weights.sha256_in_name(theirs["url"] or ""), hub_file))
+            hub_file = where if isinstance(where, files.HubFile) else None
+            found.append(Candidate(full_name, figures, files.sha256_in_name(theirs["url"] or ""), hub_file))
     return found
 
 
@@ -240,12 +240,12 @@ def _read_config(folder: Path) -> tuple[dict[str, Any], str, dict[str, Any]]:
     return cfg, architecture, dict(arguments or {})
 
 
-def _where(cfg: Mapping[str, Any]) -> weights.Weights:
+def _where(cfg: Mapping[str, Any]) -> files.Weights:
     if cfg["hf_hub_id"]:
         names = (cfg["hf_hub_filename"],) if cfg["hf_hub_filename"] else WEIGHT_FILES
         repo, _, revision = cfg["hf_hub_id"].partition("@")
-        return weights.HubFile(repo, names, revision or None)
-    return weights.torch_hub_file(cfg["url"], get_dir())
+        return files.HubFile(repo, names, revision or None)
+    return files.torch_hub_file(cfg["url"], get_dir())
 
 
 def _data_config(entry: Entry, cfg: Mapping[str, Any]) -> dict[str, Any]:

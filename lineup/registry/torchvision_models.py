@@ -9,13 +9,13 @@ from torch.hub import get_dir
 from torchvision import models
 from torchvision.transforms import InterpolationMode
 
-from lineup import weights
-from lineup.config import Entry, did_you_mean
-from lineup.errors import BackboneError
-from lineup.labels import LabelSet, from_names
+from lineup.config import Entry
+from lineup.errors import BackboneError, did_you_mean
+from lineup.hub import files
 from lineup.registry import known_weights, wordnet
 from lineup.registry.checkpoint import Architecture, blank, dry_run
 from lineup.registry.known_weights import Candidate
+from lineup.registry.labels import LabelSet, from_names
 from lineup.registry.plan import Context, Plan, Transform, chosen_labels, given_labels, spell
 
 # torchvision loads through torch.hub, which would run whatever code a pickled file holds.
@@ -26,7 +26,7 @@ _LICENSES = {"https://github.com/facebookresearch/SWAG/blob/main/LICENSE": "CC-B
 FIXED = ("vit", "maxvit")  # these take pictures of one size only
 
 
-def published(entry: Entry, context: Context) -> Plan:
+def pretrained(entry: Entry, context: Context) -> Plan:
     """Plan a model with torchvision's weights: ``torchvision/resnet50@IMAGENET1K_V1``."""
     name, chosen = entry.spec.target, _weights(entry)
     if not chosen.meta["categories"]:
@@ -38,7 +38,7 @@ def published(entry: Entry, context: Context) -> Plan:
     num_classes, transform = len(chosen.meta["categories"]), _transform(entry, chosen)
     if entry.input_size:
         dry_run(blank(partial(models.get_model, name, weights=None, **_arguments(name, transform))), entry, transform)
-    recipe, file = _recipe(entry, chosen, weights=str(chosen)), weights.torch_hub_file(chosen.url, get_dir())
+    recipe, file = _recipe(entry, chosen, weights=str(chosen)), files.torch_hub_file(chosen.url, get_dir())
     known = str(transform.steps) == str(chosen.transforms()) and known_weights.verified(file)
     return Plan(
         name=entry.name,
@@ -134,7 +134,7 @@ def _candidates(entry: Entry, assumed: Any, num_classes: int) -> list[Candidate]
     """Return the model's published weights that have as many classes, and the transform that is assumed."""
     transform = str(_transform(entry, assumed).steps)  # sizes, mean, std and interpolation
     return [
-        Candidate(f"{entry.spec.target}@{each.name}", _facts(each), weights.sha256_in_name(each.url))
+        Candidate(f"{entry.spec.target}@{each.name}", _facts(each), files.sha256_in_name(each.url))
         for each in models.get_model_weights(entry.spec.target)
         if len(each.meta["categories"] or ()) == num_classes and str(each.transforms()) == transform
     ]

@@ -5,8 +5,8 @@ from functools import cache
 
 from timm.data import ImageNetInfo, infer_imagenet_subset
 
-from lineup import labels
-from lineup.labels import LabelSet, WordNet
+from lineup.registry import labels
+from lineup.registry.labels import LabelSet, WordNet
 
 # How pretrained tags call the data sets whose classes timm has names for.
 _TOKENS = {

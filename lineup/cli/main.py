@@ -1,0 +1,128 @@
+"""The command line: the same answers as the page and the API, as tables or as JSON."""
+
+import argparse
+import logging
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING, Protocol
+
+from lineup.cli import text
+from lineup.cli.output import print_answer, report
+from lineup.errors import ConfigError, LineupError
+
+if TYPE_CHECKING:  # `--help` waits for none of these
+    from lineup.service import Service
+
+
+class Feature(Protocol):
+    """What a feature may bring to the command line; each names ``module:function``."""
+
+    @property
+    def commands(self) -> str:
+        """Name the function that adds subcommands."""
+        ...
+
+    @property
+    def notes(self) -> str:
+        """Name the function that returns what `check` should mention."""
+        ...
+
+
+def main(argv: Sequence[str] | None = None, features: Iterable[Feature] = ()) -> int:
+    """Run one command; return 0, or 2 when something is wrong, with every problem on stderr."""
+    features = list(features)
+    arguments = parser(features).parse_args(argv)
+    arguments.notes = [feature.notes for feature in features if feature.notes]
+    logging.basicConfig(level=logging.ERROR)  # what went wrong with a backbone is told once, at the end
+    from lineup import config
+
+    try:
+        chosen = config.load(arguments.config)
+        from lineup.service import Service  # a mistake in the config is told before
+
+        status: int = arguments.run(Service(chosen), arguments)
+        return status
+    except ConfigError as error:
+        return report(error.problems)
+    except LineupError as error:
+        return report([str(error)])
+
+
+def _classify(service: "Service", arguments: argparse.Namespace) -> int:
+    answer = service.classify(arguments.image, arguments.backbone, arguments.top_k)
+    print_answer(answer.to_json(), arguments.json, lambda: text.answer(answer))
+    return 0
+
+
+def _compare(service: "Service", arguments: argparse.Namespace) -> int:
+    if arguments.backbones is None:
+        service.look()  # nothing is loaded yet: what cannot be had is left out
+    found = service.compare(arguments.image, arguments.backbones, arguments.top_k)
+    print_answer(found.to_json(), arguments.json, lambda: text.comparison(service, found))
+    problems = [str(answer) for answer in found.answers.values() if isinstance(answer, LineupError)]
+    return report(problems) if problems else 0
+
+
+def _backbones(service: "Service", arguments: argparse.Namespace) -> int:
+    found = service.look(offline=arguments.offline)
+    print_answer([status.to_json() for status in found], arguments.json, lambda: text.table(found))
+    return 0
+
+
+def _check(service: "Service", arguments: argparse.Namespace) -> int:
+    found = service.look(offline=arguments.offline)
+    problems = service.problems()
+    notes = service.notes()
+    if not problems:
+        notes += [note for name in arguments.notes for note in resolve_name(name)(service, arguments.config)]
+    told = {"backbones": [status.to_json() for status in found], "problems": problems, "notes": notes}
+    print_answer(told, arguments.json, lambda: [*text.table(found), *(f"note: {note}" for note in notes)])
+    return report(problems) if problems else 0
+
+
+def parser(features: Iterable[Feature] = ()) -> argparse.ArgumentParser:
+    """Return the parser of all commands, those of features included."""
+    parser = argparse.ArgumentParser(
+        prog="python -m lineup", description="Classify pictures with a line-up of backbones."
+    )
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument(
+        "--config",
+        type=Path,
+        default=Path(os.environ.get("LINEUP_CONFIG", "config.yaml")),
+        help="the config file (default: config.yaml, or LINEUP_CONFIG)",
+    )
+    shared.add_argument("--json", action="store_true", help="print JSON, the same that the API answers")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    classify = commands.add_parser("classify", parents=[shared], help="classify a picture")
+    classify.add_argument("image", type=Path, help="a picture file")
+    classify.add_argument("--backbone", help="name of an entry (default: the config's default)")
+    classify.add_argument("--top-k", type=int, help="how many labels (default: the config's top_k)")
+    classify.set_defaults(run=_classify)
+
+    compare = commands.add_parser("compare", parents=[shared], help="compare backbones on a picture")
+    compare.add_argument("image", type=Path, help="a picture file")
+    compare.add_argument(
+        "--backbones",
+        action="append",
+        metavar="NAME",
+        help="name of an entry; once for each (default: the first that can be had, as many as limits.max_compared)",
+    )
+    compare.add_argument("--top-k", type=int, help="how many labels of each (default: the config's top_k)")
+    compare.set_defaults(run=_compare)
+
+    for name, run, told in (
+        ("backbones", _backbones, "list the line-up: what each backbone is"),
+        ("check", _check, "check the config and every entry without loading its weights; exit 2 if one is wrong"),
+    ):
+        command = commands.add_parser(name, parents=[shared], help=told)
+        command.add_argument("--offline", action="store_true", help="ask nobody: sizes stay unknown")
+        command.set_defaults(run=run)
+
+    for feature in features:
+        if feature.commands:
+            resolve_name(feature.commands)(commands, shared)
+    return parser

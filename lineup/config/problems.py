@@ -1,0 +1,95 @@
+"""Turns pydantic's findings into messages with a position in the file."""
+
+import re
+from typing import Any
+
+from pydantic import (
+    BaseModel,
+)
+
+from lineup.config import yaml_source
+from lineup.config.models import Config, Entry, Example, Limits, Space
+from lineup.config.yaml_source import Document, Trail, shown
+from lineup.errors import did_you_mean
+
+_EXPECTED = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "finite_number": "a finite number",
+    "string_type": "text",
+    "bool_type": "true or false",
+    "list_type": "a list",
+    "tuple_type": "a list",
+    "dict_type": "keys and values",
+    "model_type": "keys and values",
+    "greater_than": "more than {gt}",
+    "greater_than_equal": "{ge} or more",
+    "less_than_equal": "{le} or less",
+    "literal_error": "one of {expected}",
+    "string_too_long": "at most {max_length} characters",
+    "string_too_short": "text that is not empty",
+}
+_EITHER = {  # keys that take more than one kind of value
+    "examples": "a folder, or a list of pictures",
+    "labels": "a file, or a list of names",
+    "input_size": "a whole number, or a list of two",
+}
+
+
+def explain(source: Document, problem: Any) -> str:
+    """Turn one finding of pydantic into *where: what was expected; what came; what to do*."""
+    trail, value, kind = location(source, problem), problem["input"], problem["type"]
+    where = source.where(trail)
+    if kind == "extra_forbidden":
+        known = list(_model_at(trail[:-1]).model_fields)
+        hint = did_you_mean(str(trail[-1]), known) or f"; remove it, or use one of: {', '.join(known)}"
+        return f"{where}: expected a known key; got {trail[-1]!r}{hint}"
+    if kind == "missing" and isinstance(trail[-1], int):
+        where = source.where(trail[:-1])
+        return f"{where}: expected {trail[-1] + 1} numbers; got {shown(value)}{_remedy(trail, value)}"
+    if kind == "missing":
+        return f"{where}: expected a value; there is none; add `{trail[-1]}:`"
+    if kind == "value_error":
+        return f"{where}: {yaml_source.printable(str(problem['ctx']['error']))}"
+    if kind in ("too_short", "too_long"):
+        short = kind == "too_short"
+        bound = problem["ctx"]["min_length" if short else "max_length"]
+        bound = f"{bound} {'or more' if short else 'at most'}"
+        return f"{where}: expected {bound}; got {shown(value)}{_remedy(trail, value)}"
+    expected = _EXPECTED.get(kind, problem["msg"]).format(**problem.get("ctx", {}))
+    if kind == "tuple_type" or (kind.endswith("_type") and not isinstance(value, str | list)):
+        expected = _EITHER.get(str(trail[-1]) if trail else "", expected)
+    hint = "; put it in quotes" if kind == "string_type" and isinstance(value, bool | int | float) else ""
+    if kind == "float_type" and re.fullmatch(r"[-+]?\d+e[-+]?\d+", str(value)):
+        hint = f"; YAML wants a point: {str(value).replace('e', '.0e')}"
+    return f"{where}: expected {expected}; got {shown(value)}{hint or _remedy(trail, value)}"
+
+
+def _remedy(trail: Trail, value: Any) -> str:
+    """Say what to do about a value: nearly every key can also be left out."""
+    key = next((step for step in reversed(trail) if isinstance(step, str)), "")
+    if key in ("", "backbones"):  # what is expected says what to do
+        return ""
+    mend = "write one" if value is None else "mend it"
+    return f"; {mend}" if key in ("backbone", "picture") else f"; {mend}, or leave `{key}` out"
+
+
+def location(source: Document, problem: Any) -> Trail:
+    """Keep of pydantic's location what stands in the file: it also names the branches of unions."""
+    trail: Trail = ()
+    for step in problem["loc"]:
+        missing = problem["type"] == "missing" and step is problem["loc"][-1]
+        if missing or (*trail, step) in source.marks:
+            trail = (*trail, step)
+    return trail
+
+
+def _model_at(trail: Trail) -> type[BaseModel]:
+    models: dict[str | int, type[BaseModel]] = {
+        "backbones": Entry,
+        "examples": Example,
+        "limits": Limits,
+        "space": Space,
+    }
+    return models[trail[0]] if trail else Config

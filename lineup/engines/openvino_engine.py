@@ -1,0 +1,127 @@
+"""Converts networks to OpenVINO and runs them on the CPU."""
+
+import copy
+import importlib.util
+import logging
+import sys
+import threading
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lineup.engines.engine import Engine, Precision, softmax
+from lineup.errors import BackboneError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+PROBABILITY_TOLERANCE = 1e-4  # of a converted network in float32, against torch's
+LOGIT_TOLERANCE = {"f32": 1e-4, "bf16": 0.1}  # relative to the largest logit
+
+
+class OpenVINOEngine:
+    """Runs a converted network on the processor.
+
+    Args:
+        model: a converted network, or the ``.xml`` file of one.
+        precision: auto means bfloat16 where the processor computes in it.
+        threads: how many cores to use.
+    """
+
+    name = "openvino"
+
+    def __init__(self, model: Any, precision: Precision, threads: int) -> None:
+        core = _openvino().Core()
+        self.hint = "bf16" if precision != "float32" and _computes_in_bfloat16(core) else "f32"
+        settings = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": self.hint,
+            "INFERENCE_NUM_THREADS": threads,
+        }
+        self._request = core.compile_model(model, "CPU", settings).create_infer_request()
+        self._lock = threading.Lock()  # a request holds one picture
+
+    def __call__(self, batch: np.ndarray) -> np.ndarray:
+        with self._lock:  # converted for one picture at a time
+            rows = [self._request.infer([one], share_inputs=True)[0] for one in np.split(batch, len(batch))]
+        return rows[0] if len(rows) == 1 else np.concatenate(rows)  # (N, classes)
+
+
+def unavailable(precision: Precision = "auto") -> str:
+    """Return why OpenVINO cannot be used here, or nothing."""
+    if not importlib.util.find_spec("openvino"):
+        return "OpenVINO is not installed (pip install openvino)"
+    if precision == "bfloat16" and not _computes_in_bfloat16(_openvino().Core()):
+        return "this processor does not compute in bfloat16"
+    return ""
+
+
+def convert(network: "nn.Module", input_size: tuple[int, int]) -> Any:
+    """Convert a network for pictures of one size (height, width), while it may be answering.
+
+    Raises:
+        BackboneError: when OpenVINO cannot, with its reason.
+    """
+    import torch
+
+    # Tracing may write into modules. Parameters and buffers are only read, and stay shared.
+    shared: dict[int, Any] = {id(each): each for each in (*network.parameters(), *network.buffers())}
+    root = logging.getLogger()
+    level, filters = root.level, root.filters[:]
+    try:
+        own, example = copy.deepcopy(network, shared), torch.zeros(1, 3, *input_size)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # tracing warns of each shape that it takes for fixed: here it is
+            return _openvino().convert_model(own, input=list(example.shape), example_input=example)
+    except Exception as error:  # each operation that it does not know has its own way to say so
+        raise BackboneError(f"OpenVINO cannot convert it ({_brief(error)})") from error
+    finally:  # after a failure it leaves the root logger deaf
+        root.setLevel(level)
+        root.filters = filters
+
+
+def compile_checked(model: Any, torch_engine: Engine, input_size: tuple[int, int], **settings: Any) -> OpenVINOEngine:
+    """Compile a converted network, and check on noise that it gives the numbers that torch gives.
+
+    Raises:
+        BackboneError: when it cannot run, or gives others.
+    """
+    noise = np.random.default_rng(0).standard_normal((1, 3, *input_size), np.float32)
+    try:
+        engine = OpenVINOEngine(model, **settings)
+        found, wanted = engine(noise.copy()), torch_engine(noise)
+    except BackboneError:
+        raise
+    except Exception as error:
+        raise BackboneError(f"OpenVINO cannot run it ({_brief(error)})") from error
+    off = float(np.abs(found - wanted).max())
+    unlike = float(np.abs(softmax(found) - softmax(wanted)).max()) if engine.hint == "f32" else 0.0
+    # written so that NaN is not close to anything
+    close = off <= LOGIT_TOLERANCE[engine.hint] * max(1.0, float(np.abs(wanted).max()))
+    if not (close and unlike <= PROBABILITY_TOLERANCE):
+        raise BackboneError(f"OpenVINO's numbers are not torch's (logits differ by {off:.2g})")
+    return engine
+
+
+def save(model: Any, file: Path) -> None:
+    """Write a converted network: ``file`` (.xml) and its weights beside it (.bin), in float32."""
+    _openvino().save_model(model, file, compress_to_fp16=False)
+
+
+def _openvino() -> Any:
+    # Importing OpenVINO reports that to Intel, if this package is there; it does without.
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    import openvino
+
+    return openvino
+
+
+def _computes_in_bfloat16(core: Any) -> bool:
+    return "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def _brief(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[-1] if lines else type(error).__name__)[:200]

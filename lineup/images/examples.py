@@ -1,0 +1,91 @@
+"""The pictures that the page offers, as the config names them."""
+
+import hashlib
+import os
+import re
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote, unquote, urlparse
+
+from lineup.config import Config, Limits
+from lineup.errors import HubError, PictureError
+from lineup.hub import downloads, files
+from lineup.images.formats import SUFFIXES
+
+_DATASET = re.compile(r"hf://datasets/([\w.-]+/[\w.-]+?)(?:@([\w.-]+))?/(.+)")
+
+
+@dataclass(frozen=True)
+class Example:
+    """A picture that the page offers: a path or an https address, and what to write under it."""
+
+    picture: str
+    caption: str
+
+    @property
+    def name(self) -> str:
+        """What links call it: the file's name without its ending."""
+        return unquote(Path(urlparse(self.picture).path if self.is_remote else self.picture).stem)
+
+    @property
+    def is_remote(self) -> bool:
+        return self.picture.startswith("https://")
+
+
+def fetch(example: Example, limits: Limits) -> str:
+    """Return a path to the example's picture on this machine.
+
+    Raises:
+        PictureError: when it lies elsewhere and cannot be had.
+    """
+    if not example.is_remote:
+        return example.picture
+    suffix = Path(urlparse(example.picture).path).suffix
+    name = hashlib.sha256(example.picture.encode()).hexdigest()[:24] + suffix
+    kept = files.UrlFile(example.picture, Path(tempfile.gettempdir()) / "lineup-examples" / name)
+    try:
+        return str(downloads.fetch(kept, limits.hub_timeout_s))
+    except HubError as error:
+        raise PictureError(str(error)) from None
+
+
+def find(config: Config) -> tuple[list[Example], list[str]]:
+    """Return the examples that are there, and what is wrong with those that are not."""
+    if isinstance(config.examples, str):
+        return _in_folder(config, config.examples)
+    found, problems = [], []
+    for index, entry in enumerate(config.examples):
+        picture = _address(entry.picture)
+        if not picture.startswith("https://"):
+            path = config.folder / picture
+            if not os.path.isfile(path):
+                what = f"got {picture}" if "://" in picture else f"{path} is not there"
+                where = config.where("examples", index)
+                problems.append(f"{where}: expected a path, https:// or hf://datasets/; {what}; check it")
+                continue
+            picture = str(path)
+        found.append(Example(picture, entry.caption or _caption(picture)))
+    return found, problems
+
+
+def _in_folder(config: Config, name: str) -> tuple[list[Example], list[str]]:
+    folder, where = config.folder / name, config.where("examples")
+    if not os.path.isdir(folder):
+        return [], [f"{where}: expected a folder of pictures; {folder} is not there; check the path"]
+    paths = sorted(path for path in folder.iterdir() if path.is_file() and path.suffix.lower() in SUFFIXES)
+    if not paths:
+        return [], [f"{where}: expected pictures in {folder}; there are none; add some, or remove `examples`"]
+    return [Example(str(path), _caption(str(path))) for path in paths], []
+
+
+def _address(picture: str) -> str:
+    """Turn ``hf://datasets/owner/repo@revision/path`` into the address it stands for."""
+    if match := _DATASET.fullmatch(picture):
+        repo, revision, path = match.groups()
+        return f"https://huggingface.co/datasets/{repo}/resolve/{revision or 'main'}/{quote(path)}"
+    return picture
+
+
+def _caption(picture: str) -> str:
+    return unquote(Path(picture).stem).replace("_", " ").replace("-", " ")

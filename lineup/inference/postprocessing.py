@@ -1,0 +1,49 @@
+"""Turns logits into labels with probabilities."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lineup.engines.engine import softmax
+from lineup.errors import BackboneError
+from lineup.inference.pool import Loaded
+from lineup.results import Classification, Milliseconds, Prediction
+
+if TYPE_CHECKING:
+    pass
+
+
+def classification(
+    name: str, loaded: Loaded, ran: str, logits: np.ndarray, top_k: int, keep: int, milliseconds: Milliseconds
+) -> Classification:
+    plan = loaded.plan
+    labels, names = plan.labels.labels, plan.labels.display_names
+    if logits.shape != (1, len(labels)):
+        raise BackboneError(f"{name}: expected {len(labels)} numbers for a picture; got shape {logits.shape}")
+    if not np.isfinite(logits).all():
+        raise BackboneError(
+            f"{name}: expected finite numbers; got NaN or infinity; its weights are damaged: fetch them anew"
+        )
+    probabilities = softmax(logits)[0]  # (classes,)
+    notes = plan.notes
+    if not plan.labels.named:
+        notes += ("the classes of these weights have no names here, only numbers",)
+    if top_k > len(labels):
+        notes += (f"top_k {top_k} is more than there are classes: all {len(labels)} are listed",)
+    order = np.argsort(-probabilities, kind="stable")
+    first, second = probabilities[order[0]], probabilities[order[1]] if len(order) > 1 else 0.0
+    return Classification(
+        backbone=name,
+        predictions=tuple(
+            Prediction(int(i), labels[i].id, names[i], float(probabilities[i]), labels[i].description)
+            for i in order[: max(top_k, keep)]
+        ),
+        input_size=plan.transform.input_size,
+        engine=ran,
+        device=loaded.device,
+        milliseconds=milliseconds,
+        label_set=plan.labels.origin,
+        license=plan.license,
+        margin=float(first - second),
+        notes=notes,
+    )

@@ -1,0 +1,79 @@
+"""What one answer takes: the picture, decoded and prepared once for all who look at it, and logits read as labels."""
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+from PIL import Image
+
+from lineup.config import Limits
+from lineup.errors import PictureError
+from lineup.images.reading import open_picture
+
+if TYPE_CHECKING:
+    from lineup.registry import Plan, Transform
+
+DECODED = 2  # times the pixels that a transform resizes to: enough for it to lose nothing that matters
+
+T = TypeVar("T")
+Picture = str | os.PathLike[str]
+
+
+class Sitting:
+    """A picture before several backbones: decoded once, and prepared once for those who prepare it alike."""
+
+    def __init__(self, picture: Picture, limits: Limits, plans: Callable[[], Sequence["Plan | None"]]) -> None:
+        self._picture, self._limits, self._plans = picture, limits, plans
+        self._batches: dict[object, tuple[np.ndarray, float]] = {}
+
+    def check(self) -> None:
+        """Say at once, before anything is loaded for it, that there is no file.
+
+        Raises:
+            PictureError: when there is none.
+        """
+        if not Path(self._picture).is_file():
+            raise PictureError(f"{Path(self._picture).name}: expected a picture; there is no such file; check the path")
+
+    @cached_property
+    def enough_px(self) -> int:
+        """Return how many pixels of the shorter side are enough for all; 0 while one's transform is unknown."""
+        asked = [plan.transform.resized_px if plan else 0 for plan in self._plans()]
+        return DECODED * max(asked) if all(asked) else 0
+
+    @cached_property
+    def decoded(self) -> tuple[Image.Image, float]:
+        """Return the picture, and the milliseconds that it took to decode."""
+        limits = self._limits
+        return timed(
+            partial(open_picture, self._picture, limits.max_megapixels, self.enough_px, max_mb=limits.max_upload_mb)
+        )
+
+    def forget(self) -> None:
+        """Drop the decoded picture; whoever still needs it decodes it again."""
+        self.__dict__.pop("decoded", None)
+
+    def prepared(self, transform: "Transform") -> tuple[np.ndarray, float]:
+        """Return the batch ``(1, 3, H, W)`` of a transform, and the milliseconds that it took to make."""
+        if transform.key not in self._batches:
+            self._batches[transform.key] = timed(partial(transform, self.decoded[0]))
+        return self._batches[transform.key]
+
+
+def jpeg(picture: Image.Image) -> bytes:
+    """Return a picture in the few bytes that may lie in a visitor's session for as long as his page is open."""
+    buffer = BytesIO()
+    picture.save(buffer, "JPEG", quality=88)
+    return buffer.getvalue()
+
+
+def timed(call: Callable[[], T]) -> tuple[T, float]:
+    """Return what a call returns, and the milliseconds it took."""
+    started = time.perf_counter()
+    value = call()
+    return value, (time.perf_counter() - started) * 1e3

@@ -1,0 +1,188 @@
+"""Turns results into HTML. Pure functions; every text that is not ours is escaped here."""
+
+from collections.abc import Iterable, Sequence
+from html import escape
+
+from lineup.analysis.agreement import Comparison
+from lineup.errors import LineupError
+from lineup.formatting import count, size
+from lineup.page.html import PULSE, data_uri, panel, render_reason, stage, thinking, waiting
+from lineup.results import BackboneStatus, Classification, Prediction
+
+_MARK = {"ready": "ready", "loading": "loading…", "idle": "loads on first use"}
+
+
+def header(title: str, description: str, space: str = "") -> str:
+    """Render the page's title, the sentence under it, and on a Space the way to one's own."""
+    under = f"<p>{escape(description)}</p>" if description else ""
+    if space:
+        address = f"https://huggingface.co/spaces/{escape(space)}?duplicate=true"
+        under += f'<a href="{address}" target="_blank" rel="noopener">Duplicate this Space</a>'
+    return f'<header class="lu-header"><h1>{escape(title)}</h1>{under}</header>'
+
+
+def choice(status: BackboneStatus) -> str:
+    """Render one line of the dropdown: name, parameters, size to download, and whether it is ready."""
+    parts = [status.name]
+    if status.parameters:
+        parts.append(f"{count(status.parameters)} parameters")
+    if status.download_bytes:
+        parts.append(size(status.download_bytes))
+    if status.status == "unavailable":
+        parts.append(f"✕ unavailable: {short_reason(status)}")
+    else:
+        parts.append(_MARK[status.status])
+    return " · ".join(parts)
+
+
+def short_choice(status: BackboneStatus) -> str:
+    """Render one line of the other dropdown, where several stand beside one another."""
+    return status.name if status.status != "unavailable" else f"{status.name} · ✕ unavailable"
+
+
+def short_reason(status: BackboneStatus) -> str:
+    """Return what came of an unavailable backbone, or what it may have meant: a few words."""
+    expected, *rest = status.reason.removeprefix(f"{status.name}: ").split("; ")
+    meant = [part for part in rest if part.startswith("did you mean")]
+    return (meant or rest or [expected])[0]
+
+
+def stand_in(default: BackboneStatus, selected: str) -> str:
+    """Render the notice that the page opened with another backbone than the config's default."""
+    title = "No backbone of this line-up can run now"
+    if default.name != selected:
+        title = f"{escape(default.name)} cannot run now, so {escape(selected)} is selected"
+    return panel("notice", title, render_reason(default.reason))
+
+
+def wrong_link(problems: Iterable[str]) -> str:
+    """Render what in the page's address could not be followed."""
+    return panel("notice", "This link does not fit this page", f"<p>{escape('; '.join(problems))}.</p>")
+
+
+def getting_on(missing: Sequence[BackboneStatus]) -> str:
+    """Render how far those are that have not answered yet."""
+    if len(missing) > 1:
+        looking = next((each.name for each in missing if each.status == "ready"), "")  # one at a time, in this order
+        doing = [f"{each.name} {'is looking' if each.name == looking else stage(each)}" for each in missing]
+        return panel("busy", f"{len(missing)} are still to answer", f"<p>{escape(', '.join(doing))}</p>{PULSE}")
+    return "".join(waiting(each) if each.status == "loading" else thinking(each.name) for each in missing)
+
+
+def comparison(names: Sequence[str], found: Comparison, top_k: int) -> str:
+    """Render a card for each backbone in the order chosen, and the verdict once all have answered."""
+    agreement, kinds, verdict = found.agreement, dict[str, str](), ""
+    lacking = dict[str, str]()
+    if agreement.majority and len(found.answers) == len(names):  # until then the majority may still be another one
+        kinds = dict.fromkeys(agreement.dissenting, "lu-dissent")
+        lacking = dict.fromkeys(agreement.lacking, agreement.majority.label)
+    if len(found.answers) == len(names):
+        verdict = _verdict(found)
+    cards = "".join(
+        _small_card(name, found.answers.get(name), top_k, kinds.get(name, ""), lacking.get(name, "")) for name in names
+    )
+    return f'{verdict}<div class="lu-cards">{cards}</div>'
+
+
+def _verdict(found: Comparison) -> str:
+    """Render the sentence, a chip for each different answer, and what was left out."""
+    agreement = found.agreement
+    chips = []
+    for camp in agreement.camps:
+        dissents = "lu-dissent" if set(camp.backbones) <= set(agreement.dissenting) else ""
+        kind = "lu-majority" if camp == agreement.majority else dissents
+        chips.append(_chip(camp.label, len(camp.backbones), kind, camp.backbones))
+    for name, answer in found.answers.items():
+        if isinstance(answer, Classification) and name in agreement.apart:
+            chips.append(_chip(answer.predictions[0].label, 1, "", [name]))
+    if failed := [name for name, answer in found.answers.items() if isinstance(answer, LineupError)]:
+        chips.append(_chip("no answer", len(failed), "", failed))
+    return (
+        f'<section class="lu-verdict" role="status"><p>{escape(agreement.sentence)}</p>'
+        f'<ul class="lu-chips">{"".join(chips)}</ul>'
+        f"{_left_out(found)}</section>"
+    )
+
+
+def _left_out(found: Comparison) -> str:
+    """Render which entries were not compared: those that are unavailable, and those that were too many."""
+    groups: dict[str, list[str]] = {}
+    for name, reason in found.left_out.items():
+        why = "unavailable" if reason.startswith(f"{name}: ") else reason
+        groups.setdefault(why, []).append(name)
+    told = "; ".join(f"{', '.join(names)} ({why})" for why, names in groups.items())
+    return f'<p class="lu-detail">Left out: {escape(told)}.</p>' if told else ""
+
+
+def _chip(label: str, count: int, kind: str, backbones: Sequence[str]) -> str:
+    return f'<li class="{kind}" title="{escape(", ".join(backbones))}">{escape(label)} <b>{count}</b></li>'
+
+
+def _small_card(name: str, answer: Classification | LineupError | None, top_k: int, kind: str, lacking: str) -> str:
+    body = PULSE
+    if isinstance(answer, LineupError):
+        kind, body = "lu-failed", render_reason(str(answer))
+    elif answer:
+        size = f"{answer.input_size[1]} × {answer.input_size[0]} px"
+        ran = f"<span>{answer.milliseconds.forward:.0f} ms<br>{size}</span>"
+        note = f'<p class="lu-note">It has no class {escape(lacking)}.</p>' if lacking else ""
+        lead = f'<p class="lu-lead">{escape(_lead(answer))}</p>' if len(answer.predictions) > 1 else ""
+        body = f"{_bars(answer, top_k)}{lead}{note}<footer>{_seen(answer)}{ran}</footer>"
+    return f'<article class="lu-card lu-small {kind}"><h3>{escape(name)}</h3>{body}</article>'
+
+
+def _lead(answer: Classification) -> str:
+    """Write how far the first class is ahead of the second, in percentage points: ``95 points ahead of crow``."""
+    points = f"{answer.margin * 100:.0f}"
+    if points == "100" and answer.margin < 1:
+        points = "over 99"  # rounding says neither all nor nothing where it is not so
+    elif points == "0":
+        points = "under 1"
+    second = answer.predictions[1].label
+    return f"{points} point{'' if points in ('1', 'under 1') else 's'} ahead of {second}"
+
+
+def answer(result: Classification, top_k: int) -> str:
+    """Render the bars of the `top_k` most probable classes, what ran, and the crop it saw."""
+    height, width = result.input_size
+    caption = f"<figcaption>What the backbone saw: {width} × {height} px</figcaption>" if result.seen else ""
+    return (
+        f'<section class="lu-card">{_bars(result, top_k)}<div class="lu-seen">'
+        f'<figure>{_seen(result)}{caption}</figure><dl class="lu-ran">{_ran(result)}</dl></div></section>'
+    )
+
+
+def _bars(result: Classification, top_k: int) -> str:
+    bars = "".join(_bar(prediction, rank) for rank, prediction in enumerate(result.predictions[:top_k]))
+    notes = "".join(f'<p class="lu-note">{escape(note)}</p>' for note in result.notes)
+    return f'<ol class="lu-bars">{bars}</ol>{notes}'
+
+
+def _bar(prediction: Prediction, rank: int) -> str:
+    words = escape(prediction.description or prediction.label)
+    percent = f"{prediction.probability:.1%}" if prediction.probability >= 0.001 else "&lt; 0.1%"
+    return (
+        f'<li class="{"lu-first" if rank == 0 else ""}" title="{words}"><div class="lu-line">'
+        f'<span class="lu-label">{escape(prediction.label)}</span><span class="lu-percent">{percent}</span></div>'
+        f'<div class="lu-track"><div class="lu-fill" style="width:{prediction.probability:.2%}"></div></div></li>'
+    )
+
+
+def _seen(result: Classification) -> str:
+    alt = f"the crop that {escape(result.backbone)} saw"
+    return f'<img src="{data_uri(result.seen)}" alt="{alt}">' if result.seen else ""
+
+
+def _ran(result: Classification) -> str:
+    took = result.milliseconds
+    height, width = result.input_size
+    rows: Iterable[tuple[str, str]] = (
+        ("backbone", result.backbone),
+        ("input", f"{width} × {height} px"),
+        ("engine", f"{result.engine} on {result.device}"),
+        ("time", f"{took.total:.0f} ms"),
+        ("", f"decode {took.decode:.0f} · preprocess {took.preprocess:.0f} · forward {took.forward:.0f}"),
+        ("labels", result.label_set),
+        ("licence", f"weights: {result.license or 'not stated'}"),
+    )
+    return "".join(f"<div><dt>{name}</dt><dd>{escape(value)}</dd></div>" for name, value in rows)

@@ -1,0 +1,18 @@
+"""How the page looks: Gradio's theme, and the files of CSS and JavaScript beside this one."""
+
+from pathlib import Path
+
+import gradio as gr
+
+CSS = Path(__file__).with_name("style.css")
+JS = Path(__file__).with_name("page.js").read_text(encoding="utf-8")
+
+THEME = gr.themes.Base(
+    primary_hue=gr.themes.colors.indigo,
+    secondary_hue=gr.themes.colors.violet,
+    neutral_hue=gr.themes.colors.slate,
+    radius_size=gr.themes.sizes.radius_lg,
+    # the fonts of the visitor's machine: nothing is fetched from elsewhere
+    font=["ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"],
+    font_mono=["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace"],
+).set(body_text_color_subdued="*neutral_500", body_text_color_subdued_dark="*neutral_400")

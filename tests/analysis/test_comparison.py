@@ -1,0 +1,78 @@
+"""What is told of each backbone in a comparison, and which of them no other beats."""
+
+import random
+
+import pytest
+from rendering import classification
+
+from lineup.analysis.comparison import row
+from lineup.errors import BackboneError
+from lineup.features.benchmark.plot import pareto_front
+from lineup.registry import published
+from lineup.results import BackboneStatus, Timing
+
+IDLE = BackboneStatus("resnet18", "timm", "idle")
+
+
+def test_what_is_not_known_is_none():
+    values = row(IDLE, None)
+    assert values.pop("backbone") == "resnet18"
+    assert set(values.values()) == {None}
+    assert values.keys() >= {"label", "median_ms", "license", "error", *published.FIGURES}
+
+
+def test_a_row_has_the_answer_the_speed_and_what_is_published():
+    figures = {"imagenet_top1": 71.504, "gmacs": 1.82}
+    known = {"parameters": 11_689_512, "download_bytes": 46_800_000, "license": "apache-2.0", "facts": figures}
+    values = row(BackboneStatus("resnet18", "timm", "ready", **known), Timing(3, 25.12345, 20.0), classification())
+    assert {key: value for key, value in values.items() if value is not None} == {
+        "backbone": "resnet18",
+        "label": "jay",
+        "id": "n0",
+        "probability": 0.9,
+        "last_ms": 25.123,
+        "median_ms": 20.0,
+        "runs": 3,
+        "parameters": 11_689_512,
+        "input_size": "256 × 224",
+        "imagenet_top1": 71.504,
+        "gmacs": 1.82,
+        "license": "apache-2.0",
+        "download_bytes": 46_800_000,
+    }
+
+
+def test_one_that_did_not_answer_says_why_and_nothing_else():
+    values = row(IDLE, None, BackboneError("resnet18: it is broken"))
+    told = {key: value for key, value in values.items() if value is not None}
+    assert told == {"backbone": "resnet18", "error": "resnet18: it is broken"}
+
+
+def test_all_rows_have_the_same_columns_in_the_same_order():
+    rows = [row(IDLE, None), row(IDLE, Timing(1, 2, 3), classification()), row(IDLE, None, BackboneError("no"))]
+    assert len({tuple(each) for each in rows}) == 1
+
+
+@pytest.mark.parametrize(
+    ("points", "front"),
+    [
+        ([], []),
+        ([(9, 70)], [0]),
+        ([(1, 70), (3, 75), (2, 80)], [0, 2]),
+        ([(3, 90), (2, 80), (1, 70)], [2, 1, 0]),  # the cheapest first
+        ([(1, 70), (1, 80)], [1]),  # as cheap, and better
+        ([(2, 70), (1, 70)], [1]),  # as good, and cheaper
+        ([(1, 70), (2, 80), (1, 70)], [0, 2, 1]),  # equal ones do not beat each other
+        ([(1, 70), (2, 60), (2, 60)], [0]),
+    ],
+)
+def test_the_front_is_what_no_other_beats(points, front):
+    assert pareto_front(points) == front
+
+
+def test_the_front_is_the_one_of_its_definition():
+    chance = random.Random(0)
+    for _ in range(200):
+        points = [(chance.randint(0, 5), chance.randint(0, 5)) for _ in range(chance.randint(0, 8))]
+        beaten = {a for a in points for b in points if b != a and b[0] <= a[0] and b[1] >= a[1]}
+        assert sorted(pareto_front(points)) == [index for index, a in enumerate(points) if a not in beaten]

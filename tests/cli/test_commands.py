@@ -1,0 +1,211 @@
+"""The command line, as a person calls it: a process of its own, exit status, stdout and stderr."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def lineup(env, tmp_path):
+    """Return a function that runs ``python -m lineup`` beside a config."""
+
+    def run(config: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        (tmp_path / "config.yaml").write_text(config)
+        command = [sys.executable, "-m", "lineup", *arguments]
+        return subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120)
+
+    return run
+
+
+GOOD = "backbones:\n  - {backbone: resnet18, pretrained: false, labels: labels.txt, name: mine}\n"
+
+
+@pytest.fixture
+def labels(tmp_path):
+    (tmp_path / "labels.txt").write_text("jay\ncrow\nowl\n")
+
+
+@pytest.mark.usefixtures("labels")
+def test_classify_prints_a_table_or_the_json_of_the_api(lineup, picture):
+    told = lineup(GOOD, "classify", str(picture), "--json", "--top-k", "2")
+    answer = json.loads(told.stdout)
+    assert told.returncode == 0
+    assert list(answer) == ["backbone", "predictions", "input_size", "engine", "milliseconds", "notes"]
+    assert len(answer["predictions"]) == 2
+    assert set(answer["predictions"][0]) == {"class_index", "id", "label", "probability"}
+    assert sorted(answer["milliseconds"]) == ["decode", "forward", "preprocess"]
+
+    lines = lineup(GOOD, "classify", str(picture)).stdout.splitlines()
+    assert sorted(line.split()[0] for line in lines[:3]) == ["crow", "jay", "owl"]
+    assert lines[4].startswith("mine · 224 × 224 px · torch on cpu · ")
+    assert lines[5] == "note: untrained: the weights are random, so the answers mean nothing"
+
+
+@pytest.mark.usefixtures("labels")
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (["--backbone", "mime"], "error: backbone: expected a name of the line-up; got 'mime'; did you mean 'mine'?"),
+        (["--top-k", "0"], "error: top_k: expected a whole number from 1 to 100000; got 0; send another, or none"),
+    ],
+)
+def test_a_wrong_wish_is_told_and_exits_with_2(lineup, picture, arguments, error):
+    told = lineup(GOOD, "classify", str(picture), *arguments)
+    assert (told.returncode, told.stdout, told.stderr.strip()) == (2, "", error)
+
+
+@pytest.mark.usefixtures("labels")
+def test_a_picture_that_is_not_there_is_told(lineup):
+    told = lineup(GOOD, "classify", "none.jpg")
+    assert (told.returncode, told.stderr) == (
+        2,
+        "error: none.jpg: expected a picture; there is no such file; check the path\n",
+    )
+
+
+# torchvision's is ready at once and small; the last two cannot run
+SEVERAL = """
+top_k: 2
+backbones:
+  - {backbone: test_resnet, pretrained: false, labels: labels.txt, name: one}
+  - {backbone: torchvision/squeezenet1_1, pretrained: false, labels: labels.txt, name: other}
+  - {backbone: test_resnet, checkpoint: gone.pth, name: gone}
+  - {backbone: resnet5O, name: misspelt}
+"""
+
+
+@pytest.mark.usefixtures("labels")
+def test_compare_prints_those_that_answer_tells_of_the_others_and_exits_with_2(lineup, picture):
+    told = lineup(SEVERAL, "compare", str(picture), *(f"--backbones={name}" for name in ("other", "gone", "one")))
+    table, labels, verdict = told.stdout.strip().split("\n\n")
+    sentence, *notes = verdict.splitlines()
+    head, *rows = table.splitlines()
+    assert head.split() == ["backbone", "says", "probability", "forward", "parameters", "ImageNet", "top-1"]
+    other, gone, one = (row.split() for row in rows)
+    assert (other[0], other[-2:], one[0], one[-2:]) == ("other", ["724,035", "-"], "one", ["372,979", "-"])
+    assert {other[1], one[1]} <= {"jay", "crow", "owl"}
+    assert gone == ["gone", "-", "-", "-", "-", "-"]
+    assert [line.partition(": ")[0] for line in labels.splitlines()] == ["other", "one"]
+    assert [line.count("%") for line in labels.splitlines()] == [2, 2]
+    assert sentence.endswith("gone did not answer.")
+    assert [note.partition(": untrained")[0] for note in notes] == ["note: other", "note: one"]
+    assert told.returncode == 2
+    (error,) = told.stderr.splitlines()
+    assert error.startswith("error: gone: ")
+    assert "gone.pth is not there" in error
+
+
+@pytest.mark.usefixtures("labels")
+def test_compare_takes_all_that_can_run_when_none_is_named(lineup, picture):
+    told = lineup(SEVERAL, "compare", str(picture), "--json")
+    assert (told.returncode, told.stderr) == (0, "")
+    found = json.loads(told.stdout)
+    assert list(found) == ["results", "agreement", "left_out"]
+    assert [(each["backbone"], len(each["predictions"])) for each in found["results"]] == [("one", 2), ("other", 2)]
+    assert found["agreement"]["sentence"]
+    assert [each["backbone"] for each in found["left_out"]] == ["gone", "misspelt"]
+    told = lineup(SEVERAL, "compare", str(picture)).stdout
+    assert "\nleft out: gone: " in told
+    assert "\nleft out: misspelt: expected a name that timm knows" in told
+
+
+@pytest.mark.usefixtures("labels")
+def test_compare_of_a_name_that_is_not_there_asks_nobody(lineup, picture):
+    told = lineup(SEVERAL, "compare", str(picture), "--backbones", "one", "--backbones", "onne")
+    error = "error: backbone: expected a name of the line-up; got 'onne'; did you mean 'one'?\n"
+    assert (told.returncode, told.stdout, told.stderr) == (2, "", error)
+
+
+def test_backbones_lists_what_the_api_lists(lineup, publish):
+    publish("resnet18.a1_in1k")
+    rows = json.loads(lineup("backbones: [resnet18, torchvision/squeezenet1_1]", "backbones", "--json").stdout)
+    assert [row["name"] for row in rows] == ["resnet18", "torchvision/squeezenet1_1"]
+    keys = ["name", "source", "status", "reason", "num_classes", "parameters", "download_bytes", "license", "facts"]
+    keys += ["facts_note", "engine", "engine_note"]
+    assert all(list(row) == keys for row in rows)
+    assert rows[0]["download_bytes"] == len(publish("resnet18.a1_in1k")["model.safetensors"])
+    assert (rows[0]["parameters"], rows[0]["license"], rows[0]["status"]) == (11_689_512, "apache-2.0", "idle")
+    assert [row["facts"]["imagenet_top1"] for row in rows] == [71.504, 58.178]
+
+
+def test_the_remark_on_bundled_figures_is_told(lineup, picture):
+    config = f"backbones: [{{name: lite0, backbone: 'local-dir:{ROOT}/bundled/efficientnet_lite0'}}]"
+    (row,) = json.loads(lineup(config, "backbones", "--json", "--offline").stdout)
+    remark = "figures published for timm's conversion of the same checkpoint"
+    assert (row["facts"]["imagenet_top1"], row["facts_note"]) == (74.846, remark)
+    assert f"note: lite0: {remark}\n" in lineup(config, "compare", str(picture)).stdout
+
+
+def test_check_lists_every_problem_with_its_place_and_exits_with_2(lineup, publish):
+    publish("resnet18.a1_in1k")
+    config = "backbones:\n  - resnet18\n  - resnet5O\n  - vit_base_patch16_clip_224.openai\nexamples: [gone.jpg]\n"
+    told = lineup(config, "check")
+    problems = told.stderr.splitlines()
+    assert told.returncode == 2
+    assert [problem[:50] for problem in problems] == [
+        "error: config.yaml:3:5: backbones[1]: resnet5O: ex",
+        "error: config.yaml:4:5: backbones[2]: vit_base_pat",
+        "error: config.yaml:5:12: examples[0]: expected a p",
+    ]
+    assert problems[0].endswith("did you mean 'resnet50'?")
+    assert "46.8 MB" in told.stdout  # asked of the Hub
+
+
+def test_check_offline_asks_nobody(lineup, hub):
+    told = lineup("backbones: [resnet18, 'hf-hub:me/pets']", "check", "--offline")
+    assert (told.returncode, hub.requests) == (0, [])
+    assert "note: config.yaml:1:23: backbones[1]: hf-hub:me/pets: me/pets/config.json: expected to read" in told.stdout
+
+
+def test_check_of_a_hub_that_is_gone_is_no_fault_of_the_config(lineup, hub):
+    with hub.gone():
+        told = lineup("backbones: [resnet18]", "check")
+    assert told.returncode == 0
+    assert "note: config.yaml:1:13: backbones[0]: resnet18: timm/resnet18.a1_in1k/model.safetensors:" in told.stdout
+
+
+def test_check_of_a_repository_that_is_not_there_is_a_fault(lineup):
+    told = lineup("backbones: ['hf-hub:me/nowhere']", "check")
+    assert told.returncode == 2
+    assert "no such public repository" in told.stderr
+
+
+@pytest.fixture
+def imported(env):
+    """Return a function that tells which modules a process imported, and what else it said on stderr."""
+    env["PYTHONPROFILEIMPORTTIME"] = "1"  # prints each import on stderr
+
+    def read(stderr: str) -> tuple[set[str], list[str]]:
+        lines = stderr.splitlines()
+        names = {line.rpartition("|")[2].strip() for line in lines if line.startswith("import time:")}
+        return names, [line for line in lines if not line.startswith("import time:")]
+
+    return read
+
+
+HEAVY = {"torch", "timm", "torchvision", "gradio", "altair", "numpy", "PIL"}
+
+
+@pytest.mark.parametrize("config", ["top_k: 3", "backbones: [a\n", "backbones: []"])
+def test_a_config_of_a_wrong_form_is_told_before_anything_heavy_is_imported(lineup, config, imported):
+    told = lineup(config, "check")
+    names, errors = imported(told.stderr)
+    assert told.returncode == 2
+    assert errors
+    assert all(error.startswith("error: config.yaml:") for error in errors)
+    assert "lineup.config" in names
+    assert names.isdisjoint(HEAVY)
+
+
+def test_help_names_the_commands_at_once(lineup, imported):
+    told = lineup("", "--help")
+    names, errors = imported(told.stderr)
+    assert (told.returncode, errors) == (0, [])
+    assert all(command in told.stdout for command in ("classify", "compare", "backbones", "check"))
+    assert "lineup.cli.main" in names
+    assert names.isdisjoint(HEAVY | {"pydantic"})

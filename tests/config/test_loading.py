@@ -1,0 +1,245 @@
+import random
+import re
+from pathlib import Path
+
+import pytest
+
+from lineup import config, errors
+from lineup.config import yaml_source
+from lineup.errors import ConfigError
+
+LINEUP = "backbones: [resnet18]\n"  # what a text below needs to be a config; the text starts in line 2
+KEYS = "title, description, default, top_k, backbones, examples, device, engine, precision, share, limits, space"
+LONG = """\
+title: Birds
+description: Which bird?
+default: own
+top_k: 5
+backbones:
+  - resnet18
+  - name: own
+    backbone: torchvision/resnet50
+    checkpoint: weights/own.pth
+    labels: [jay, crow]
+    input_size: [224, 320]
+    mean: [0.5, 0.5, 0.5]
+    std: [0.25, 0.25, 1]
+    crop_pct: 0.9
+    interpolation: bicubic
+  - {backbone: resnet34.a1_in1k, pretrained: false, labels: birds.txt, input_size: 96}
+examples:
+  - maze.jpg
+  - {picture: jay.png, caption: A jay}
+device: cpu
+engine: torch
+precision: float32
+share: true
+limits: {memory_mb: 2048, max_compared: 4, forward_timeout_s: 7.5, hub_timeout_s: 9}
+space: {emoji: x, color_from: red, color_to: blue, short_description: birds, license: mit, hardware: cpu-basic}
+"""
+
+
+def read(text):
+    return config.build(yaml_source.parse(text, "config.yaml"), Path())
+
+
+def problems(text):
+    with pytest.raises(ConfigError) as caught:
+        read(text)
+    assert str(caught.value) == "\n".join(caught.value.problems)
+    return list(caught.value.problems)
+
+
+def test_a_short_config_gets_the_defaults():
+    found = read("backbones:\n  - resnet18\n  - torchvision/squeezenet1_1\n")
+    assert [entry.name for entry in found.backbones] == ["resnet18", "torchvision/squeezenet1_1"]
+    assert (found.default_name, found.title, found.top_k, found.examples) == ("resnet18", "Lineup", 3, [])
+    assert (found.device, found.share, found.limits.memory_mb, found.limits.max_megapixels) == ("auto", False, None, 40)
+
+
+def test_every_key_of_the_long_form_is_read():
+    found = read(LONG)
+    plain, own, untrained = found.backbones
+    assert plain == read(LINEUP).backbones[0]
+    expected = {"name": "own", "backbone": "torchvision/resnet50", "checkpoint": "weights/own.pth", "pretrained": True}
+    expected |= {"labels": ["jay", "crow"], "input_size": (224, 320), "mean": (0.5, 0.5, 0.5), "std": (0.25, 0.25, 1)}
+    assert own.model_dump() == expected | {"crop_pct": 0.9, "interpolation": "bicubic"}
+    assert (untrained.name, untrained.pretrained) == ("resnet34.a1_in1k", False)
+    assert (untrained.labels, untrained.input_size) == ("birds.txt", (96, 96))
+    assert [(each.picture, each.caption) for each in found.examples] == [("maze.jpg", ""), ("jay.png", "A jay")]
+    others = found.model_dump(exclude={"backbones", "examples", "limits", "space"})
+    assert list(others.values()) == ["Birds", "Which bird?", "own", 5, "cpu", "torch", "float32", True]
+    assert list(found.limits.model_dump().values()) == [2048, 4, 40, 20, 7.5, 9, 64]
+    assert list(found.space.model_dump().values()) == ["x", "red", "blue", "birds", "mit", "cpu-basic"]
+
+
+def test_an_entry_knows_its_source():
+    shorts = "[a, torchvision/a@B, 'hf-hub:o/r', 'mine:a', {backbone: a, checkpoint: x, name: b}, "
+    found = read(f"backbones: {shorts}{{backbone: torchvision/a, pretrained: false}}]").backbones
+    assert [entry.source for entry in found] == ["timm", "torchvision", "hf-hub", "mine", "checkpoint", "untrained"]
+
+
+def test_a_loaded_config_knows_its_folder_and_its_places(tmp_path):
+    path = tmp_path / "fork.yaml"
+    path.write_text(LONG)
+    found = config.load(path)
+    assert found.folder == tmp_path
+    assert found.where("backbones", 1, "labels") == "fork.yaml:10:5: backbones[1].labels"
+
+
+# Each of these stands in line 2, after LINEUP; the place is that of the key, or of the list item.
+IN_LINE_2 = [
+    ("titel: x", "1: titel: expected a known key; got 'titel'; did you mean 'title'?"),
+    ("Top_K: 3", "1: Top_K: expected a known key; got 'Top_K'; did you mean 'top_k'?"),
+    ("on: x", f"1: on: expected a known key; got 'on'; remove it, or use one of: {KEYS}"),
+    ("<<: {title: x}", f"1: <<: expected a known key; got '<<'; remove it, or use one of: {KEYS}"),
+    ("backbones: [a]", "1: backbones: expected each key once; it stands in line 1 already; remove one of the two"),
+    ("title: yes", "1: title: expected text; got true; put it in quotes"),
+    ("title:", "1: title: expected text; got nothing"),
+    ("title: {" + "a" * 90 + ": 1}", "1: title: expected text; got {'" + "a" * 75 + "…"),
+    ("default: resnet19", "1: default: expected the name of an entry; got 'resnet19'; did you mean 'resnet18'?"),
+    ("default: maze", "1: default: expected the name of an entry; got 'maze'; use one of: resnet18"),
+    ("top_k: true", "1: top_k: expected a whole number; got true"),
+    ("top_k: '3'", "1: top_k: expected a whole number; got '3'"),
+    ("top_k: 3.0", "1: top_k: expected a whole number; got 3.0"),
+    ("top_k: 0", "1: top_k: expected 1 or more; got 0"),
+    ("top_k: 1001", "1: top_k: expected 1000 or less; got 1001"),
+    ("share: 1", "1: share: expected true or false; got 1"),
+    ("device: gpu", "1: device: expected one of 'auto', 'cpu', 'cuda' or 'mps'; got 'gpu'"),
+    ("limits:", "1: limits: expected keys and values; got nothing"),
+    ("limits: {hub_timeout_s: .nan}", "10: limits.hub_timeout_s: expected a finite number; got nan"),
+    ("limits: {hub_timeout_s: true}", "10: limits.hub_timeout_s: expected a number; got true"),
+    ("limits: {max_megapixel: 9}", "10: limits.max_megapixel: expected a known key; got 'max_megapixel'; did you mean"),
+    ("space: {emoji: x, color_to: teal}", "19: space.color_to: expected one of 'red', 'yellow', 'green', 'blue',"),
+    (f"space: {{short_description: {'x' * 61}}}", "9: space.short_description: expected at most 60 characters; got 'x"),
+    ("examples: [a.jpg, 5]", "19: examples[1]: expected keys and values; got 5"),
+    ("examples: [{caption: x}]", "12: examples[0].picture: expected a value; there is none; add `picture:`"),
+    ("examples: [{picture: a, captoin: b}]", "25: examples[0].captoin: expected a known key; got 'captoin'; did you"),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), IN_LINE_2, ids=[text[:40] for text, _ in IN_LINE_2])
+def test_a_wrong_value_is_told_at_its_place(text, message):
+    (problem,) = problems(LINEUP + text)
+    assert problem.startswith(f"config.yaml:2:{message}")
+
+
+# Each of these is an entry that starts in line 2, column 5; what is wrong is in backbones[0].
+A_NAME = "5: expected a name such as resnet18, or keys such as `backbone: resnet18`"
+ENTRIES = [
+    ("123", A_NAME),
+    ("", "4" + A_NAME[1:]),  # nothing there: the place is where it would start
+    ("a/b", "5: expected a name that says where it comes from; got 'a/b'; write hf-hub:a/b for a Hub repository"),
+    ("{}", "5: backbone: expected a value; there is none; add `backbone:`"),
+    ("{backbone: 5}", "6: backbone: expected text; got 5; put it in quotes"),
+    ("{backbone: a, name: ' '}", "5: expected a name of 1 to 200 letters, with no space around it; got ' '"),
+    ('{backbone: a, name: "a\\nb"}', "5: expected a name of 1 to 200 letters"),
+    ("{backbone: a, labels: [b, ' ']}", "5: expected labels that are not empty; got an empty one, or none"),
+    ("{backbone: a, labels: []}", "5: expected labels that are not empty; got an empty one, or none"),
+    ("{backbone: a, checkpoint: ''}", "19: checkpoint: expected text that is not empty; got ''"),
+    ("{backbone: a, crop_pct: 0.001}", "19: crop_pct: expected 0.25 or more; got 0.001"),
+    ("{backbone: 'timm:resnet18'}", "5: expected resnet18, without timm: in front; got 'timm:resnet18'"),
+    ("{backbone: 'torchvision:a'}", "5: expected torchvision/a, without torchvision: in front"),
+    ("{backbone: a, label: b}", "19: label: expected a known key; got 'label'; did you mean 'labels'?"),
+    ("{backbone: a, text: b}", "19: text: expected a known key; got 'text'; remove it, or use one of: name, backbone,"),
+    ("{backbone: a, name: b, name: c}", "28: name: expected each key once; it stands in line 2 already"),
+    ("{backbone: a, pretrained: 'no'}", "19: pretrained: expected true or false; got 'no'"),
+    ("{backbone: a, labels: 5}", "19: labels: expected a file, or a list of names; got 5; put it in quotes"),
+    ("{backbone: a, labels: [b, no]}", "31: labels[1]: expected text; got false; put it in quotes"),
+    ("{backbone: a, input_size: true}", "19: input_size: expected a whole number, or a list of two; got true"),
+    ("{backbone: a, input_size: [224, 8]}", "37: input_size[1]: expected 16 or more; got 8"),
+    ("{backbone: a, mean: 0.5}", "19: mean: expected a list; got 0.5"),
+    ("{backbone: a, mean: [1, 2]}", "19: mean: expected 3 numbers; got [1, 2]"),
+    ("{backbone: a, mean: [1, 2, 3, 4]}", "19: mean: expected 3 at most; got [1, 2, 3, 4]"),
+    ("{backbone: a, mean: [1, true, 3]}", "29: mean[1]: expected a number; got true"),
+    ("{backbone: a, std: [1, 1, .inf]}", "31: std[2]: expected a finite number; got inf"),
+    ("{backbone: a, std: [1, 0, 1]}", "5: expected std of three numbers from 0.001; got [1.0, 0.0, 1.0]"),
+    ("{backbone: a, crop_pct: 1.5}", "19: crop_pct: expected 1.0 or less; got 1.5"),
+    ("{backbone: a, interpolation: cubic}", "19: interpolation: expected one of 'nearest', 'bilinear', 'bicubic' or"),
+    ("{backbone: a, checkpoint: x, pretrained: false}", "5: expected either `checkpoint` or `pretrained: false`; got"),
+    ("{backbone: 'hf-hub:a/b', checkpoint: x}", "5: expected a checkpoint only with an architecture of timm or"),
+    ("{backbone: torchvision/a@B, checkpoint: x}", "5: expected no @B beside `checkpoint`; remove one of the two"),
+]
+
+
+@pytest.mark.parametrize(("entry", "message"), ENTRIES, ids=[entry[:50] or "nothing" for entry, _ in ENTRIES])
+def test_a_wrong_entry_is_told_at_its_place(entry, message):
+    (problem,) = problems(f"backbones:\n  - {entry}\n")
+    place, rest = message.split(": ", 1)
+    assert problem.startswith(
+        f"config.yaml:2:{place}: backbones[0]{': ' if rest.startswith('expected') else '.'}{rest}"
+    )
+
+
+NO_LINE_UP = [
+    ("", "1:1: backbones: expected a value; there is none; add `backbones:`"),
+    ("resnet18", "1:1: expected keys and values; got 'resnet18'"),
+    ("title: x\nbackbones:", "2:1: backbones: expected a list of backbones, one per line, each after a dash"),
+    ("backbones: resnet18", "1:1: backbones: expected a list of backbones, one per line, each after a dash"),
+    ("title: x\nbackbones: []", "2:1: backbones: expected 1 or more; got []"),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), NO_LINE_UP)
+def test_a_config_without_a_line_up_is_refused(text, message):
+    assert problems(text) == [f"config.yaml:{message}"]
+
+
+def test_all_problems_are_told_at_once_those_of_form_in_the_order_of_the_file():
+    text = "titel: x\ntop_k: 0\ntop_k: 1\nbackbones:\n  - a\n  - backbone: b\n    crop_pct: 2\n    lables: c\n  - 5\n"
+    assert [problem.split(": expected")[0] for problem in problems(text)] == [
+        "config.yaml:3:1: top_k",  # keys said twice come first
+        "config.yaml:1:1: titel",
+        "config.yaml:2:1: top_k",
+        "config.yaml:7:5: backbones[1].crop_pct",
+        "config.yaml:8:5: backbones[1].lables",
+        "config.yaml:9:5: backbones[2]",
+    ]
+
+
+def test_names_are_unique_and_the_default_is_one_of_them():
+    text = "default: c\ntitle: x\ntitle: y\nbackbones:\n  - a\n  - {backbone: b, name: a}\n  - {backbone: a, name: d}\n"
+    repeated, twice, unknown = problems(text)
+    assert repeated.startswith("config.yaml:3:1: title: expected each key once; it stands in line 2 already")
+    assert twice.startswith("config.yaml:6:5: backbones[1]: expected each name once; got 'a' again; give one of the")
+    assert unknown.startswith("config.yaml:1:1: default: expected the name of an entry; got 'c'; use one of: a, ")
+
+
+@pytest.mark.parametrize("word", ["resnet18", "RESNET18", "resnet_18"])
+def test_only_a_near_word_is_suggested(word):
+    assert errors.did_you_mean(word, ["vgg11", "resnet18", "resnet152"]) == "; did you mean 'resnet18'?"
+    assert errors.did_you_mean(word, ["vgg11", "maze"]) == ""
+
+
+VALUES = ["true", "5", "-1", "0.5", ".nan", "~", "''", "[]", "[1, a]", "{a: 1}", "2020-01-01", "0x1F", "=", "text"]
+
+
+def damaged(text, rng):
+    at = rng.randrange(len(text))
+    match rng.randrange(4):
+        case 0:
+            return text[:at] + text[at + rng.randint(1, 6) :]
+        case 1:
+            return text[:at] + rng.choice(":-[]{},#&*!|>'\"%@`?~=\n\t \0é") + text[at:]
+        case 2:  # another value for a key
+            line = rng.choice(re.findall(r"^.*: .*$", text, re.MULTILINE))
+            value = rng.choice(VALUES)
+            return text.replace(line, f"{line.split(': ')[0]}: {value}", 1)
+    lines = text.split("\n")  # a line at another depth, and said twice
+    lines.insert(rng.randrange(len(lines)), " " * rng.choice([0, 2, 4]) + rng.choice(lines).strip())
+    return "\n".join(lines)
+
+
+def test_a_damaged_config_is_either_read_or_refused_with_places():
+    rng, refused = random.Random(20), 0
+    for _ in range(500):
+        text = damaged(LONG, rng) if rng.random() < 0.5 else damaged(damaged(LONG, rng), rng)
+        try:
+            assert isinstance(read(text), config.Config)
+        except ConfigError as error:
+            told = error.problems
+            places = [re.match(r"config\.yaml:(\d+):(\d+): \S", problem) for problem in told]
+            assert places, text
+            assert all(place and 1 <= int(place[1]) <= text.count("\n") + 2 for place in places), (told, text)
+            refused += 1
+    assert 250 < refused < 490  # it tries both sides

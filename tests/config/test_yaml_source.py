@@ -1,0 +1,103 @@
+import pytest
+
+from lineup.config import yaml_source
+from lineup.errors import ConfigError
+
+
+def refusal(function, *arguments):
+    with pytest.raises(ConfigError) as caught:
+        function(*arguments)
+    return str(caught.value)
+
+
+def test_values_are_plain_and_every_key_and_item_has_its_place():
+    found = yaml_source.parse("title: ä b\nlist:\n  - one\n  - {a: 1, b: [x, yes]}\n", "config.yaml")
+    assert found.values == {"title": "ä b", "list": ["one", {"a": 1, "b": ["x", True]}]}
+    assert found.marks == {
+        (): (1, 1),
+        ("title",): (1, 1),
+        ("list",): (2, 1),
+        ("list", 0): (3, 5),
+        ("list", 1): (4, 5),
+        ("list", 1, "a"): (4, 6),
+        ("list", 1, "b"): (4, 12),
+        ("list", 1, "b", 0): (4, 16),
+        ("list", 1, "b", 1): (4, 19),
+    }
+
+
+def test_a_place_is_spelled_as_people_write_it_and_a_missing_one_is_its_parents():
+    found = yaml_source.parse("a:\n  - x\n  - labels: y\n", "fork.yaml")
+    assert found.where(("a", 1, "labels")) == "fork.yaml:3:5: a[1].labels"
+    assert found.where(("a", 1, "name", 3)) == "fork.yaml:3:5: a[1].name[3]"
+    assert found.where(("other",)) == "fork.yaml:1:1: other"
+    assert found.where(()) == "fork.yaml:1:1"
+
+
+def test_keys_stay_as_they_are_written():
+    assert yaml_source.parse("on: 1\n1: 2\nnull: 3\n", "config.yaml").values == {"on": 1, "1": 2, "null": 3}
+
+
+def test_each_repeated_key_is_reported_and_the_first_value_stays():
+    found = yaml_source.parse("a: 1\nb:\n  c: 1\n  c: 2\na: {c: 3}\n", "config.yaml")
+    assert found.values == {"a": 1, "b": {"c": 1}}
+    assert found.problems == (
+        "config.yaml:4:3: b.c: expected each key once; it stands in line 3 already; remove one of the two",
+        "config.yaml:5:1: a: expected each key once; it stands in line 1 already; remove one of the two",
+    )
+
+
+BROKEN = [
+    ("a: &x 1\nb: *x", "2:4: expected YAML; got the alias *x; write the value out"),
+    ("a: &x [*x]", "1:8: expected YAML; got the alias *x; write the value out"),
+    ("a: [b\nc: 3", "2:2: expected YAML; got expected ',' or ']', but got ':'"),
+    ("a: b: c", "1:5: expected YAML; got mapping values are not allowed here"),
+    ("a:\n\tb: c", "2:1: expected YAML; got found character '\\t' that cannot start any token"),
+    ("a: 'b", "1:6: expected YAML; got found unexpected end of stream"),
+    ("a: 1\n---\nb: 1", "2:1: expected YAML; got but found another document"),
+    ("a: 1\n[b]: c", "2:1: expected YAML; got a key that is not plain text; write a word as the key"),
+    ("a: !!python/name:os.system ''", "1:4: expected YAML; got '', which cannot be read as tag"),
+    ("a: \0", "1:1: expected YAML; got unacceptable character #x0000"),
+    ("a: !!bool foo", "1:4: expected YAML; got 'foo', which cannot be read as tag:yaml.org,2002:bool"),
+    ("a: !!int ''", "1:4: expected YAML; got '', which cannot be read as tag:yaml.org,2002:int"),
+    ("a: !!map foo", "1:4: expected YAML; got 'foo', which cannot be read as tag:yaml.org,2002:map"),
+    ('a: "\\ud800"', "1:4: expected YAML; got '?', which cannot be read as tag:yaml.org,2002:str"),
+    ('a: "\\UFFFFFFFF"', "1:1: expected YAML; got Python int too large"),
+    ("a: 1" + ":59" * 300 + ".0", "1:4: expected YAML; got '1:59:59:59:59:59"),
+    ("a: 1:30", "1:4: expected YAML; got '1:30', which cannot be read as tag:yaml.org,2002:int"),
+    ("a: 010", "1:4: expected YAML; got '010', which cannot be read as tag:yaml.org,2002:int"),
+    ("a: 0x" + "f" * 4000, "1:4: expected YAML; got '0xffff"),
+    ("a: " + "9" * 5000, "1:4: expected YAML; got '9999"),
+    ("a: " + "[" * 600, "1:1: expected YAML; got maximum recursion depth exceeded"),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), BROKEN, ids=[text[:30] for text, _ in BROKEN])
+def test_text_that_cannot_be_used_is_refused_at_its_place(text, message):
+    assert refusal(yaml_source.parse, text, "config.yaml").startswith(f"config.yaml:{message}")
+
+
+def test_a_file_may_have_a_byte_order_mark_and_windows_line_ends(tmp_path):
+    (tmp_path / "config.yaml").write_bytes(b"\xef\xbb\xbfa: 1\r\nb:\r\n  - c\r\n")
+    found = yaml_source.read(tmp_path / "config.yaml")
+    assert (found.name, found.values) == ("config.yaml", {"a": 1, "b": ["c"]})
+    assert found.marks == {(): (1, 1), ("a",): (1, 1), ("b",): (2, 1), ("b", 0): (3, 5)}
+
+
+def test_a_file_that_cannot_be_read_is_named_with_its_folder(tmp_path):
+    path = tmp_path / "config.yaml"
+    missing = f"{path}: expected a config file; there is none; create it, or name another with --config"
+    assert refusal(yaml_source.read, path) == missing
+    path.write_bytes("title: Käse".encode("latin-1"))
+    message = refusal(yaml_source.read, path)
+    assert message.startswith("config.yaml:1:1: expected UTF-8 text; got 'utf-8' codec can't decode byte 0xe4")
+    assert message.endswith("; save it again as UTF-8")
+    folder = f"{tmp_path}: expected a config file; got a folder; name the file in it"
+    assert refusal(yaml_source.read, tmp_path) == folder
+
+
+def test_a_date_is_the_text_that_was_written():
+    assert yaml_source.parse("a: 2020-01-01\nb: 2020-13-45", "config.yaml").values == {
+        "a": "2020-01-01",
+        "b": "2020-13-45",
+    }

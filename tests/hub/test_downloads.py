@@ -1,0 +1,317 @@
+import errno
+import hashlib
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from huggingface_hub import HfFileMetadata, constants, file_download
+
+from lineup.errors import HubError, UnreachableError
+from lineup.hub import downloads
+from lineup.hub.downloads import cached, download_bytes, fetch
+from lineup.hub.files import HubFile, LocalFile, UrlFile, torch_hub_file
+
+BODY = os.urandom(300_000)
+FILE = HubFile("me/pets", ("model.safetensors", "pytorch_model.bin"))
+
+pytestmark = pytest.mark.usefixtures("fresh_cache")
+
+
+@pytest.fixture
+def pets(hub):
+    hub.put("me/pets", {"model.safetensors": BODY, "config.json": b"{}"})
+    return hub
+
+
+def refusal(file, timeout_s: float = 30, of=HubError) -> str:
+    with pytest.raises(of) as caught:
+        fetch(file, timeout_s)
+    return str(caught.value)
+
+
+def seconds(function, *arguments) -> float:
+    started = time.monotonic()
+    function(*arguments)
+    return time.monotonic() - started
+
+
+def url_file(hub, folder: Path, name: str = "model.safetensors", sha256: str = "") -> UrlFile:
+    return UrlFile(f"{hub.url}/me/pets/resolve/main/{name}", folder / "checkpoints" / name, sha256)
+
+
+FAULTS = [  # fault, what happened, what to do
+    ("gated", "its owner lets in only those who asked", "accept the terms on its page and set HF_TOKEN"),
+    ("403", "access was refused (403)", "set HF_TOKEN to a token that may read it"),
+    ("401", "the token is not accepted (401)", "set HF_TOKEN to a valid one, or unset it: public files need none"),
+    ("404", "there is no such file (404)", "check the name"),
+    ("410", "the request was refused (410)", "try again later"),
+    ("429", "too many requests (429)", "wait some minutes; the Hub allows more to who sets HF_TOKEN"),
+    ("500", "the server failed (500)", "try again later"),
+    ("503", "the server failed (503)", "try again later"),
+    ("cut off", "the connection broke off", "try again later"),
+    ("too short", "should be of size 300000 but has size 299990", "try again later"),
+]
+
+
+@pytest.mark.parametrize(("fault", "happened", "remedy"), FAULTS)
+def test_a_fault_of_the_hub_is_told_with_file_cause_and_remedy(pets, fault, happened, remedy):
+    pets.faults["me/pets"] = fault
+    text = refusal(FILE)
+    assert text.startswith(f"me/pets/model.safetensors: expected a download from {pets.url}; ")
+    assert happened in text
+    assert text.endswith(remedy)
+    assert "\n" not in text
+    assert cached(FILE) is None
+
+
+@pytest.mark.parametrize(
+    ("file", "happened", "remedy"),
+    [
+        (HubFile("me/nothing", ("a.bin",)), "no such public repository", "check the name"),
+        (HubFile("me/pets", ("a.bin", "b.bin")), "no such file", "timm's format"),
+        (HubFile("me/pets", ("model.safetensors",), "v9"), "no such revision", "after the @"),
+        (HubFile("me/pets", ("model.safetensors",), "0" * 40), "no such revision", "after the @"),
+    ],
+)
+def test_what_is_not_on_the_hub_is_told_apart(pets, file, happened, remedy):
+    text = refusal(file)
+    assert happened in text
+    assert remedy in text
+
+
+@pytest.mark.parametrize("fault", ["hung", "stalled"])
+def test_silence_is_given_up_after_the_timeout(pets, fault):
+    pets.faults["me/pets"] = fault
+    started = time.monotonic()
+    text = refusal(FILE, timeout_s=1, of=UnreachableError)
+    assert 1 <= time.monotonic() - started < 2.5
+    assert "nothing has arrived for 1 s; try again later, or raise limits.hub_timeout_s" in text
+
+
+def test_a_hub_that_never_answers_is_given_up_before_a_long_timeout(pets, monkeypatch):
+    monkeypatch.setattr(downloads, "ASK_TIMEOUT_S", 0.5)
+    pets.faults["me/pets"] = "hung"
+    assert "no answer came in time; try again later" in refusal(FILE, timeout_s=30, of=UnreachableError)
+
+
+def test_a_refused_connection_is_told_at_once(pets):
+    with pets.gone():
+        started = time.monotonic()
+        text = refusal(FILE, of=UnreachableError)
+    assert time.monotonic() - started < 2
+    assert "cannot be reached; check this machine's network" in text
+
+
+def test_offline_mode_is_told_as_such(pets, monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert "HF_HUB_OFFLINE is set" in refusal(FILE)
+    assert pets.asked("me/pets") == []
+
+
+@pytest.mark.parametrize("fault", ["hung", "500", "429", "gated", "401", "gone", "offline"])
+def test_what_was_downloaded_before_still_works(pets, monkeypatch, fault):
+    path = fetch(FILE, 30)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", fault == "offline")
+    pets.faults["me/pets"] = fault
+    if fault == "gone":
+        with pets.gone():
+            took = seconds(fetch, FILE, 30)
+    else:
+        took = seconds(fetch, FILE, 30)
+    assert took < 4.5  # CACHED_TIMEOUT_S and some slack
+    assert fetch(HubFile(FILE.repo, FILE.names, path.parent.name), 30) == path  # a full commit asks nobody
+
+
+def test_a_new_version_replaces_the_cached_one(pets):
+    fetch(FILE, 30)
+    pets.put("me/pets", {"model.safetensors": b"newer"})
+    assert fetch(FILE, 30).read_bytes() == cached(FILE).read_bytes() == b"newer"
+
+
+def test_a_file_that_is_the_newest_is_asked_for_once(pets):
+    path = fetch(FILE, 30)
+    pets.requests.clear()
+    assert fetch(FILE, 30) == path
+    assert pets.asked("me/pets") == [("HEAD", "main/model.safetensors")]
+
+
+def test_files_of_one_commit_are_replaced_together(pets):
+    config = replace(FILE, names=("config.json",), beside=FILE.names)
+    old = fetch(config, 30)
+    fetch(replace(FILE, revision=old.parent.name), 30)
+    new = pets.put("me/pets", {"config.json": b"[]"})  # its weights are missing
+    assert fetch(config, 30) == cached(config) == old
+    assert old.read_bytes() == b"{}"
+    new = pets.put("me/pets", {"model.safetensors": b"newer", "config.json": b"[]"})
+    assert fetch(config, 30).read_bytes() == b"[]"
+    with pets.gone():
+        assert fetch(replace(FILE, revision=new), 30).read_bytes() == b"newer"
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
+def test_a_kept_file_whose_bytes_have_changed_is_fetched_anew(pets, caplog, name):
+    file = replace(FILE, names=(name,))
+    path = fetch(file, 30)
+    body = path.read_bytes()
+    path.write_bytes(bytes(len(body)))
+    assert fetch(file, 30).read_bytes() == body
+    assert "its bytes are not those that were downloaded; it is fetched anew" in caplog.text
+    path.write_bytes(bytes(len(body)))
+    with pets.gone():
+        refusal(file)
+    assert cached(file) is None
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
+def test_wrong_bytes_are_fetched_again_once(pets, name):
+    file = replace(FILE, names=(name,))
+    pets.faults["me/pets"] = "corrupt"
+    told = f"me/pets/{name}: expected the file that {pets.url} publishes; other bytes came, twice; try again later, or"
+    assert refusal(file).startswith(told)
+    assert [method for method, _ in pets.asked("me/pets")].count("GET") == 2
+    assert [path for path in Path(constants.HF_HUB_CACHE).rglob("*") if path.is_symlink()] == []
+    assert not list(Path(constants.HF_HUB_CACHE).glob("*/blobs/*"))
+
+
+def test_bytes_that_come_a_second_time_are_no_news():
+    reports = []
+    bar = downloads._reporting_bar(lambda *report: reports.append(report))(total=9)
+    for step in (4, -4, 2, 2, 5):  # it starts over: the server cannot go on in the middle
+        bar.update(step)
+    assert reports == [(4, 9), (9, 9)]
+
+
+def test_what_comes_right_the_second_time_is_kept(pets, monkeypatch):
+    first = iter([False])
+    monkeypatch.setattr(downloads, "matches_etag", lambda *_: next(first, True))
+    assert fetch(FILE, 30).read_bytes() == BODY
+    assert [method for method, _ in pets.asked("me/pets")].count("GET") == 2
+
+
+def test_what_answers_without_being_a_hub_is_told(pets, monkeypatch):
+    monkeypatch.setattr(downloads, "get_hf_file_metadata", lambda *_, **__: HfFileMetadata(None, None, "", 9, None))
+    assert "what answered is not a Hub; check HF_ENDPOINT, and proxies on the way" in refusal(FILE)
+
+
+@pytest.mark.parametrize("kind", [HubFile, UrlFile])
+def test_reports_rise_to_the_total(pets, tmp_path, kind):
+    body = bytes(24_000_000)
+    pets.put("me/pets", {"model.safetensors": body})
+    reports = []
+    file = FILE if kind is HubFile else url_file(pets, tmp_path)
+    assert fetch(file, 30, lambda *report: reports.append(report)).read_bytes() == body
+    done = [done for done, total in reports]
+    assert {total for done, total in reports} == {len(body)}
+    assert len(set(done)) >= 3
+    assert done == sorted(done)
+    assert done[-1] == len(body)
+
+
+def test_safetensors_is_preferred_and_pytorch_model_bin_the_fallback(hub):
+    hub.put("me/both", {"model.safetensors": b"safe", "pytorch_model.bin": b"pickle"})
+    hub.put("me/old", {"pytorch_model.bin": b"pickle"})
+    assert fetch(HubFile("me/both", FILE.names), 30).read_bytes() == b"safe"
+    assert fetch(HubFile("me/old", FILE.names), 30).read_bytes() == b"pickle"
+    assert cached(HubFile("me/old", FILE.names)).name == "pytorch_model.bin"
+
+
+def test_sizes_are_asked_of_the_hub_without_a_download(pets):
+    assert download_bytes(FILE) == len(BODY)
+    assert pets.asked("me/pets") == [("HEAD", "main/model.safetensors")]
+    fetch(FILE, 30)
+    pets.requests.clear()
+    assert download_bytes(FILE) == len(BODY)
+    assert pets.requests == []
+    with pytest.raises(HubError, match="no such public repository"):
+        download_bytes(HubFile("me/nothing", ("a.bin",)))
+
+
+def test_the_size_of_a_file_at_an_address_is_asked_for_without_its_bytes(pets, tmp_path):
+    file = url_file(pets, tmp_path)
+    assert download_bytes(file) == len(BODY)
+    assert [method for method, _ in pets.requests] == ["HEAD"]
+    file.path.parent.mkdir()
+    file.path.write_bytes(b"kept")
+    assert download_bytes(file) == 4
+    assert len(pets.requests) == 1
+    with pytest.raises(HubError, match="there is no such file"):
+        download_bytes(url_file(pets, tmp_path, "gone.pth"))
+    with pets.gone(), pytest.raises(UnreachableError, match="cannot be reached"):
+        download_bytes(url_file(pets, tmp_path, "other.pth"))
+
+
+def test_a_file_of_this_machine_is_its_own_path(tmp_path):
+    assert fetch(LocalFile(tmp_path / "x"), 1) == tmp_path / "x"
+
+
+def test_a_url_is_downloaded_once_and_checked_by_its_hash(pets, tmp_path):
+    file = url_file(pets, tmp_path, sha256=hashlib.sha256(BODY).hexdigest()[:8])
+    assert cached(file) is None
+    assert fetch(file, 30).read_bytes() == BODY
+    pets.requests.clear()
+    assert fetch(file, 30) == cached(file) == file.path
+    assert pets.requests == []
+    assert [path.name for path in file.path.parent.iterdir()] == ["model.safetensors"]
+
+
+def test_a_url_whose_bytes_are_wrong_is_fetched_again_once(pets, tmp_path):
+    refusal(url_file(pets, tmp_path, sha256="0badc0de"))
+    assert len(pets.asked("me/pets")) == 2
+
+
+@pytest.mark.parametrize(
+    ("fault", "sha256", "told"),
+    [
+        ("", "0badc0de", "expected the file that 127.0.0.1 publishes; other bytes came, twice; try again later"),
+        ("corrupt", hashlib.sha256(BODY).hexdigest()[:8], "other bytes came, twice"),
+        ("cut off", "", "the connection broke off; try again later"),
+        ("404", "", "there is no such file (404); check the name"),
+        ("429", "", "too many requests (429)"),
+        ("500", "", "the server failed (500)"),
+        ("hung", "", "nothing has arrived for 1 s"),
+        ("stalled", "", "nothing has arrived for 1 s"),
+    ],
+)
+def test_a_fault_of_a_url_is_told_and_leaves_no_file(pets, tmp_path, fault, sha256, told):
+    pets.faults["me/pets"] = fault
+    file = url_file(pets, tmp_path, sha256=sha256)
+    text = refusal(file, timeout_s=1)
+    assert text.startswith("model.safetensors: expected ")
+    assert told in text
+    assert cached(file) is None
+    assert fault in ("hung", "stalled") or not list(tmp_path.glob("*/*.partial"))
+
+
+def test_a_refused_url_is_told_at_once(tmp_path, hub):
+    with hub.gone():
+        started = time.monotonic()
+        assert "127.0.0.1 cannot be reached" in refusal(url_file(hub, tmp_path), of=UnreachableError)
+        assert time.monotonic() - started < 2
+
+
+def test_a_torch_hub_name_says_folder_and_hash():
+    file = torch_hub_file("https://download.pytorch.org/models/resnet18-f37072fd.pth", "/cache/hub")
+    assert (file.path, file.sha256) == (Path("/cache/hub/checkpoints/resnet18-f37072fd.pth"), "f37072fd")
+    assert torch_hub_file("https://example.org/plain.pth", "/cache/hub").sha256 == ""
+
+
+def test_a_full_disk_is_told(pets, tmp_path, monkeypatch):
+    def full(path: Path, mode: str):
+        return open("/dev/full", mode, buffering=0)  # noqa: PTH123
+
+    def http_get(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(file_download, "http_get", http_get)
+    assert "the disk is full; make room where downloads are kept (HF_HOME, TORCH_HOME)" in refusal(FILE)
+    monkeypatch.setattr(Path, "open", full)
+    assert "the disk is full; make room" in refusal(url_file(pets, tmp_path))
+
+
+def test_a_slow_download_is_not_given_up_while_bytes_come(hub, fresh_cache):
+    body = bytes(3_000_000)
+    hub.put("me/slow", {"model.safetensors": body})
+    hub.faults["me/slow"] = "slow"
+    assert fetch(HubFile("me/slow", ("model.safetensors",)), 0.6).read_bytes() == body

@@ -1,0 +1,121 @@
+"""Twelve faults of the Hub, met with nothing downloaded and with an older version: what a visitor gets, and when."""
+
+import os
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from lineup.errors import HubError
+from lineup.hub.downloads import CACHED_TIMEOUT_S, cached
+from lineup.hub.files import HubFile
+
+FILE = HubFile("me/pets", ("model.safetensors", "pytorch_model.bin"))
+OLD, NEW = os.urandom(600_000), os.urandom(600_000)
+SLACK_S = 5
+SILENT = "nothing has arrived for 1 s; try again later, or raise limits.hub_timeout_s if the connection is slow"
+TOKEN = "set HF_TOKEN to a valid one, or unset it: public files need none"
+FAULTS = {  # what a visitor is told
+    "401": f"the token is not accepted (401); {TOKEN}",
+    "404": "there is no such file (404); check the name",
+    "gated": "its owner lets in only those who asked; accept the terms on its page and set HF_TOKEN",
+    "429": "too many requests (429); wait some minutes; the Hub allows more to who sets HF_TOKEN",
+    "500": "the server failed (500); try again later",
+    "503": "the server failed (503); try again later",
+    "refused": "cannot be reached; check this machine's network; what was downloaded before still works",
+    "hung": SILENT,
+    "stalled": f"it stopped after 262144 bytes, and {SILENT}",
+    "cut off": "the connection broke off; try again later",
+    "corrupt": "other bytes came, twice; try again later, or look for a proxy that changes downloads",
+    "disk full": "the disk is full; make room where downloads are kept (HF_HOME, TORCH_HOME)",
+}
+# The Hub's client tries five times, a second apart, before it calls a connection cut off.
+HUB_TIMEOUT_S = {fault: 8 if fault == "cut off" else 1 for fault in FAULTS}
+
+
+@pytest.fixture
+def loads(make_service, fakes, hub, fresh_cache):
+    """Return a function that starts anew with a backbone of no weights, and one of the Hub's; and what was loaded."""
+    import torch
+
+    loaded = []
+
+    def make(path):
+        loaded.append(path.read_bytes())
+        return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 8 * 8, 3))
+
+    fakes.weights["b"], fakes.more["b"] = FILE, {"make": make}
+
+    def start(hub_timeout_s):
+        service = make_service(f"backbones: ['fake:a', 'fake:b']\nlimits: {{hub_timeout_s: {hub_timeout_s}}}")
+        service.pool.get("fake:a")
+        return service
+
+    return start, loaded
+
+
+@contextmanager
+def broken(hub, fault, monkeypatch):
+    """Let the Hub, or the disk, fail for a while."""
+    if fault == "refused":
+        with hub.gone():
+            yield
+    elif fault == "disk full":
+        opened = Path.open
+
+        def full(path, mode="r", **options):
+            """Write downloads where the kernel itself says that nothing is left."""
+            return opened(Path("/dev/full") if path.suffix == ".incomplete" else path, mode, **options)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "open", full)
+            yield
+    else:
+        hub.faults["me/pets"] = fault
+        yield
+        hub.reset()
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_first_download_ends_in_its_own_sentence_and_others_answer_meanwhile(loads, hub, monkeypatch, picture, fault):
+    start, loaded = loads
+    hub.put("me/pets", {"model.safetensors": NEW})
+    service = start(HUB_TIMEOUT_S[fault])
+    with broken(hub, fault, monkeypatch):
+        started = time.monotonic()
+        load = service.pool.start("fake:b")
+        while True:
+            assert service.classify(picture, "fake:a").backbone == "fake:a"
+            if load.done():
+                break
+        took_s = time.monotonic() - started
+        with pytest.raises(HubError) as caught:
+            load.result()
+    text = str(caught.value)
+    assert text.startswith("fake:b: me/pets/model.safetensors: expected ")
+    assert text.endswith(FAULTS[fault])
+    assert "\n" not in text
+    assert took_s < HUB_TIMEOUT_S[fault] + SLACK_S
+    assert service.pool.status("fake:b").reason == text
+    assert (loaded, cached(FILE)) == ([], None)
+    assert start(8).pool.get("fake:b")  # it has come back
+    assert loaded == [NEW]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_what_was_downloaded_before_answers_when_a_newer_version_cannot_be_had(loads, hub, monkeypatch, fault):
+    start, loaded = loads
+    hub.put("me/pets", {"model.safetensors": OLD})
+    start(8).pool.get("fake:b")
+    hub.put("me/pets", {"model.safetensors": NEW})
+    service = start(8)
+    with broken(hub, fault, monkeypatch):
+        started = time.monotonic()
+        service.pool.get("fake:b")
+        assert time.monotonic() - started < CACHED_TIMEOUT_S + SLACK_S
+        assert cached(FILE).read_bytes() == OLD  # and so it stays for the next start, with or without the Hub
+    assert loaded == [OLD, OLD]
+    start(8).pool.get("fake:b")
+    assert loaded == [OLD, OLD, NEW]
+    assert cached(FILE).read_bytes() == NEW

@@ -1,0 +1,341 @@
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from bad_images import run_length_bmp
+from PIL import Image, ImageCms
+
+from lineup.errors import PictureError
+from lineup.images.formats import FORMATS, SUFFIXES
+from lineup.images.reading import open_picture
+
+RED, BLUE, WHITE, BLACK = [255, 0, 0], [0, 0, 255], [255, 255, 255], [0, 0, 0]
+NOT_ONE = "expected a picture; this file is not one that can be read; use one of JPEG, PNG, WEBP, GIF, BMP, TIFF, AVIF"
+QUADRANTS = np.zeros((32, 48, 3), np.uint8)  # no turn or mirror maps it to itself
+QUADRANTS[:16, :24], QUADRANTS[16:, :24], QUADRANTS[16:, 24:] = RED, BLUE, WHITE
+
+
+def opened(tmp_path, picture, name, **options):
+    picture.save(tmp_path / name, **options)
+    found = open_picture(tmp_path / name)
+    assert found.mode == "RGB"
+    return np.asarray(found).astype(int)  # (H, W, 3), 0 to 255
+
+
+def written(tmp_path, name, data):
+    (tmp_path / name).write_bytes(data)
+    return tmp_path / name
+
+
+def refusal(path, **options):
+    with pytest.raises(PictureError) as caught:
+        open_picture(path, **options)
+    return str(caught.value)
+
+
+def is_quadrants(found):
+    return found.shape == (32, 48, 3) and np.abs(found - QUADRANTS).mean() < 5
+
+
+def exif_of(orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return exif
+
+
+# What the EXIF standard says of row 0 and column 0 of the stored picture, for each orientation.
+STORED = {
+    1: lambda upright: upright,  # top, left
+    2: lambda upright: upright[:, ::-1],  # top, right
+    3: lambda upright: upright[::-1, ::-1],  # bottom, right
+    4: lambda upright: upright[::-1],  # bottom, left
+    5: lambda upright: upright.transpose(1, 0, 2),  # left, top
+    6: lambda upright: upright.transpose(1, 0, 2)[::-1],  # right, top
+    7: lambda upright: upright.transpose(1, 0, 2)[::-1, ::-1],  # right, bottom
+    8: lambda upright: upright.transpose(1, 0, 2)[:, ::-1],  # left, bottom
+}
+
+
+@pytest.mark.parametrize("orientation", STORED)
+@pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.webp", "a.tif", "packed.tif", "a.avif"])
+def test_every_exif_orientation_comes_out_upright(tmp_path, orientation, name):
+    stored = Image.fromarray(np.ascontiguousarray(STORED[orientation](QUADRANTS)))
+    how = {"compression": "tiff_lzw"} if name == "packed.tif" else {"quality": 95}  # these go through libtiff
+    assert is_quadrants(opened(tmp_path, stored, name, exif=exif_of(orientation), **how))
+
+
+@pytest.mark.parametrize("exif", [exif_of(0), exif_of(9), b"Exif\0\0garbage that is not TIFF"])
+def test_exif_that_makes_no_sense_is_ignored(tmp_path, exif):
+    assert is_quadrants(opened(tmp_path, Image.fromarray(QUADRANTS), "a.jpg", exif=exif))
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_every_suffix_that_is_offered_can_be_read(tmp_path, suffix):
+    assert is_quadrants(opened(tmp_path, Image.fromarray(QUADRANTS), f"a{suffix}"))
+
+
+def test_sixteen_bit_greys_and_floats_are_scaled_not_clipped(tmp_path):
+    grey = Image.fromarray(np.array([[0, 257, 0x8080, 0x8000, 65535]], np.uint16))
+    for name in ("grey.png", "grey.tif"):
+        assert opened(tmp_path, grey, name)[0, :, 0].tolist() == [0, 1, 128, 127, 255]
+    floats = Image.fromarray(np.array([[0.0, 0.5, 1.0]], np.float32))
+    assert opened(tmp_path, floats, "floats.tif")[0, :, 0].tolist() == [0, 127, 255]
+
+
+def test_transparency_lies_over_white(tmp_path):
+    picture = Image.fromarray(np.array([[[*RED, 255], [*RED, 0], [*BLACK, 128]]], np.uint8))
+    for name in ("a.png", "a.tif", "a.webp"):
+        assert opened(tmp_path, picture, name, lossless=True)[0].tolist() == [RED, WHITE, [127, 127, 127]]
+    grey = Image.fromarray(np.array([[[40, 255], [40, 0]]], np.uint8), "LA")
+    assert opened(tmp_path, grey, "grey.png")[0].tolist() == [[40, 40, 40], WHITE]
+
+
+def test_a_transparent_colour_lies_over_white(tmp_path):
+    palette = Image.fromarray(np.array([[0, 1]], np.uint8), "P")
+    palette.putpalette(RED + BLUE)
+    for name in ("a.png", "a.gif"):
+        assert opened(tmp_path, palette, name, transparency=1)[0].tolist() == [RED, WHITE]
+    colour = Image.fromarray(np.array([[RED, BLUE]], np.uint8))
+    assert opened(tmp_path, colour, "colour.png", transparency=tuple(RED))[0].tolist() == [WHITE, BLUE]
+    grey = Image.fromarray(np.array([[0, 0x8080]], np.uint16))
+    assert opened(tmp_path, grey, "grey.png", transparency=0)[0].tolist() == [WHITE, [128, 128, 128]]
+
+
+COLOURS = [
+    ("1", 1, "a.png", WHITE),
+    ("1", 0, "a.tif", BLACK),
+    ("L", 77, "a.jpg", [77, 77, 77]),
+    ("L", 77, "a.bmp", [77, 77, 77]),
+    ("CMYK", (0, 255, 255, 0), "a.jpg", RED),
+    ("CMYK", (0, 0, 0, 255), "a.tif", BLACK),
+    ("LA", (77, 255), "a.png", [77, 77, 77]),
+    ("LA", (77, 255), "a.tif", [77, 77, 77]),
+]
+
+
+@pytest.mark.parametrize(("mode", "color", "name", "expected"), COLOURS)
+def test_every_way_to_store_colours_comes_out_as_rgb(tmp_path, mode, color, name, expected):
+    found = opened(tmp_path, Image.new(mode, (8, 8), color), name)
+    assert np.abs(found - expected).max() <= 2
+
+
+@pytest.mark.parametrize("name", ["moving.gif", "moving.webp", "moving.png", "pages.tif", "phone.jpg"])
+def test_of_several_frames_the_first_counts(tmp_path, name):
+    frames = [Image.new("RGB", (6, 4), color) for color in ("red", "blue", "green")]
+    kind = {"format": "MPO"} if name == "phone.jpg" else {"lossless": True}  # phones put a second picture into a JPEG
+    found = opened(tmp_path, frames[0], name, save_all=True, append_images=frames[1:], **kind)
+    assert np.abs(found - RED).max() <= 2
+
+
+@pytest.mark.parametrize("share", [0.02, 0.5, 0.95])
+@pytest.mark.parametrize("kind", FORMATS)
+def test_a_file_that_is_cut_off_is_refused(tmp_path, kind, share):
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "holiday", format=kind)
+    whole = (tmp_path / "holiday").read_bytes()
+    message = refusal(written(tmp_path, "holiday", whole[: int(len(whole) * share)]))
+    assert message.startswith(("holiday: expected a whole picture; it is damaged or cut off (", f"holiday: {NOT_ONE}"))
+    assert message.endswith(("); save or send it again", NOT_ONE))
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"\0" * 4096, b"Dear John,\n", b"<svg xmlns='x'/>", b"\xff\xd8\xff", b"P6 1 1 1 abc"]
+)
+def test_a_file_that_is_no_picture_is_refused_with_what_can_be_read(tmp_path, data):
+    assert refusal(written(tmp_path, "letter.jpg", data)) == f"letter.jpg: {NOT_ONE}"
+
+
+PROFILES = {
+    "good": ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes(),  # whoever applies it sees other colours
+    "broken": b"no profile at all" * 20,
+    "cut off": ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()[:200],
+}
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.webp", "a.tif", "a.avif"])
+def test_a_colour_profile_whole_or_broken_changes_nothing(tmp_path, name, profile):
+    plain = opened(tmp_path, Image.fromarray(QUADRANTS), name)
+    profiled = opened(tmp_path, Image.fromarray(QUADRANTS), name, icc_profile=PROFILES[profile])
+    assert (profiled == plain).all()
+    with Image.open(tmp_path / name) as picture:
+        assert picture.info["icc_profile"] == PROFILES[profile]
+
+
+def test_a_png_whose_profile_cannot_be_unpacked_is_read(tmp_path):
+    Image.fromarray(QUADRANTS).save(tmp_path / "a.png", icc_profile=PROFILES["good"])
+    content = bytearray((tmp_path / "a.png").read_bytes())
+    start = content.index(b"iCCP")
+    end = start + 4 + int.from_bytes(content[start - 4 : start])
+    content[start + 30 : end] = b"\xee" * (end - start - 30)
+    content[end : end + 4] = struct.pack(">I", zlib.crc32(content[start:end]))
+    assert is_quadrants(np.asarray(open_picture(written(tmp_path, "b.png", content))).astype(int))
+
+
+def test_a_file_with_more_bytes_than_allowed_is_refused_unread(tmp_path):
+    path = written(tmp_path, "film.mov", bytes(2_000_001))
+    assert refusal(path, max_mb=2) == "film.mov: expected at most 2 MB; got 2.0; make it smaller and try again"
+    assert refusal(path, max_mb=3) == refusal(path) == f"film.mov: {NOT_ONE}"
+    Image.fromarray(QUADRANTS).save(tmp_path / "a.png")
+    assert open_picture(tmp_path / "a.png", max_mb=1).size == (48, 32)
+
+
+def test_what_the_system_says_of_a_file_does_not_name_its_folder(tmp_path):
+    (tmp_path / "album.jpg").mkdir()
+    assert "(Is a directory)" in refusal(tmp_path / "album.jpg")
+    assert str(tmp_path) not in refusal(tmp_path / "album.jpg") + refusal(tmp_path / "album.jpg" / "none.jpg")
+
+
+def test_a_missing_file_is_named_without_its_folder(tmp_path):
+    message = "none.png: expected a picture; there is no such file; check the path"
+    assert refusal(tmp_path / "none.png") == refusal(str(tmp_path / "none.png")) == message
+
+
+@pytest.mark.parametrize(
+    ("side", "got"),
+    [
+        (6400, "41.0 (6400 × 6400 pixels)"),
+        (13300, "176.9 (13300 × 13300 pixels)"),
+        (40000, "1600.0 (40000 × 40000 pixels)"),
+    ],
+)
+def test_a_picture_that_is_too_large_is_refused_from_its_header(tmp_path, side, got):
+    Image.new("1", (1, 1)).save(tmp_path / "a.png")
+    header = bytearray((tmp_path / "a.png").read_bytes())  # its pixels are too few: reading on would find it damaged
+    header[16:24] = struct.pack(">II", side, side)
+    header[29:33] = struct.pack(">I", zlib.crc32(header[12:29]))
+    message = f"poster.png: expected at most 40 megapixels; got {got}; make it smaller and try again"
+    assert refusal(written(tmp_path, "poster.png", header)) == message
+
+
+def test_the_limit_is_the_callers_and_a_picture_may_reach_it(tmp_path):
+    Image.new("1", (1000, 1000)).save(tmp_path / "a.png")
+    Image.new("1", (1000, 1010)).save(tmp_path / "b.png")
+    assert open_picture(tmp_path / "a.png", max_megapixels=1).size == (1000, 1000)
+    assert refusal(tmp_path / "b.png", max_megapixels=1).startswith(
+        "b.png: expected at most 1 megapixels; got 1.0 (1000 ×"
+    )
+
+
+def test_a_turned_picture_with_another_broken_exif_tag_is_read(tmp_path):
+    import struct
+
+    turned = struct.pack("<HHIHH", 0x112, 3, 1, 6, 0)
+    broken = struct.pack("<HHI4s", 0x128, 1, 1, b"\2\0\0\0")
+    exif = b"Exif\0\0II*\0\x08\0\0\0\2\0" + turned + broken + b"\0" * 4
+    Image.new("RGB", (16, 8)).save(tmp_path / "e.jpg", exif=exif)
+    assert open_picture(tmp_path / "e.jpg").size == (8, 16)
+
+
+def test_a_thread_of_pixels_is_refused_before_it_is_resized(tmp_path):
+    Image.new("RGB", (3000, 1)).save(tmp_path / "thread.png")
+    message = "thread.png: expected sides of at most 20 to 1; got 3000 × 1 pixels; cut a part out of it"
+    assert refusal(tmp_path / "thread.png") == message
+    Image.new("RGB", (100, 5)).save(tmp_path / "strip.png")
+    assert open_picture(tmp_path / "strip.png").size == (100, 5)
+
+
+@pytest.mark.parametrize("top", [1.0, 255.0, 65535.0, 1e6])
+def test_floats_and_wide_integers_are_scaled_to_their_white(tmp_path, top):
+    half = np.full((4, 4), top / 2, dtype=np.float32)
+    half[0, 0] = top
+    Image.fromarray(half).save(tmp_path / "float.tiff")
+    assert abs(open_picture(tmp_path / "float.tiff").getpixel((2, 2))[0] - 127) <= 1
+    if top >= 65535:
+        Image.fromarray(half.astype(np.int32)).save(tmp_path / "wide.tiff")
+        assert abs(open_picture(tmp_path / "wide.tiff").getpixel((2, 2))[0] - 127) <= 1
+
+
+# A JPEG is decoded only as far as somebody looks.
+
+
+@pytest.mark.parametrize(
+    ("size", "enough_px", "comes"),
+    [
+        ((4000, 3000), 470, (1000, 750)),
+        ((1024, 768), 470, (1024, 768)),
+        ((1024, 768), 384, (512, 384)),
+        ((3000, 4000), 512, (750, 1000)),
+        ((640, 5000), 300, (320, 2500)),
+        ((300, 300), 512, (300, 300)),
+        ((4000, 3000), 0, (4000, 3000)),
+    ],
+)
+def test_a_jpeg_comes_no_smaller_than_is_enough(tmp_path, size, enough_px, comes):
+    path = tmp_path / "large.jpg"
+    Image.effect_noise(size, 60).convert("RGB").save(path)
+    found = open_picture(path, enough_px=enough_px)
+    assert found.size == comes
+    assert min(found.size) >= min(enough_px, *size)
+
+
+def test_a_smaller_jpeg_is_upright_all_the_same(tmp_path):
+    picture, exif = Image.new("RGB", (1600, 800), "red"), Image.Exif()
+    picture.paste("blue", (800, 0, 1600, 800))
+    exif[0x0112] = 6  # to be turned by a quarter
+    picture.save(tmp_path / "turned.jpg", exif=exif, quality=95)
+    found = open_picture(tmp_path / "turned.jpg", enough_px=200)
+    assert found.size == (200, 400)
+    top, bottom = found.getpixel((100, 50)), found.getpixel((100, 350))
+    assert top[0] > 240 > 15 > top[2]
+    assert bottom[2] > 240 > 15 > bottom[0]
+
+
+@pytest.mark.parametrize("mode", ["L", "CMYK"])
+def test_a_smaller_jpeg_keeps_its_colours_in_every_mode(tmp_path, mode):
+    picture = Image.linear_gradient("L").resize((1600, 1600)).convert("RGB").convert(mode)
+    picture.save(tmp_path / "modes.jpg", quality=95)
+    small, whole = (open_picture(tmp_path / "modes.jpg", enough_px=enough_px) for enough_px in (400, 0))
+    difference = np.abs(np.asarray(small, float) - np.asarray(whole.resize(small.size, Image.Resampling.BOX), float))
+    assert difference.max() < 4
+
+
+@pytest.fixture(scope="module")
+def poster(tmp_path_factory):
+    """Return a folder with baseline.jpg and progressive.jpg, of 45 megapixels each."""
+    folder, picture = tmp_path_factory.mktemp("poster"), Image.linear_gradient("L").resize((9000, 5000))
+    picture.save(folder / "baseline.jpg")
+    picture.save(folder / "progressive.jpg", progressive=True)
+    return folder
+
+
+def test_a_jpeg_may_be_larger_if_what_is_decoded_of_it_is_not(poster):
+    path, got = poster / "baseline.jpg", "got 45.0 (9000 × 5000 pixels); make it smaller and try again"
+    assert open_picture(path, enough_px=500).size == (1125, 625)
+    assert open_picture(path, max_megapixels=12, enough_px=2000).size == (4500, 2500)
+    too_large = f"baseline.jpg: expected at most {{}} megapixels; {got}"
+    assert refusal(path, max_megapixels=11, enough_px=2000) == too_large.format(11)
+    assert refusal(path, enough_px=4000) == too_large.format(40)  # all of it would have to be decoded
+    assert refusal(path) == too_large.format(40)  # nobody says what is enough
+
+
+def test_a_jpeg_of_more_than_200_megapixels_is_refused(tmp_path, poster):
+    content = (poster / "baseline.jpg").read_bytes()
+    at = content.index(b"\xff\xc0") + 5
+    for height, width in ((14_143, 14_143), (20_000, 60_000)):
+        path = written(tmp_path, "wall.jpg", content[:at] + struct.pack(">HH", height, width) + content[at + 4 :])
+        got = f"got {height * width / 1e6:.1f} ({width} × {height} pixels)"
+        assert f"expected at most 200 megapixels; {got}" in refusal(path, enough_px=100)
+
+
+def test_a_jpeg_in_several_scans_stays_below_the_limit_for_all(tmp_path, poster):
+    """Decoding one keeps all its coefficients in memory, however small the picture comes out."""
+    limit = "expected at most 40 megapixels; got 45.0 (9000 × 5000 pixels)"
+    assert limit in refusal(poster / "progressive.jpg", enough_px=500)
+    assert open_picture(poster / "progressive.jpg", 50, 500).size == (1125, 625)
+    Image.new("RGB", (64, 48)).save(tmp_path / "a.jpg")
+    content = (tmp_path / "a.jpg").read_bytes()
+    frame, scan = content.index(b"\xff\xc0") + 5, content.index(b"\xff\xda")
+    one_component = b"\xff\xda\0\x08\1\1\0\0\x3f\0"
+    content = content[:frame] + struct.pack(">HH", 5000, 9000) + content[frame + 4 : scan] + one_component * 3
+    assert limit in refusal(written(tmp_path, "b.jpg", content + b"\xff\xd9"), enough_px=500)
+
+
+@pytest.mark.parametrize("rows", [100, 3000])
+def test_a_run_length_encoded_bmp_may_be_only_so_large(tmp_path, rows):
+    path = written(tmp_path, "a.bmp", run_length_bmp(1400, rows, (b"\xff\7" * 5 + b"\x7d\7\0\0") * rows))
+    if rows == 100:
+        assert open_picture(path).size == (1400, 100)
+    else:
+        assert "expected at most 4 megapixels; got 4.2 (1400 × 3000 pixels)" in refusal(path)

@@ -1,0 +1,110 @@
+"""The table of a comparison: in the page, as CSV and as JSON; nobody's text becomes markup in any of them."""
+
+import csv
+import io
+import json
+from urllib.parse import unquote
+
+from rendering import EVIL, EVIL_ANSWER, Tags, classification
+
+from lineup.analysis.comparison import row
+from lineup.errors import BackboneError
+from lineup.page import comparison_table
+from lineup.registry import published
+from lineup.results import BackboneStatus, Prediction, Timing
+
+KNOWN = {"parameters": 11_689_512, "download_bytes": 46_800_000, "license": "apache-2.0"}
+PUBLISHED = {"imagenet_top1": 71.504, "gmacs": 1.82}
+FIRST = row(BackboneStatus("a", "timm", "ready", **KNOWN, facts=PUBLISHED), Timing(3, 25.12, 20.0), classification())
+AWKWARD = 'jay, "the\nblue" one; ü 猫 # & % +'
+ROWS = [
+    FIRST,
+    row(BackboneStatus("b", "timm", "unavailable"), None, BackboneError("b: it is broken; mend it")),
+    row(BackboneStatus(EVIL, "timm", "ready"), Timing(1, 2.0, 2.0), EVIL_ANSWER),
+    row(
+        BackboneStatus(AWKWARD, "timm", "ready"), None, classification(predictions=(Prediction(0, None, AWKWARD, 0.5),))
+    ),
+]
+
+
+def cells(html: str) -> list[list[tuple[str | None, str]]]:
+    """Return the value and the text of each cell, row by row."""
+    rows = html.partition("<tbody>")[2].partition("</tbody>")[0].split("</tr>")[:-1]
+    parts = [[Tags(f"{cell}</td>") for cell in row.replace("</th>", "</td>").split("</td>")[:-1]] for row in rows]
+    return [[(part.found[-1][1]["data-value"], part.text.removesuffix("\n")) for part in row] for row in parts]
+
+
+def links(html: str) -> dict[str, str]:
+    return {attributes["download"]: attributes["href"] for tag, attributes in Tags(html).found if tag == "a"}
+
+
+def taken(name: str) -> str:
+    return unquote(links(comparison_table.table(ROWS))[name].partition(",")[2], errors="strict")
+
+
+def test_a_cell_has_the_value_to_sort_by_and_the_text_to_read():
+    (found,) = cells(comparison_table.table([FIRST]))
+    assert dict(zip(comparison_table.COLUMNS, found, strict=True)) == {
+        "backbone": ("a", "a"),
+        "label": ("jay", "jay"),
+        "probability": ("0.9", "90.0%"),
+        "last_ms": ("25.12", "25.1"),
+        "median_ms": ("20.0", "20.0"),
+        "runs": ("3", "3"),
+        "parameters": ("11689512", "11.7 M"),
+        "input_size": ("256 × 224", "256 × 224"),
+        **dict.fromkeys(published.FIGURES, ("", "")),
+        "imagenet_top1": ("71.504", "71.504"),
+        "gmacs": ("1.82", "1.82"),
+        "license": ("apache-2.0", "apache-2.0"),
+        "download_bytes": ("46800000", "46.8 MB"),
+    }
+
+
+def test_each_column_has_a_heading():
+    heads = comparison_table.table([FIRST]).partition("<thead>")[2].partition("</thead>")[0]
+    assert Tags(heads).text.splitlines() == [heading for heading, _ in comparison_table.COLUMNS.values()]
+
+
+def test_what_is_not_known_is_an_empty_cell():
+    name, *others = cells(comparison_table.table(ROWS))[1]
+    assert name == ("b", "b")
+    assert set(others) == {("", "")}
+
+
+def test_text_of_others_never_becomes_markup():
+    html = comparison_table.table(ROWS)
+    assert "img" not in [tag for tag, _ in Tags(html).found]
+    assert cells(html)[2][:2] == [(EVIL, EVIL), (EVIL, EVIL)]
+
+
+def test_the_table_says_where_its_figures_are_from():
+    assert published.SOURCE in Tags(comparison_table.table([FIRST])).text
+
+
+def test_a_remark_on_figures_stands_once_under_the_table():
+    remarks = {"a": "of <another> file", "b": "", "c": "of <another> file", "d": "half"}
+    rows = [row(BackboneStatus(name, "timm", "ready", facts_note=note), None) for name, note in remarks.items()]
+    told = Tags(comparison_table.table(rows)).text.splitlines()
+    assert told[-2:] == ["a, c: of <another> file.", "d: half."]
+    assert [each["facts_note"] for each in rows] == ["of <another> file", None, "of <another> file", "half"]
+    assert "another" not in Tags(comparison_table.table([FIRST])).text
+
+
+def test_the_csv_reads_back_as_the_rows():
+    text = taken("comparison.csv")
+    assert text == comparison_table.as_csv(ROWS)
+    found = list(csv.DictReader(io.StringIO(text, newline="")))
+    assert found == [{key: "" if value is None else str(value) for key, value in row.items()} for row in ROWS]
+
+
+def test_the_json_is_the_rows():
+    assert json.loads(taken("comparison.json")) == ROWS
+
+
+def test_what_is_taken_along_lies_in_the_page_and_cannot_leave_its_attribute():
+    for name, kind in {"comparison.csv": "text/csv", "comparison.json": "application/json"}.items():
+        link = links(comparison_table.table(ROWS))[name]
+        assert link.startswith(f"data:{kind};charset=utf-8,")
+        assert set(link.partition(",")[2]).isdisjoint("\"'<>&# \n")
+        assert f'href="{link}"' in comparison_table.table(ROWS)

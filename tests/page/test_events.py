@@ -1,0 +1,560 @@
+"""What the page does, without a browser: the streams of updates that its events give."""
+
+import asyncio
+import re
+from itertools import groupby
+
+import pytest
+from drawing import draw
+from plots import drawn
+
+from lineup.errors import BackboneError, UnreachableError
+from lineup.features.benchmark.panel import chart
+from lineup.features.snippets.panel import code
+from lineup.page import events
+from lineup.page.visit import Visit, address
+
+pytestmark = pytest.mark.usefixtures("fakes")
+TWO = "backbones: ['fake:a', 'fake:b']"
+THREE = "backbones: ['fake:a', 'fake:b', 'fake:c']"
+
+
+def all_of(stream) -> list[dict]:
+    async def collect():
+        return [update async for update in stream]
+
+    return asyncio.run(collect())
+
+
+def answered(service, picture, name="fake:a", others=(), visit=None, top_k=2):
+    """Return the updates of an answer, with what the panels show at each that asks them."""
+    visit, updates = visit or Visit(), []
+
+    async def collect():
+        async for update in events.answer(service, visit, picture, name, list(others), top_k, 3):
+            updates.append(with_panels(service, visit, picture, update))
+
+    asyncio.run(collect())
+    return updates
+
+
+def with_panels(service, visit, path, update):
+    if "refresh" not in update:
+        return update
+    shown = {**update, "link": address(visit, path)}
+    if update["refresh"] == "final":
+        python, client, curl = code(service, visit)
+        shown |= {"python": python, "client": client, "curl": curl, "plot": chart(service, visit)}
+    return shown
+
+
+def shown_more(service, visit, path, top_k):
+    return with_panels(service, visit, path, events.show_more(service, visit, top_k))
+
+
+def last_of(updates) -> dict:
+    """Return what each region shows in the end."""
+    return {key: value for update in updates for key, value in update.items()}
+
+
+def cards(update) -> dict[str, bool]:
+    """Return the names on the cards in their order, and whether each has its answer."""
+    return {name: "<li" in body for name, body in re.findall("<h3>(.*?)</h3>(.*?)</article>", update["result"])}
+
+
+def test_a_picture_is_answered_and_the_answer_kept_for_another_top_k(make_service, picture):
+    visit = Visit()
+    last = answered(make_service(TWO), picture, visit=visit)[-1]
+    assert (last["status"], last["result"].count("<li")) == ("", 2)
+    assert "cat" in last["result"]
+    assert len(visit.found["fake:a"].predictions) == 3
+    assert ("fake:a · ready", "fake:a") in last["choices"][0]
+
+
+def test_without_a_picture_the_backbone_is_made_ready_and_the_visitor_invited(make_service):
+    last = answered(make_service(TWO), None)[-1]
+    assert "fake:a is ready" in last["status"]
+    assert last["result"] == ""
+
+
+def test_a_backbone_that_cannot_be_had_says_why_and_clears_the_old_answer(make_service, picture, fakes):
+    fakes.errors["a"] = BackboneError("fake:a: expected weights; none came; add some")
+    visit = Visit()
+    last = answered(make_service(TWO), picture, visit=visit)[-1]
+    assert "fake:a cannot run now" in last["status"]
+    assert "None came; add some." in last["status"]
+    assert (last["result"], last["retry"], last["python"]) == ("", False, "")
+
+
+def test_what_may_work_later_offers_to_try_again(make_service, picture, fakes):
+    fakes.errors["a"] = UnreachableError("fake:a: expected weights; nobody answers; try again later")
+    assert answered(make_service(TWO), picture)[-1]["retry"] is True
+
+
+def test_a_bug_is_one_plain_sentence(make_service, picture, monkeypatch, caplog):
+    service = make_service(TWO)
+    monkeypatch.setattr(service, "answers", lambda *_, **__: 1 / 0)
+    last = answered(service, picture)[-1]
+    assert "Something went wrong" in last["status"]
+    assert "division" not in last["status"]
+    assert "ZeroDivisionError" in caplog.text
+
+
+@pytest.mark.parametrize("name", [None, ["fake:a"], 3, "fake:c"])
+def test_a_name_that_is_none_of_the_line_up_is_refused(make_service, picture, name):
+    assert "This cannot be answered" in answered(make_service(TWO), picture, name)[-1]["status"]
+
+
+def test_who_changes_his_mind_gets_the_new_answer_and_never_the_old_one(make_service, picture, fakes):
+    service, visit = make_service(TWO), Visit()
+    go = fakes.hold("build a")
+
+    async def change_of_mind():
+        old, new = [], []
+
+        async def collect(name, into):
+            async for update in events.answer(service, visit, picture, name, [], 1, 3):
+                into.append(update)
+
+        first = asyncio.create_task(collect("fake:a", old))
+        await asyncio.sleep(0.3)
+        second = asyncio.create_task(collect("fake:b", new))
+        await asyncio.sleep(0.3)
+        go.set()
+        await asyncio.gather(first, second)
+        return old, new
+
+    old, new = asyncio.run(change_of_mind())
+    assert not any("<li" in update.get("result", "") for update in old)
+    assert "fake:b" in new[-1]["result"]
+    assert list(visit.found) == ["fake:b"]
+
+
+def test_the_open_page_tells_how_the_start_gets_on(make_service, fakes):
+    service = make_service(TWO)
+    go = fakes.hold("build a")
+    service.start()
+
+    async def watch():
+        seen = []
+        async for update in events.open_page(service, Visit(), {}):
+            seen.append(update)
+            go.set()
+        return seen
+
+    seen = asyncio.run(watch())
+    told = last_of(seen)
+    assert "is getting ready" in seen[1]["status"]
+    assert "fake:a is ready" in told["status"]
+    assert told["selected"] == "fake:a"
+    assert told["notice"] == ""
+
+
+def test_the_open_page_selects_a_stand_in_and_names_both(make_service, fakes):
+    fakes.errors["a"] = BackboneError("fake:a: expected weights; none came; add some")
+    service = make_service(TWO)
+    service.start()
+    told = last_of(all_of(events.open_page(service, Visit(), {})))
+    assert told["selected"] == "fake:b"
+    assert "fake:a cannot run now, so fake:b is selected" in told["notice"]
+    assert "fake:b is ready" in told["status"]
+
+
+def test_a_visitor_who_has_chosen_keeps_the_choice(make_service, fakes):
+    fakes.errors["a"] = BackboneError("fake:a: expected weights; none came; add some")
+    service = make_service(THREE)
+    service.start()
+    updates = all_of(events.open_page(service, Visit(turn=1, names=["fake:c"]), {}))
+    assert all("selected" not in update for update in updates)
+
+
+def test_a_load_that_ends_after_the_mind_was_changed_shows_nothing_more(make_service, picture, fakes):
+    service, visit = make_service(TWO), Visit()
+    go = fakes.hold("build a")
+
+    async def change_of_mind():
+        seen = []
+
+        async def collect():
+            async for update in events.answer(service, visit, picture, "fake:a", [], 1, 3):
+                seen.append(update)
+
+        first = asyncio.create_task(collect())
+        await asyncio.sleep(0.5)
+        visit.turn += 1  # something newer was asked, and has its answer already
+        before = len(seen)
+        go.set()
+        await first
+        return seen[before:]
+
+    assert asyncio.run(change_of_mind()) == []
+
+
+def test_a_page_that_keeps_more_labels_than_there_are_does_not_blame_the_visitor(make_service, picture):
+    last = all_of(events.answer(make_service(TWO), Visit(), picture, "fake:a", [], 3, 20))[-1]
+    assert "is more than there are classes" not in last["result"]
+
+
+# --- several backbones ---
+
+
+def test_cards_come_one_by_one_in_the_order_chosen_and_the_verdict_last(make_service, picture, fakes):
+    service, release = make_service(THREE), {1: fakes.hold("build c"), 2: fakes.hold("build a")}
+
+    async def watch():
+        seen = []
+        async for update in events.answer(service, Visit(), picture, "fake:c", ["fake:a", "fake:b"], 1, 3):
+            if "result" in update:
+                seen.append(update)
+                answered = sum(cards(update).values())
+                release.pop(answered, fakes.hold("nothing")).set()
+        return seen
+
+    seen = asyncio.run(watch())
+    steps = [[name for name, there in cards(update).items() if there] for update in seen]
+    assert [step for step, _ in groupby(steps) if step] == [
+        ["fake:b"],
+        ["fake:c", "fake:b"],
+        ["fake:c", "fake:a", "fake:b"],
+    ]
+    assert all(list(cards(update)) == ["fake:c", "fake:a", "fake:b"] for update in seen)
+    assert [("lu-verdict" in update["result"]) for update in seen] == [len(step) == 3 for step in steps]
+    assert "All 3 say cat" in seen[-1]["result"]
+
+    told = [update["status"] for update, step in zip(seen, steps, strict=True) if step == ["fake:b"]]
+    assert "2 are still to answer" in told[-1]
+    assert "fake:c building the network …, fake:a building the network …" in told[-1]
+    told = [update["status"] for update, step in zip(seen, steps, strict=True) if step == ["fake:c", "fake:b"]]
+    assert "fake:a is getting ready" in told[-1]
+    assert seen[-1]["status"] == ""
+
+
+def test_one_that_fails_says_why_on_its_card_beside_the_others(make_service, picture, fakes):
+    fakes.errors["b"] = BackboneError("fake:b: expected weights; none came; add some")
+    last = answered(make_service(THREE), picture, "fake:a", ["fake:b", "fake:c"])[-1]
+    assert cards(last) == {"fake:a": True, "fake:b": False, "fake:c": True}
+    assert "None came; add some." in last["result"]
+    assert "fake:b did not answer." in last["result"]
+    assert (last["status"], last["retry"]) == ("", False)
+    assert figure_names(last) == ["fake:a", "fake:b", "fake:c"]
+
+
+def test_one_of_several_that_may_work_later_offers_to_try_again(make_service, picture, fakes):
+    fakes.errors["b"] = UnreachableError("fake:b: expected weights; nobody answers; try again later")
+    last = answered(make_service(TWO), picture, "fake:a", ["fake:b"])[-1]
+    assert cards(last) == {"fake:a": True, "fake:b": False}
+    assert last["retry"] is True
+
+
+def test_a_picture_that_cannot_be_read_is_one_problem_and_no_cards(make_service, tmp_path):
+    (tmp_path / "text.jpg").write_text("no picture")
+    last = answered(make_service(TWO), tmp_path / "text.jpg", "fake:a", ["fake:b"])[-1]
+    assert "not one that can be read" in last["status"]
+    assert (last["result"], last["figures"], last["python"]) == ("", "", "")
+
+
+def test_two_visitors_never_see_each_others_cards(make_service, picture, fakes):
+    service = make_service("backbones: ['fake:a', 'fake:b', 'fake:c', 'fake:d']")
+
+    async def visitor(names, held):
+        seen = []
+        async for update in events.answer(service, Visit(), picture, names[0], names[1:], 1, 3):
+            if "result" in update:
+                seen.append(list(cards(update)))
+                if sum(cards(update).values()) == 1:  # one of the two has answered
+                    held.set()
+        return seen
+
+    async def both():
+        one, other = fakes.hold("build b"), fakes.hold("build d")
+        return await asyncio.gather(visitor(["fake:a", "fake:b"], one), visitor(["fake:d", "fake:c"], other))
+
+    one, other = asyncio.run(both())
+    assert min(len(one), len(other)) >= 2
+    assert all(names == ["fake:a", "fake:b"] for names in one)
+    assert all(names == ["fake:d", "fake:c"] for names in other)
+
+
+@pytest.mark.parametrize(
+    ("others", "chosen"),
+    [
+        (["fake:a"], ["fake:a"]),
+        (["fake:c", "fake:a", "fake:b"], ["fake:a", "fake:c", "fake:b"]),
+        (None, ["fake:a"]),
+        ("fake:b", ["fake:a"]),
+    ],
+)
+def test_the_backbone_on_top_is_not_compared_with_itself(make_service, picture, others, chosen):
+    visit = Visit()
+    last = all_of(events.answer(make_service(THREE), visit, picture, "fake:a", others, 1, 3))[-1]
+    assert visit.names == chosen
+    assert list(cards(last)) == (chosen if len(chosen) > 1 else [])
+    assert last["result"].count("lu-line") == len(chosen)
+
+
+def chosen_by_compare_all(service, visit, path=None, name="fake:a"):
+    return last_of(all_of(events.compare_all(service, visit, path, name)))
+
+
+def test_compare_all_chooses_what_can_be_had_and_the_first_example(make_service, fakes, tmp_path):
+    draw(tmp_path / "first.png")
+    draw(tmp_path / "second.png")
+    fakes.errors["b"] = BackboneError("it is broken")
+    service, visit = make_service(f"{THREE}\nexamples: ."), Visit()
+    assert service.pool.start("fake:b").exception()
+    service.looked.set()
+    update = chosen_by_compare_all(service, visit)
+    first = str(tmp_path / "first.png")
+    assert update == {"selected": "fake:a", "others": ["fake:c"], "picture": first}
+    assert visit.example == ("first", first)
+    last = answered(service, first, "fake:a", ["fake:c"], visit)[-1]
+    assert "Left out: fake:b (unavailable)." in last["result"]
+    assert last["link"].endswith("&example=first")
+    last = answered(service, first, "fake:a", [], visit)[-1]
+    assert "Left out" not in last["result"]
+    last = answered(service, first, "fake:c", ["fake:b"], visit)[-1]
+    assert "Left out" not in last["result"]  # somebody chose these by hand
+
+
+def test_compare_all_keeps_the_image_and_the_backbone_that_are_there(make_service, picture):
+    service = make_service(THREE)
+    service.looked.set()
+    update = chosen_by_compare_all(service, Visit(), picture, "fake:c")
+    assert update == {"selected": "fake:c", "others": ["fake:a", "fake:b"]}
+
+
+def test_compare_all_says_which_are_too_many(make_service, picture):
+    service, visit = make_service(f"limits: {{max_compared: 2}}\n{THREE}"), Visit()
+    service.looked.set()
+    assert chosen_by_compare_all(service, visit, picture) == {"selected": "fake:a", "others": ["fake:b"]}
+    last = answered(service, picture, "fake:a", ["fake:b"], visit)[-1]
+    assert "Left out: fake:c (at most 2 are compared at once)." in last["result"]
+
+
+def test_what_was_left_out_is_forgotten_with_the_next_choice(make_service, picture):
+    service, visit = make_service(f"limits: {{max_compared: 2}}\n{THREE}"), Visit()
+    service.looked.set()
+    chosen_by_compare_all(service, visit, picture)
+    answered(service, picture, "fake:a", [], visit)
+    assert "Left out" not in answered(service, picture, "fake:a", ["fake:b"], visit)[-1]["result"]
+
+
+def test_compare_all_waits_until_it_is_known_what_can_be_had(make_service, picture, fakes, tmp_path):
+    draw(tmp_path / "first.png")
+    fakes.errors["a"] = BackboneError("it is broken")
+    service, visit, held = make_service(f"{THREE}\nexamples: ."), Visit(), fakes.hold("build a")
+
+    async def click(meanwhile):
+        updates = [update async for update in following(meanwhile)]
+        return updates[0], last_of(updates[1:])
+
+    async def following(meanwhile):
+        async for update in events.compare_all(service, visit, None, "fake:a"):
+            yield update
+            if not held.is_set():
+                meanwhile()
+                held.set()
+
+    service.start()
+    first, last = asyncio.run(click(lambda: None))
+    assert "Checking which backbones are available" in first["status"]
+    assert last == {"selected": "fake:b", "others": ["fake:c"], "picture": str(tmp_path / "first.png")}
+
+
+def test_what_was_chosen_while_compare_all_waited_stays(make_service, picture, fakes, tmp_path):
+    draw(tmp_path / "first.png")
+    service, visit, held = make_service(f"{THREE}\nexamples: ."), Visit(), fakes.hold("build a")
+    service.start()
+
+    async def click():
+        updates = []
+        async for update in events.compare_all(service, visit, None, "fake:a"):
+            updates.append(update)
+            if not held.is_set():
+                visit.turn, visit.names = visit.turn + 1, ["fake:c"]  # as `answer` does
+                held.set()
+        return updates[-1]
+
+    assert asyncio.run(click()) == {"selected": "fake:c", "others": ["fake:a", "fake:b"]}
+
+
+def test_an_example_that_cannot_be_fetched_does_not_keep_compare_all_from_choosing(make_service, hub):
+    service = make_service(f"{TWO}\nexamples: ['https://127.0.0.1:1/a.png']")
+    service.looked.set()
+    assert chosen_by_compare_all(service, Visit()) == {"selected": "fake:a", "others": ["fake:b"]}
+
+
+@pytest.mark.parametrize(
+    ("others", "told"),
+    [
+        (["fake:b", "fake:c"], "Got 3; leave some out."),
+        (["fake:d"], "expected a name of the line-up"),
+        ([["fake:b"]], "expected one name of the line-up"),
+    ],
+)
+def test_others_that_cannot_be_compared_are_told(make_service, picture, fakes, others, told):
+    service = make_service(f"limits: {{max_compared: 2}}\n{THREE}")
+    last = answered(service, picture, "fake:a", others)[-1]
+    assert "This cannot be answered" in last["status"]
+    assert told in last["status"]
+    assert (last["result"], fakes.built) == ("", [])
+
+
+def test_another_top_k_shows_other_labels_and_runs_nothing(make_service, picture):
+    service, visit = make_service(TWO), Visit()
+    answered(service, picture, "fake:a", ["fake:b"], visit, top_k=1)
+    more = shown_more(service, visit, picture, 3)
+    assert more["result"].count("lu-line") == 6
+    assert "lu-verdict" in more["result"]
+    assert more["link"].endswith("&top_k=3")
+    assert "top_k=3" in more["client"]
+    assert shown_more(service, visit, picture, 1)["result"].count("lu-line") == 2
+    assert service.timing("fake:a").runs == service.timing("fake:b").runs == 1
+
+
+def test_another_top_k_shows_nothing_where_nothing_was_answered(make_service, picture, fakes):
+    fakes.errors["a"] = BackboneError("fake:a: expected weights; none came; add some")
+    service, visit = make_service(TWO), Visit()
+    assert list(shown_more(service, visit, None, 3)) == ["refresh", "link"]
+    answered(service, picture, visit=visit)
+    assert list(shown_more(service, visit, picture, 3)) == ["refresh", "link"]
+
+
+def test_a_top_k_that_changes_meanwhile_holds_for_what_comes(make_service, picture, fakes):
+    service, visit, held = make_service(TWO), Visit(), fakes.hold("build a")
+
+    async def change():
+        async for said in events.answer(service, visit, picture, "fake:a", ["fake:b"], 1, 3):
+            update = with_panels(service, visit, picture, said)
+            if "result" in update and not held.is_set():
+                assert list(shown_more(service, visit, picture, 3)) == ["refresh", "link"]
+                held.set()
+        return update
+
+    last = asyncio.run(change())
+    assert last["result"].count("lu-line") == 6
+    assert last["link"].endswith("&top_k=3")
+    assert "top_k=3" in last["client"]
+
+
+def test_those_who_wait_for_a_download_keep_nobody_else_waiting(make_service, picture, fakes):
+    service, visit, held = make_service(TWO), Visit(), fakes.hold("build a")
+
+    async def ask(name, visit):
+        return [update async for update in events.answer(service, visit, picture, name, [], 1, 3)][-1]
+
+    async def many():
+        waiting = [asyncio.create_task(ask("fake:a", visit)) for _ in range(40)]
+        await asyncio.wait(waiting, timeout=0.3)  # all but the last of them were asked something newer
+        try:
+            return await asyncio.wait_for(ask("fake:b", Visit()), 5)
+        finally:
+            held.set()
+            await asyncio.gather(*waiting)
+
+    assert "fake:b" in asyncio.run(many())["result"]
+
+
+# --- what is taken along ---
+
+
+def test_the_code_is_for_what_was_answered(make_service, picture, fakes):
+    fakes.more = {target: {"recipe": f"make_{target}()"} for target in "abc"}
+    fakes.errors["b"] = BackboneError("fake:b: expected weights; none came; add some")
+    visit = Visit(address="https://me-birds.hf.space/")
+    last = answered(make_service(THREE), picture, "fake:c", ["fake:b", "fake:a"], visit, top_k=1)[-1]
+    assert re.findall(r"^# backbone: .*|^make.*|^    \d+: .*", last["python"], re.MULTILINE) == [
+        "# backbone: 'fake:c'",
+        "make_c()",
+        "    0: 'cat',",
+        "# backbone: 'fake:a'",
+        "make_a()",
+        "    0: 'cat',",
+    ]
+    for call in (last["client"], last["curl"]):
+        assert "https://me-birds.hf.space" in call
+        assert "/compare" in call
+        assert re.findall("fake:.", call) == ["fake:c", "fake:b", "fake:a"]
+    assert last["link"] == "https://me-birds.hf.space/?backbone=fake%3Ac&backbone=fake%3Ab&backbone=fake%3Aa&top_k=1"
+
+
+def test_the_code_for_one_backbone_asks_for_one(make_service, picture):
+    last = answered(make_service(TWO), picture)[-1]
+    assert last["python"] == ""  # nobody knows how to make this one elsewhere
+    assert "'/classify'" in last["client"]
+    assert "/classify" in last["curl"]
+    assert last["link"] == "http://127.0.0.1:7860/?backbone=fake%3Aa&top_k=2"
+
+
+def test_the_link_names_the_example_while_it_is_shown(make_service, picture, tmp_path):
+    maze = draw(tmp_path / "maze.png", 1)
+    service, visit = make_service(f"examples: [maze.png]\n{TWO}"), Visit(example=("maze", str(maze)))
+    assert answered(service, maze, visit=visit)[-1]["link"].endswith("&example=maze")
+    assert answered(service, picture, visit=visit)[-1]["link"].endswith("&top_k=2")
+
+
+def test_figures_are_for_several_and_the_plot_for_all_that_ran(make_service, picture):
+    service = make_service(THREE)
+    alone = answered(service, picture)[-1]
+    assert alone["figures"] == ""
+    several = answered(service, picture, "fake:c", ["fake:b"])[-1]
+    assert figure_names(several) == ["fake:c", "fake:b"]
+    assert drawn(alone["plot"]) == {"fake:a"}
+    assert drawn(several["plot"]) == {"fake:a", "fake:b", "fake:c"}
+
+
+def figure_names(update) -> list[str]:
+    return re.findall('<th scope="row".*?>(.*?)<', update["figures"])
+
+
+# --- a link to what was shown ---
+
+
+def opened(service, query, visit=None):
+    service.start()
+    return all_of(events.open_page(service, visit or Visit(), query))
+
+
+def test_a_link_brings_back_what_was_shown(make_service, tmp_path):
+    maze = draw(tmp_path / "maze.png")
+    visit = Visit()
+    query = {"backbone": ["fake:b", "fake:a"], "top_k": ["1"], "example": ["maze"]}
+    first, *later = opened(make_service(f"examples: [maze.png]\n{TWO}"), query, visit)
+    assert first == {
+        "selected": "fake:b",
+        "others": ["fake:a"],
+        "top_k": 1,
+        "picture": str(maze),
+        "notice": "",
+        "refresh": "final",
+    }
+    assert last_of(later).keys() == {"choices", "status"}  # nothing of it is changed again
+    assert visit.example[0] == "maze"
+
+
+def test_what_a_link_says_wrong_is_told_and_the_rest_holds(make_service):
+    query = {"backbone": ["<b>", "fake:b"], "top_k": ["0"], "example": ["maze"]}
+    told = last_of(opened(make_service(TWO), query))
+    assert (told["selected"], told["others"]) == ("fake:b", [])
+    assert told.keys().isdisjoint({"top_k", "picture"})
+    assert "this line-up has no &lt;b&gt;; its top_k is &#x27;0&#x27;" in told["notice"]
+    assert "there is no example" in told["notice"]
+
+
+def test_a_linked_backbone_that_cannot_run_is_not_stood_in_for(make_service, fakes):
+    fakes.errors["a"] = BackboneError("fake:a: expected weights; none came; add some")
+    service = make_service(TWO)
+    updates = opened(service, {"backbone": ["fake:a"]})
+    assert service.preselected == "fake:b"
+    assert [update["selected"] for update in updates if "selected" in update] == ["fake:a"]
+    assert last_of(updates)["notice"] == ""
+    assert "fake:a cannot run now" in last_of(updates)["status"]
+
+
+def test_a_linked_example_that_cannot_be_had_is_told_and_the_page_opens(make_service):
+    service, visit = make_service(f"examples: ['https://127.0.0.1:9/maze.png']\n{TWO}"), Visit()
+    told = last_of(opened(service, {"example": ["maze"]}, visit))
+    assert "maze.png: expected a download from 127.0.0.1; 127.0.0.1 cannot be reached" in told["notice"]
+    assert "picture" not in told
+    assert "fake:a is ready" in told["status"]
+    assert visit.example is None

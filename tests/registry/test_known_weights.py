@@ -1,0 +1,349 @@
+"""Published figures belong to weights: a file's SHA-256 decides whether it has any, and no name does."""
+
+import csv
+import hashlib
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from hub import with_config
+from huggingface_hub import constants
+from networks import seeded_timm
+from planning import keep, plan
+from timm.models import get_pretrained_cfg
+from torchvision import models
+
+from lineup.hub import checksums, downloads, files
+from lineup.hub.files import HubFile
+from lineup.registry import known_weights, timm_models
+
+ROOT = Path(__file__).parents[2]
+TABLE = ROOT / "lineup" / "registry" / "known_weights.csv"
+BUNDLED = {"efficientnet_lite0": 74.846, "efficientnet_lite2": 77.47}
+REMARK = "figures published for timm's conversion of the same checkpoint"
+OWN = "test_resnet.r160_in1k"  # a small one of timm's that has figures, and no address that states a hash
+OWN_FILE = HubFile(f"timm/{OWN}", timm_models.WEIGHT_FILES)
+
+
+def top1(value, folder: Path = Path()) -> float | None:
+    return plan(value, folder).facts.get("imagenet_top1")
+
+
+def change(path: Path) -> None:
+    """Change a weight a little: the file keeps its form, and its hash is another."""
+    body = bytearray(path.read_bytes())
+    body[-1] ^= 1
+    path.write_bytes(body)
+
+
+@pytest.fixture
+def own(hub, fresh_cache, publish):
+    """Return the files of timm's own repository, which is not in the cache yet."""
+    return publish(OWN)
+
+
+@pytest.fixture
+def cached(own):
+    """Return the same files once timm's own weights are in the cache."""
+    downloads.fetch(OWN_FILE, 30)
+    return own
+
+
+# --- files that were made from published checkpoints ---
+
+
+@pytest.mark.parametrize("name", BUNDLED)
+def test_the_bundled_weights_have_figures_and_a_remark_wherever_they_lie(tmp_path, name):
+    body = (ROOT / "bundled" / name / "model.safetensors").read_bytes()
+    config = (ROOT / "bundled" / name / "config.json").read_bytes()
+    keep(tmp_path / "mine", {"config.json": config, "model.safetensors": body})
+    for value in (
+        f"local-dir:{ROOT / 'bundled' / name}",
+        "local-dir:mine",
+        {"backbone": f"tf_{name}", "checkpoint": "mine/model.safetensors"},
+    ):
+        found = plan(value, tmp_path)
+        assert (found.facts["imagenet_top1"], found.facts_note) == (BUNDLED[name], REMARK)
+
+
+@pytest.mark.parametrize("name", BUNDLED)
+def test_one_changed_byte_makes_them_somebodys_own(tmp_path, name):
+    keep(tmp_path / name, {path.name: path.read_bytes() for path in (ROOT / "bundled" / name).iterdir()})
+    assert plan(f"local-dir:{name}", tmp_path).facts
+    change(tmp_path / name / "model.safetensors")
+    for value in (f"local-dir:{name}", {"backbone": f"tf_{name}", "checkpoint": f"{name}/model.safetensors"}):
+        found = plan(value, tmp_path)
+        assert (found.facts, found.facts_note) == ({}, "")
+
+
+def test_the_table_has_the_bundled_files_and_how_they_were_made():
+    sys.path.insert(0, str(ROOT / "bundled"))
+    import make
+
+    with TABLE.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert rows == [
+        {
+            "sha256": checksums.sha256(ROOT / "bundled" / size.name / "model.safetensors"),
+            "tag": f"{size.architecture}.in1k",
+            "made": f"stored in half precision from {size.file} (SHA-256 {size.sha256}) by bundled/make.py",
+        }
+        for size in make.SIZES
+    ]
+
+
+# --- the digits in the names of timm's files ---
+
+
+@pytest.fixture
+def released(tmp_path, monkeypatch):
+    """Write a checkpoint, lcnet.pth, whose hash is the one that timm's address of lcnet_050.ra2_in1k states."""
+    torch.save(seeded_timm("lcnet_050").state_dict(), tmp_path / "lcnet.pth")
+    state_in_addresses(monkeypatch, "lcnet_050-f447553b.pth", tmp_path / "lcnet.pth")
+    return tmp_path
+
+
+def state_in_addresses(monkeypatch, name: str, path: Path) -> None:
+    """Let a file's hash be the one that a published address ends in, as nobody here has the published file."""
+    digits, usual = checksums.sha256(path)[:8], files.sha256_in_name
+    monkeypatch.setattr(files, "sha256_in_name", lambda url: digits if url.endswith(name) else usual(url))
+
+
+LCNET = {"backbone": "lcnet_050", "checkpoint": "lcnet.pth"}
+
+
+def test_a_checkpoint_that_timm_released_has_its_figures(released):
+    found = plan(LCNET, released)
+    assert (found.facts["imagenet_top1"], found.facts["gmacs"], found.facts_note) == (63.138, 0.05, "")
+    change(released / "lcnet.pth")
+    assert plan(LCNET, released).facts == {}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [{"mean": (0.4, 0.4, 0.4)}, {"crop_pct": 0.5}, {"interpolation": "nearest"}],
+    ids=lambda said: next(iter(said)),
+)
+def test_a_released_checkpoint_has_none_where_the_entry_says_another_transform(released, said):
+    assert plan({**LCNET, **said}, released).facts == {}
+
+
+def test_a_released_checkpoint_has_them_where_the_entry_spells_the_transform_out(released):
+    said = {"mean": get_pretrained_cfg("lcnet_050").mean, "crop_pct": get_pretrained_cfg("lcnet_050").crop_pct}
+    assert plan({**LCNET, **said}, released).facts == plan(LCNET, released).facts != {}
+
+
+def test_the_figures_are_those_at_the_size_of_the_entry(released):
+    assert plan({**LCNET, "input_size": 224}, released).facts == plan(LCNET, released).facts
+    assert plan({**LCNET, "input_size": 128}, released).facts == {}
+
+
+def test_names_for_its_classes_leave_a_checkpoint_what_it_is(released):
+    assert top1({**LCNET, "labels": [str(number) for number in range(1000)]}, released) == 63.138
+
+
+@pytest.mark.parametrize("value", [{"backbone": "lcnet_050", "checkpoint": "own.pth"}, "local-dir:own"])
+def test_nothing_is_hashed_that_cannot_be_published(tmp_path, monkeypatch, value, publish):
+    torch.save(seeded_timm("lcnet_050", num_classes=3).state_dict(), tmp_path / "own.pth")
+    keep(tmp_path / "own", with_config(publish(OWN), architecture="test_resnet"))  # timm's own is not in the cache
+    monkeypatch.setattr(checksums, "sha256", None)
+    assert plan(value, tmp_path).facts == {}
+
+
+# --- torchvision's ---
+
+
+MOBILE = {"backbone": "torchvision/mobilenet_v2", "checkpoint": "mobile.pth"}
+
+
+def test_a_checkpoint_of_torchvisions_has_figures_with_the_transform_of_its_weights(tmp_path, monkeypatch):
+    torch.manual_seed(0)
+    torch.save(models.mobilenet_v2().state_dict(), tmp_path / "mobile.pth")
+    first, second = models.MobileNet_V2_Weights.IMAGENET1K_V1, models.MobileNet_V2_Weights.IMAGENET1K_V2
+    with monkeypatch.context() as patched:
+        state_in_addresses(patched, Path(first.url).name, tmp_path / "mobile.pth")
+        assert plan(MOBILE, tmp_path).facts == {}  # the default's transform is assumed, which resizes to 232, not 256
+    state_in_addresses(monkeypatch, Path(second.url).name, tmp_path / "mobile.pth")
+    found = plan(MOBILE, tmp_path)
+    assert (found.facts, found.facts_note) == (plan("torchvision/mobilenet_v2").facts, "")
+    assert found.facts["imagenet_top1"] == 72.154
+    for said in ({"input_size": 192}, {"crop_pct": 0.8}):
+        assert plan({**MOBILE, **said}, tmp_path).facts == {}
+    change(tmp_path / "mobile.pth")
+    assert plan(MOBILE, tmp_path).facts == {}
+
+
+# --- repositories and folders with the bytes of timm's own repository ---
+
+
+def test_bytes_of_timms_own_repository_have_its_figures_wherever_they_lie(hub, cached, tmp_path):
+    hub.put("me/copy", cached)
+    keep(tmp_path / "copy", cached)
+    downloads.fetch(HubFile("me/copy", timm_models.WEIGHT_FILES), 30)
+    checkpoint = {"backbone": "test_resnet", "checkpoint": "copy/model.safetensors"}
+    for value in ("hf-hub:me/copy", "local-dir:copy", checkpoint):
+        assert top1(value, tmp_path) == 41.602
+    change(tmp_path / "copy" / "model.safetensors")
+    for value in ("local-dir:copy", checkpoint):
+        assert plan(value, tmp_path).facts == {}
+
+
+def test_other_bytes_under_timms_name_have_none(hub, cached):
+    body = cached["model.safetensors"]
+    hub.put(f"me/{OWN}", {**cached, "model.safetensors": body[:-1] + bytes([body[-1] ^ 1])})
+    downloads.fetch(HubFile(f"me/{OWN}", timm_models.WEIGHT_FILES), 30)
+    assert plan(f"hf-hub:me/{OWN}").facts == {}
+
+
+def test_the_same_bytes_have_none_while_timms_own_are_not_in_the_cache(hub, own, tmp_path):
+    hub.put("me/copy", own)
+    downloads.fetch(HubFile("me/copy", timm_models.WEIGHT_FILES), 30)
+    keep(tmp_path / "copy", own)
+    for value in ("hf-hub:me/copy", "local-dir:copy"):
+        assert plan(value, tmp_path).facts == {}
+
+
+EDITED = {  # in config.json's pretrained_cfg: test_resnet.r160_in1k says something else
+    "mean": [0.4, 0.5, 0.5],
+    "std": [0.5, 0.5, 0.4],
+    "interpolation": "bicubic",
+    "crop_pct": 0.9,
+    "crop_mode": "squash",
+}
+
+
+def edited(files, **changes):
+    return with_config(files, pretrained_cfg={**json.loads(files["config.json"])["pretrained_cfg"], **changes})
+
+
+@pytest.mark.parametrize("key", EDITED)
+def test_an_edited_transform_has_none(hub, cached, tmp_path, key):
+    files = edited(cached, **{key: EDITED[key]})
+    keep(tmp_path / "copy", files)
+    hub.put("me/edited", files)
+    downloads.fetch(HubFile("me/edited", timm_models.WEIGHT_FILES), 30)
+    for value in ("local-dir:copy", "hf-hub:me/edited"):
+        assert plan(value, tmp_path).facts == {}
+
+
+def test_an_edited_size_has_the_figures_published_at_that_size(cached, tmp_path):
+    keep(tmp_path / "copy", edited(cached, input_size=[3, 192, 192]))
+    assert top1("local-dir:copy", tmp_path) is None
+    assert top1({"backbone": "local-dir:copy", "input_size": 160}, tmp_path) == 41.602
+
+
+def test_the_same_weights_in_another_network_have_none(cached, tmp_path):
+    keep(tmp_path / "max", with_config(cached, model_args={"global_pool": "max"}))
+    keep(tmp_path / "avg", with_config(cached, model_args={"global_pool": "avg"}))
+    assert [top1(f"local-dir:{name}", tmp_path) for name in ("max", "avg")] == [None, 41.602]
+
+
+# --- timm's own repository ---
+
+
+@pytest.fixture
+def pinned(hub, own, fresh_cache):
+    """Put a second version into timm's repository for a while; return the commits of the older and of the newer."""
+    repo = hub.repos[OWN_FILE.repo]
+    newer, older = repo.branches["main"], "0123456789abcdef0123456789abcdef01234567"
+    body = own["model.safetensors"]
+    repo.commits[older] = {**own, "model.safetensors": body[:-1] + bytes([body[-1] ^ 1])}
+    repo.branches["v1"] = older
+    yield older, newer
+    del repo.commits[older], repo.branches["v1"]
+
+
+@pytest.mark.parametrize("revision", ["", "@main"])
+def test_timms_own_repository_as_it_is_now_has_its_figures(own, revision):
+    assert top1(f"hf-hub:timm/{OWN}{revision}") == 41.602
+
+
+def test_a_pinned_revision_has_figures_only_if_its_hash_says_so(pinned):
+    older, newer = pinned
+    values = [f"hf-hub:timm/{OWN}@{revision}" for revision in (newer, older, "v1")]
+    assert [plan(value).facts for value in values] == [{}, {}, {}]  # nothing is known of their hashes
+    for revision in (None, older):
+        downloads.fetch(HubFile(OWN_FILE.repo, OWN_FILE.names, revision), 30)
+    assert [top1(value) for value in values] == [41.602, None, None]
+
+
+def test_timms_own_repository_has_none_for_another_transform_than_timms(hub, own):
+    repo = hub.repos[OWN_FILE.repo]
+    before = repo.branches["main"]
+    try:
+        hub.put(OWN_FILE.repo, edited(own, crop_pct=0.5))
+        assert plan(f"hf-hub:timm/{OWN}").facts == {}
+    finally:
+        repo.branches["main"] = before
+
+
+def test_a_name_of_timms_has_none_where_nothing_verifies_the_download(monkeypatch):
+    assert top1("lcnet_050") == 63.138
+    url = "https://example.org/lcnet.pth"
+    monkeypatch.setattr(timm_models, "_where", lambda cfg: files.torch_hub_file(url, "nowhere"))
+    assert plan("lcnet_050").facts == {}
+
+
+# --- whom it asks ---
+
+
+def asked_for_weights(hub) -> list[str]:
+    return [method for method, path in hub.asked("me/copy") if path.endswith("model.safetensors")]
+
+
+def test_a_copy_that_is_not_in_the_cache_is_asked_for_once(hub, cached, make_service):
+    hub.put("me/copy", cached)
+    (status,) = make_service("backbones: ['hf-hub:me/copy']").look()
+    assert status.facts["imagenet_top1"] == 41.602
+    assert status.download_bytes == len(cached["model.safetensors"])
+    assert asked_for_weights(hub) == ["HEAD"]
+
+
+def test_a_copy_that_is_in_the_cache_is_not_asked_for(hub, cached, make_service):
+    hub.put("me/copy", cached)
+    config = plan("hf-hub:me/copy").weights  # config.json is in the cache now
+    downloads.fetch(config, 30)
+    hub.requests.clear()
+    (status,) = make_service("backbones: ['hf-hub:me/copy']").look(offline=True)
+    assert status.facts["imagenet_top1"] == 41.602
+    assert hub.requests == []
+
+
+@pytest.mark.parametrize("how", ["--offline", "HF_HUB_OFFLINE"])
+def test_offline_nobody_is_asked_and_nothing_is_claimed(hub, cached, make_service, monkeypatch, how):
+    hub.put("me/copy", cached)
+    plan("hf-hub:me/copy")
+    hub.requests.clear()
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", how == "HF_HUB_OFFLINE")
+    service = make_service("backbones: ['hf-hub:me/copy']")
+    (status,) = service.look(offline=how == "--offline")
+    assert (status.facts, status.num_classes) == ({}, 1000)
+    assert hub.requests == []
+
+
+@pytest.mark.parametrize("fault", ["500", "hung"])
+def test_a_hub_that_does_not_answer_costs_the_figures_and_not_the_plan(hub, cached, make_service, monkeypatch, fault):
+    monkeypatch.setattr(downloads, "ASK_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(downloads, "CACHED_TIMEOUT_S", 0.5)
+    hub.put("me/copy", cached)
+    plan("hf-hub:me/copy")
+    hub.faults["me/copy"] = fault
+    (status,) = make_service("backbones: ['hf-hub:me/copy']").look()
+    assert (status.facts, status.num_classes) == ({}, 1000)
+
+
+def test_a_mirror_that_calls_a_file_otherwise_gives_no_hash(hub, cached, monkeypatch):
+    hub.put("me/copy", cached)
+    file = HubFile("me/copy", timm_models.WEIGHT_FILES)
+    digest = hashlib.sha256(cached["model.safetensors"]).hexdigest()
+    assert downloads.ask(file) == (digest, len(cached["model.safetensors"]))
+    monkeypatch.setattr("hub._etag", lambda path, body: '"W/something-else"')
+    assert downloads.ask(file)[0] == ""
+
+
+def test_a_candidate_without_hashes_is_never_found(tmp_path):
+    (tmp_path / "empty").touch()
+    candidates = [known_weights.Candidate("test_vit.r160_in1k", {"gmacs": 1.0})]
+    assert known_weights.figures(files.LocalFile(tmp_path / "empty"), None, candidates) == ({}, "")

@@ -1,0 +1,726 @@
+import json
+import pickle
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import asdict
+from importlib.metadata import metadata
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import timm
+import torch
+from hub import timm_repo, with_config
+from networks import outspoken, seeded_timm
+from PIL import Image
+from planning import keep, plan
+from safetensors.torch import save_file
+from timm.models import get_pretrained_cfg
+from torchvision import models, transforms
+from torchvision.transforms import InterpolationMode
+
+from lineup import registry
+from lineup.errors import BackboneError, HubError
+from lineup.hub import downloads, files
+from lineup.registry import timm_models, torchvision_models, wordnet
+from lineup.registry.labels import Label
+
+TENCH = Label("n01440764", "tench")
+CLIP = "vit_base_patch16_clip_224"
+ROOT = Path(__file__).parents[2]
+TINY = "test_resnet"  # timm's own test architecture: 0.5 M parameters
+
+
+def load(value, folder: Path = Path()) -> SimpleNamespace:
+    planned = plan(value, folder)
+    path = downloads.fetch(planned.weights, 30) if planned.weights else None
+    return SimpleNamespace(plan=planned, network=registry.build(planned, path))
+
+
+def refusal(value, folder: Path = Path(), of=BackboneError) -> str:
+    with pytest.raises(of) as caught:
+        load(value, folder)
+    return str(caught.value)
+
+
+def rgb(path: Path) -> Image.Image:
+    return Image.open(path).convert("RGB")
+
+
+def softmax_of(network, transform, picture: Path) -> np.ndarray:
+    """Follow the recipe in the libraries' own documentation: ``(classes,)``."""
+    with torch.inference_mode():
+        return network.eval()(transform(rgb(picture)).unsqueeze(0)).softmax(1)[0].numpy()
+
+
+def probabilities(service, picture: Path) -> np.ndarray:
+    """Return what the service answers, in the order of the classes."""
+    answer = service.classify(picture, top_k=30_000)
+    by_class = {prediction.class_index: prediction.probability for prediction in answer.predictions}
+    return np.array([by_class[index] for index in range(len(by_class))])
+
+
+def logits(network) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    with torch.inference_mode():
+        return network.eval()(torch.rand(1, 3, 64, 64, generator=generator))
+
+
+def assert_same(ours: np.ndarray, theirs: np.ndarray) -> None:
+    assert 0.02 < theirs.max() < 0.999  # a flat or a one-sided answer would prove nothing
+    np.testing.assert_allclose(ours, theirs, atol=1e-5)
+
+
+# --- numbers ---
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "safe"),
+    [
+        ("resnet18.a1_in1k", {}, True),
+        ("mobilenetv3_small_100.lamb_in1k", {}, True),
+        ("vit_tiny_patch16_224.augreg_in21k_ft_in1k", {}, True),  # its published file is not a state dict
+        ("vit_tiny_patch16_224.augreg_in21k_ft_in1k", {"img_size": (96, 96)}, True),
+        ("vit_tiny_patch16_224.augreg_in21k", {}, True),
+        ("test_convnext.r160_in1k", {}, True),
+        ("test_efficientnet.r160_in1k", {}, False),  # pytorch_model.bin
+    ],
+)
+def test_timms_backbones_answer_as_timms_recipe(make_service, publish, hub, picture, name, arguments, safe):
+    assert ("model.safetensors" in publish(name, safe)) == safe
+    network = timm.create_model(name, pretrained=True, **arguments)
+    said = {"input_size": (3, *arguments["img_size"])} if arguments else {}
+    data = timm.data.resolve_model_data_config(network, args=said)
+    theirs = softmax_of(network, timm.data.create_transform(**data, is_training=False), picture)
+    size = f", input_size: {list(arguments['img_size'])}" if arguments else ""
+    service = make_service(f"backbones: [{{backbone: {name}{size}}}]")
+    assert_same(probabilities(service, picture), theirs)
+    assert service.classify(picture).input_size == tuple(data["input_size"][1:])
+
+
+@pytest.mark.parametrize("name", ["squeezenet1_0", "mobilenet_v3_small", "shufflenet_v2_x0_5", "googlenet"])
+def test_torchvisions_backbones_answer_as_torchvisions_own(make_service, fresh_cache, picture, name):
+    chosen = models.get_model_weights(name).DEFAULT
+    keep_torchvision_weights(fresh_cache, name, chosen)
+    theirs = softmax_of(models.get_model(name, weights=chosen), chosen.transforms(), picture)
+    assert_same(probabilities(make_service(f"backbones: [torchvision/{name}]"), picture), theirs)
+
+
+def keep_torchvision_weights(cache: Path, name: str, chosen) -> None:
+    torch.manual_seed(0)
+    aside = {"init_weights": False, "aux_logits": True} if name == "googlenet" else {}
+    path = cache / "torch" / "hub" / "checkpoints" / Path(chosen.url).name
+    path.parent.mkdir(parents=True)
+    torch.save(outspoken(models.get_model(name, weights=None, **aside)).state_dict(), path)
+
+
+def test_a_plain_name_means_the_librarys_default_and_asks_nobody(publish, hub):
+    publish("resnet18.a1_in1k")
+    planned = plan("resnet18")
+    assert (planned.architecture, planned.license) == ("resnet18.a1_in1k", "apache-2.0")
+    assert (planned.parameters, planned.num_classes) == (11_689_512, 1000)
+    assert planned.weights == files.HubFile("timm/resnet18.a1_in1k", ("model.safetensors", "pytorch_model.bin"))
+    assert hub.requests == []
+    planned = plan("torchvision/resnet50@IMAGENET1K_V1")
+    assert (planned.architecture, planned.parameters) == ("resnet50@IMAGENET1K_V1", 25_557_032)
+    assert planned.download_bytes == pytest.approx(102_530_333, rel=1e-3)
+    assert planned.weights.sha256 == "0676ba61"
+
+
+@pytest.mark.parametrize(
+    ("backbone", "told"),
+    [
+        ("torchvision/resnet50", "training data's terms may apply; code BSD-3-Clause"),
+        ("torchvision/vit_b_16@IMAGENET1K_SWAG_E2E_V1", "CC-BY-NC-4.0 (SWAG)"),
+    ],
+)
+def test_torchvisions_licence_is_what_torchvision_states(backbone, told):
+    assert plan(backbone).license == told
+    stated = " ".join(metadata("torchvision").get_payload().split())
+    assert "may have their own licenses or terms and conditions derived from the dataset used for training" in stated
+    assert "SWAG models are released under the CC-BY-NC 4.0 license" in stated
+
+
+def test_a_licence_of_torchvisions_weights_that_is_not_known_here_is_shown_as_it_is(monkeypatch):
+    monkeypatch.setitem(models.ResNet18_Weights.DEFAULT.meta, "license", "https://example.org/LICENSE")
+    assert plan("torchvision/resnet18").license == "https://example.org/LICENSE"
+
+
+def test_no_licence_of_torchvisions_is_a_bare_address():
+    chosen = [each for name in models.list_models(module=models) for each in models.get_model_weights(name)]
+    told = Counter(torchvision_models._license(each) for each in chosen)
+    assert told == {"training data's terms may apply; code BSD-3-Clause": 103, "CC-BY-NC-4.0 (SWAG)": 12}
+
+
+# --- what an entry says about the transform ---
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+SAID = [
+    {"input_size": 96},
+    {"input_size": [96, 128]},
+    {"mean": [0.1, 0.2, 0.3]},
+    {"std": [1, 2, 3]},
+    {"crop_pct": 0.5},
+    {"interpolation": "nearest"},
+]
+
+
+@pytest.mark.parametrize("said", SAID, ids=lambda said: next(iter(said)))
+def test_timms_transform_is_the_checkpoints_with_what_the_entry_says(picture, said):
+    usual = {"mean": IMAGENET_MEAN, "std": IMAGENET_STD, "crop_pct": 0.95, "interpolation": "bicubic"}
+    theirs = timm.data.create_transform(**{**usual, **said, "input_size": (3, *size_of(said))})
+    check_transform("resnet18.a1_in1k", said, theirs, picture)
+
+
+@pytest.mark.parametrize("said", [SAID[0], *SAID[2:]], ids=lambda said: next(iter(said)))
+def test_torchvisions_transform_is_the_checkpoints_with_what_the_entry_says(picture, said):
+    resized = round(min(size_of(said)) / said.get("crop_pct", 224 / 256))
+    steps = (
+        transforms.Resize(resized, InterpolationMode(said.get("interpolation", "bilinear"))),
+        transforms.CenterCrop(size_of(said)),
+        transforms.ToTensor(),
+        transforms.Normalize(said.get("mean", IMAGENET_MEAN), said.get("std", IMAGENET_STD)),
+    )
+    check_transform("torchvision/resnet18", said, transforms.Compose(steps), picture)
+
+
+def size_of(said) -> list[int]:
+    size = said.get("input_size", 224)
+    return size if isinstance(size, list) else [size, size]
+
+
+def check_transform(backbone: str, said, theirs, picture: Path) -> None:
+    usual, ours = plan(backbone).transform(rgb(picture)), plan({"backbone": backbone, **said}).transform
+    batch = ours(rgb(picture))
+    assert batch.dtype == np.float32
+    assert batch.shape == (1, 3, *ours.input_size)
+    assert batch.shape != usual.shape or np.abs(batch - usual).max() > 0.1
+    assert plan(backbone).transform.key == plan(backbone).transform.key != ours.key
+    np.testing.assert_allclose(batch[0], theirs(rgb(picture)).numpy(), atol=1e-6)
+
+
+def test_transforms_that_differ_a_little_are_two():
+    means = [[0.1, 0.2, 0.3], [0.1, 0.2, 0.300001]]
+    assert len({plan({"backbone": "resnet18", "mean": mean}).transform.key for mean in means}) == 2
+
+
+def test_what_the_backbone_saw_is_shown_upright_and_in_its_own_colours(tmp_path):
+    red = Image.new("RGB", (200, 200), (250, 10, 60))
+    for backbone in ("resnet18", "torchvision/resnet18", "vit_tiny_patch16_224"):
+        transform = plan(backbone).transform
+        assert transform.seen(transform(red)).getpixel((100, 100)) == (250, 10, 60)
+
+
+# --- what is published of the weights ---
+
+
+@pytest.mark.parametrize(
+    ("value", "top1", "gmacs"),
+    [
+        ("resnet18.a1_in1k", 71.504, 1.82),
+        ("resnet18", 71.504, 1.82),  # its default tag
+        ("resnet18.tv_in1k", 69.752, 1.82),
+        ({"backbone": "resnet18", "name": "mine", "labels": "names.txt"}, 71.504, 1.82),
+        ({"backbone": "resnet18", "input_size": 288}, 73.164, 3.01),
+        ("hf-hub:timm/resnet18.a1_in1k", 71.504, 1.82),
+        ("torchvision/resnet50", 80.858, 4.089),
+        ("torchvision/resnet50@IMAGENET1K_V1", 76.13, 4.089),
+    ],
+)
+def test_published_weights_have_the_figures_published_for_them(publish, tmp_path, value, top1, gmacs):
+    publish("resnet18.a1_in1k")
+    (tmp_path / "names.txt").write_text("\n".join(map(str, range(1000))))
+    found = plan(value, tmp_path).facts
+    assert (found["imagenet_top1"], found["gmacs"]) == (top1, gmacs)
+    assert found["imagenet_top5"] > top1
+
+
+PREPARED_OTHERWISE = [
+    {"mean": [0.4, 0.4, 0.4]},
+    {"std": [1, 2, 3]},
+    {"crop_pct": 0.5},
+    {"interpolation": "nearest"},
+]
+
+
+@pytest.mark.parametrize("backbone", ["resnet18", "torchvision/resnet18"])
+@pytest.mark.parametrize("said", PREPARED_OTHERWISE, ids=lambda said: next(iter(said)))
+def test_nothing_is_published_for_pictures_prepared_in_another_way(backbone, said):
+    assert plan({"backbone": backbone, **said}).facts == {}
+
+
+SPELLED_OUT = {
+    "resnet18": {"mean": IMAGENET_MEAN, "crop_pct": 0.95, "interpolation": "bicubic", "input_size": 224},
+    "torchvision/resnet18": {"mean": IMAGENET_MEAN, "crop_pct": 0.875, "interpolation": "bilinear", "input_size": 224},
+}
+
+
+@pytest.mark.parametrize("backbone", SPELLED_OUT)
+def test_a_published_transform_that_is_spelled_out_is_still_the_published_one(backbone):
+    spelled_out = plan({"backbone": backbone, **SPELLED_OUT[backbone]})
+    assert spelled_out.facts == plan(backbone).facts != {}
+
+
+def test_nothing_is_published_at_a_size_that_nobody_tried():
+    assert plan({"backbone": "resnet18", "input_size": [224, 288]}).facts == {}
+    assert plan({"backbone": "torchvision/squeezenet1_1", "input_size": 128}).facts == {}
+    found = plan({"backbone": "resnet18", "input_size": 100}).facts
+    assert "imagenet_top1" not in found
+
+
+def test_nothing_is_published_of_weights_of_ones_own(hub, fresh_cache, publish, tmp_path):
+    files = publish("resnet18.a1_in1k")
+    keep(tmp_path / "copy", files)
+    hub.put("me/resnet18.a1_in1k", files)
+    hub.put("timm/another", files)
+    own = [
+        "hf-hub:me/resnet18.a1_in1k",
+        "hf-hub:timm/another",
+        "local-dir:copy",
+        {"backbone": "resnet18", "pretrained": False},
+        {"backbone": "resnet18", "checkpoint": "copy/model.safetensors"},
+        {"backbone": "torchvision/resnet18", "pretrained": False},
+    ]
+    assert [plan(value, tmp_path).facts for value in own] == [{}] * 6
+
+
+# --- labels ---
+
+
+@pytest.mark.parametrize(
+    ("config", "entry", "first", "origin"),
+    [
+        ({}, {}, Label(None, "class 0"), "unnamed classes"),
+        ({"label_names": ["a", "b", "c"]}, {}, Label(None, "a"), "label_names of me/labels"),
+        ({"label_names": {"2": "c", "0": "a", "1": "b"}}, {}, Label(None, "a"), "label_names of me/labels"),
+        ({"label_names": ["n01440764", "b", "c"]}, {}, TENCH, "label_names of me/labels"),
+        ({"label_names": {"0": "n01440764", "1": "b", "2": "c"}}, {}, TENCH, "label_names of me/labels"),
+        (
+            {"label_names": ["a", "b", "c"], "label_descriptions": {"a": "the first letter"}},
+            {},
+            Label(None, "a", "the first letter"),
+            "label_names of me/labels",
+        ),
+        ({"label_names": ["a", "b", "c"]}, {"labels": ["x", "y", "z"]}, Label(None, "x"), "the config"),
+        ({"label_names": ["a", "b", "c"]}, {"labels": "names.txt"}, Label(None, "one"), "names.txt"),
+        ({"num_classes": 1000, "tag": "a1_in1k"}, {}, TENCH, "ImageNet-1k"),
+        ({"num_classes": 512}, {}, Label(None, "class 0"), "unnamed classes"),  # nobody else's: no embedding
+        ({"num_classes": 1000, "tag": "pets"}, {}, Label(None, "class 0"), "unnamed classes"),
+        ({"num_classes": 1000, "tag": ""}, {}, Label(None, "class 0"), "unnamed classes"),
+    ],
+)
+def test_labels_come_from_the_first_that_has_them(hub, fresh_cache, tmp_path, config, entry, first, origin):
+    (tmp_path / "names.txt").write_text("one\ntwo\nthree\n")
+    hub.put("me/labels", {"config.json": timm_config(**config)})
+    found = plan({"backbone": "hf-hub:me/labels", **entry}, tmp_path).labels
+    assert found.origin == origin
+    assert found.named == (origin != "unnamed classes")
+    assert found.labels[0].name == first.name
+    assert found.labels[0].id == first.id
+    assert found.labels[0].description.startswith(first.description)
+
+
+def timm_config(num_classes: int = 3, tag: str = "", **config) -> bytes:
+    cfg = {"num_classes": num_classes, "input_size": [3, 64, 64], "tag": tag}
+    return json.dumps({"architecture": TINY, "num_classes": num_classes, "pretrained_cfg": cfg, **config}).encode()
+
+
+@pytest.mark.parametrize(
+    ("config", "entry", "told"),
+    [
+        ({"label_names": ["a", "b"]}, {}, "expected 3 names, one for each output"),
+        ({"label_names": ["a", "b", "c"]}, {"labels": ["x", "y"]}, "the config has 2"),
+        ({"label_names": {"0": "a", "1": "b", "3": "c"}}, {}, "expected one name for each class index from 0"),
+        ({"label_names": "abc"}, {}, "expected a list of texts"),
+        ({"num_classes": 0}, {}, "no classification head"),
+        ({"architecture": CLIP, "tag": "openai", "num_classes": 512}, {}, "an embedding of 512 numbers"),
+    ],
+)
+def test_labels_that_do_not_fit_the_head_are_refused(hub, fresh_cache, config, entry, told):
+    hub.put("me/labels", {"config.json": timm_config(**config)})
+    assert told in refusal({"backbone": "hf-hub:me/labels", **entry})
+
+
+def test_imagenets_two_cranes_are_two():
+    for backbone in ("resnet18.a1_in1k", "torchvision/resnet18"):
+        names = plan(backbone).labels.display_names
+        assert (names[134], names[517]) == ("crane (n02012849)", "crane (n03126707)")
+        assert len(set(names)) == 1000
+
+
+def test_a_class_has_one_short_name_whatever_library_its_weights_come_from():
+    ours = plan("resnet18.a1_in1k").labels
+    assert plan("torchvision/resnet18").labels == ours
+    theirs = models.ResNet18_Weights.IMAGENET1K_V1.meta["categories"]
+    pairs = [(label.name, category) for label, category in zip(ours.labels, theirs, strict=True)]
+    differing = {index: pair for index, pair in enumerate(pairs) if pair[0] != pair[1]}
+    assert differing == {134: ("crane", "crane bird"), 639: ("maillot", "maillot tank suit")}
+
+
+@pytest.mark.parametrize(
+    ("name", "origin", "num_classes"),
+    [
+        ("convnext_nano.in12k", "ImageNet-12k", 11821),
+        ("mobilenetv3_large_100.miil_in21k", "ImageNet-21k-miil", 11221),
+        ("convnext_tiny.fb_in22k", "ImageNet-22k", 21841),
+        ("focalnet_large_fl3.ms_in22k", "ImageNet-22k-ms", 21842),
+        ("vit_tiny_patch16_224.augreg_in21k", "ImageNet-21k-goog", 21843),
+    ],
+)
+def test_larger_imagenets_have_their_own_labels(name, origin, num_classes):
+    found = plan(name).labels
+    assert (found.origin, len(found), len(set(found.display_names))) == (origin, num_classes, num_classes)
+    assert [label.id for label in found.labels] == timm.data.ImageNetInfo(origin.lower()).label_names()
+
+
+def test_every_pretrained_tag_of_timm_is_named_or_refused():
+    count: Counter[str] = Counter()
+    numbered = []
+    for name in timm.list_pretrained():
+        cfg = asdict(get_pretrained_cfg(name))
+        try:
+            num_classes = timm_models._num_classes(cfg, name)
+            found = wordnet.for_tag(cfg["tag"], num_classes)
+            timm_models._refuse_embedding(name, num_classes, found)
+        except BackboneError as error:
+            count["no head" if "no classification head" in str(error) else "embedding"] += 1
+            continue
+        count[found.origin if found else "numbered"] += 1
+        numbered += [] if found else [name]
+        assert isinstance(timm_models._where({**cfg, "architecture": name}), files.HubFile | files.UrlFile)
+    assert count == {
+        "no head": 269,
+        "embedding": 113,
+        "ImageNet-1k": 1319,
+        "ImageNet-12k": 48,
+        "ImageNet-22k": 31,
+        "ImageNet-21k-goog": 30,
+        "ImageNet-22k-ms": 5,
+        "ImageNet-21k-miil": 5,
+        "numbered": 6,
+    }
+    assert numbered == [
+        "mvitv2_base_cls.fb_inw21k",
+        "mvitv2_huge_cls.fb_inw21k",
+        "mvitv2_large_cls.fb_inw21k",
+        "resmlp_12_224.fb_dino",
+        "resmlp_24_224.fb_dino",
+        "vit_base_patch16_224.bamboo",
+    ]
+
+
+# --- refusals ---
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ("resnet19", "expected a name that timm knows; got 'resnet19'; did you mean 'resnet18'?"),
+        ("qqqq", "timm.list_models() has all names"),
+        ("resnet18.a1_in2k", "expected a pretrained tag of resnet18; got 'a1_in2k'; did you mean 'a1_in1k'?"),
+        ("resnet18.zz", "it has: a1_in1k, a2_in1k,"),
+        ("vit_base_patch16_clip_224.openai", "an embedding of 512 numbers, not classes"),
+        ("vit_base_patch14_dinov2.lvd142m", "no classification head"),
+        ("botnet50ts_256", "timm publishes none for 'botnet50ts_256'"),
+        ({"backbone": "vit_base_patch14_dinov2", "pretrained": False}, "has none of its own; add `labels`"),
+        (
+            "torchvision/resnet5",
+            "expected a classification model of torchvision; got 'resnet5'; did you mean 'resnet50'",
+        ),
+        ("torchvision/fcn_resnet50", "expected a classification model of torchvision"),  # it segments
+        ("torchvision/resnet50@IMAGENET1K_V3", "expected weights of resnet50; got 'IMAGENET1K_V3'"),
+        ("nosuch:thing", "expected a known source; got 'nosuch'; use one of: timm, hf-hub, local-dir, torchvision"),
+        ("tim:resnet18", "did you mean 'timm'?"),
+        ("local-dir:nothing", "expected a folder; "),
+        ({"backbone": "local-dir:x", "pretrained": False}, "expected an architecture of timm or torchvision"),
+        ({"backbone": "resnet18", "labels": ["a"]}, "expected 1000 names"),
+        ({"backbone": "torchvision/resnet18", "labels": ["a"]}, "expected 1000 names"),
+        ({"backbone": "torchvision/resnet18", "input_size": [96, 128]}, "expected a square input_size"),
+        (
+            {"backbone": "torchvision/vit_b_16", "input_size": 96},
+            "expected input_size 224, the only one of these weights",
+        ),
+        ({"backbone": "torchvision/squeezenet1_0", "input_size": 16}, "expected an input_size that the network takes"),
+        ("torchvision/vgg16@IMAGENET1K_FEATURES", "expected weights that classify"),
+        ("torchvision/resnet50@imagenet1k_v1", "did you mean 'IMAGENET1K_V1'?"),
+    ],
+)
+def test_what_cannot_classify_is_refused_with_a_reason(value, told):
+    text = refusal(value)
+    assert text.startswith(value["backbone"] if isinstance(value, dict) else value)
+    assert told in text
+
+
+def test_a_repository_that_is_not_there_is_an_error_of_the_hub(hub):
+    assert "no such public repository" in refusal("hf-hub:me/nothing", of=HubError)
+    assert "no such public repository" in refusal("resnet26.bt_in1k", of=HubError)
+
+
+# --- checkpoints ---
+
+ARCHITECTURES = {  # three classes and a head of the same shape are all that the two have in common
+    TINY: lambda: seeded_timm(TINY, num_classes=3),
+    "torchvision/shufflenet_v2_x0_5": lambda: outspoken(models.shufflenet_v2_x0_5(num_classes=3)),
+}
+
+
+@pytest.fixture(params=ARCHITECTURES)
+def mine(request):
+    """Return a backbone's name, and a network of that kind with weights of one's own."""
+    torch.manual_seed(0)
+    return request.param, ARCHITECTURES[request.param]()
+
+
+FORMS = {
+    "mine.safetensors": lambda state, path: save_file(state, path),
+    "mine.pth": lambda state, path: torch.save(state, path),
+    "wrapped.pth": lambda state, path: torch.save({"state_dict": state, "epoch": 3}, path),
+    "parallel.pt": lambda state, path: torch.save({f"module.{key}": value for key, value in state.items()}, path),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_checkpoint_gives_its_own_answers(mine, tmp_path, form):
+    backbone, network = mine
+    FORMS[form](network.state_dict(), tmp_path / form)
+    loaded = load({"backbone": backbone, "checkpoint": form, "labels": ["x", "y", "z"]}, tmp_path)
+    torch.testing.assert_close(logits(loaded.network), logits(network))
+    assert loaded.plan.labels.display_names == ("x", "y", "z")
+    assert loaded.plan.notes[0].startswith("preprocessing assumed from ")
+
+
+def test_a_checkpoint_without_labels_is_counted_by_its_head(mine, tmp_path):
+    torch.save(mine[1].state_dict(), tmp_path / "mine.pth")
+    entry = {"backbone": mine[0], "checkpoint": "mine.pth"}
+    assert plan(entry, tmp_path).labels.display_names == ("class 0", "class 1", "class 2")
+    told = {"input_size": 64, "mean": [0, 0, 0], "std": [1, 1, 1], "crop_pct": 1, "interpolation": "bilinear"}
+    assert plan({**entry, **told}, tmp_path).notes == ()
+
+
+class Harmful:
+    """Touches a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+SPOILED = {  # file name → how it is written, what is said
+    "other.pth": (
+        lambda state, path: torch.save(seeded_timm("test_vit", num_classes=3).state_dict(), path),
+        "name the architecture",
+    ),
+    "list.pth": (lambda state, path: torch.save([1, 2], path), "expected a state dict and nothing else"),
+    "text.pth": (lambda state, path: path.write_text("no weights at all"), "expected a state dict and nothing else"),
+    "cut.pth": (lambda state, path: (torch.save(state, path), cut(path)), "expected a "),
+    "cut.safetensors": (lambda state, path: (save_file(state, path), cut(path)), "expected a whole checkpoint"),
+    "empty.safetensors": (lambda state, path: path.touch(), "expected a whole checkpoint"),
+    "harmful.pth": (
+        lambda state, path: torch.save({"state_dict": state, "extra": Harmful(path.with_name("touched"))}, path),
+        "expected a state dict and nothing else",
+    ),
+    "harmful.bin": (
+        lambda state, path: path.write_bytes(pickle.dumps(Harmful(path.with_name("touched")), 2)),
+        "expected a state dict and nothing else",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SPOILED)
+def test_a_spoiled_checkpoint_is_refused_before_anything_in_it_runs(mine, tmp_path, name):
+    write, told = SPOILED[name]
+    write(mine[1].state_dict(), tmp_path / name)
+    text = refusal({"backbone": mine[0], "checkpoint": name}, tmp_path)
+    assert told in text
+    assert not (tmp_path / "touched").exists()
+
+
+def test_what_lies_where_torchvision_keeps_its_downloads_is_not_run(fresh_cache, tmp_path):
+    planned = plan({"backbone": "torchvision/squeezenet1_1"}, tmp_path)
+    planned.weights.path.parent.mkdir(parents=True)
+    for harmful in (torch.save, lambda what, path: path.write_bytes(pickle.dumps(what, 2))):
+        harmful(Harmful(tmp_path / "touched"), planned.weights.path)
+        with pytest.raises(BackboneError, match="expected a backbone that loads squeezenet1_1"):
+            registry.build(planned, planned.weights.path)
+    assert not (tmp_path / "touched").exists()
+
+
+def test_a_checkpoint_that_is_not_there_or_does_not_fit_its_labels_is_refused(mine, tmp_path):
+    entry = {"backbone": mine[0], "checkpoint": "mine.pth"}
+    assert "mine.pth is not there" in refusal(entry, tmp_path)
+    torch.save(mine[1].state_dict(), tmp_path / "mine.pth")
+    assert "expected 3 names" in refusal({**entry, "labels": ["x", "y"]}, tmp_path)
+
+
+# --- folders and repositories in timm's format ---
+
+CONFIG = {"label_names": ["x", "y", "z"]}
+
+
+@pytest.mark.parametrize("safe", [True, False])
+def test_a_folder_in_timms_format_gives_its_own_answers(tmp_path, safe):
+    network = seeded_timm(TINY, num_classes=3)
+    keep(tmp_path / "pets #1", timm_repo(network, safe, **CONFIG))
+    loaded = load("local-dir:pets #1", tmp_path)
+    assert loaded.plan.labels.display_names == ("x", "y", "z")
+    torch.testing.assert_close(logits(loaded.network), logits(network))
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda files: {}, "expected weights in"),
+        (lambda files: {**files, "config.json": None}, "config.json; it is not there"),
+        (lambda files: {**files, "config.json": b"{broken"}, "expected JSON in"),
+        (lambda files: {**files, "config.json": b"[]"}, "expected timm's format in"),
+        (lambda files: with_config(files, architecture="resnet19"), "got 'resnet19'; did you mean 'resnet18'?"),
+        (lambda files: with_config(files, architecture=None), "expected timm's format in"),
+        (lambda files: with_config(files, num_classes=5, label_names=None), "2 of another shape (such as fc.bias)"),
+        (lambda files: with_config(files, label_names=["x"]), "expected 3 names"),
+        (
+            lambda files: {**files, "model.safetensors": files["model.safetensors"][:1000]},
+            "expected a whole checkpoint",
+        ),
+    ],
+)
+def test_a_folder_with_something_wrong_is_refused(tmp_path, change, told):
+    files = change(timm_repo(seeded_timm(TINY, num_classes=3), **CONFIG))
+    keep(tmp_path / "pets", {name: body for name, body in files.items() if body is not None})
+    assert told in refusal("local-dir:pets", tmp_path)
+
+
+@pytest.fixture
+def versions(hub, fresh_cache):
+    """Put two versions of a repository on the Hub; return their commits and the networks in them."""
+    networks = [seeded_timm(TINY, num_classes=3), seeded_timm(TINY, num_classes=2)]
+    old, new = timm_repo(networks[0], **CONFIG), timm_repo(networks[1], label_names=["p", "q"])
+    commits = [hub.put("me/pets", old), hub.put("me/pets", new, "refs/pr/1")]
+    return commits, networks
+
+
+@pytest.mark.parametrize(("revision", "version"), [("", 0), ("@main", 0), ("@refs/pr/1", 1), ("@{0}", 0), ("@{1}", 1)])
+def test_a_repository_is_taken_at_the_revision_asked_for(versions, revision, version):
+    commits, networks = versions
+    loaded = load(f"hf-hub:me/pets{revision.format(*commits)}")
+    assert loaded.plan.labels.display_names == (("x", "y", "z"), ("p", "q"))[version]
+    torch.testing.assert_close(logits(loaded.network), logits(networks[version]))
+
+
+def test_config_and_weights_are_of_one_commit(hub, versions):
+    (old, _), networks = versions
+    planned = plan("hf-hub:me/pets")
+    hub.put("me/pets", timm_repo(networks[1], label_names=["p", "q"]))  # somebody pushes in between
+    built = registry.build(planned, downloads.fetch(planned.weights, 30))
+    torch.testing.assert_close(logits(built), logits(networks[0]))
+    assert {path.partition("/")[0] for _, path in hub.asked("me/pets") if "model" in path} == {old}
+
+
+def test_a_source_that_a_fork_adds_works_through_the_service(make_service, fakes, picture):
+    answer = make_service("backbones: [{name: mine, backbone: 'fake:a'}]").classify(picture)
+    assert (answer.backbone, answer.predictions[0].label) == ("mine", "cat")
+
+
+# --- every twentieth architecture of timm, every model of torchvision ---
+
+RUN_AT_MOST = 100_000_000  # parameters: more take too long on two cores
+
+TORCHVISION = [
+    f"torchvision/{name}"
+    for name in models.list_models(module=models)
+    if models.get_model_weights(name).DEFAULT.meta["num_params"] <= RUN_AT_MOST
+]
+
+
+@pytest.mark.parametrize("name", [*timm.list_models()[::20], *TORCHVISION])
+def test_an_architecture_answers_with_random_weights(picture, name):
+    entry = {"backbone": name, "pretrained": False}
+    if not name.startswith("torchvision/") and get_pretrained_cfg(name).num_classes == 0:
+        assert "expected a number of classes" in refusal(entry)
+        entry["labels"] = ["x", "y"]
+    planned = plan(entry)
+    # the meta device knows shapes and no numbers: good enough for the large ones
+    device = "cpu" if planned.parameters <= RUN_AT_MOST else "meta"
+    with torch.device(device), torch.inference_mode():
+        network = registry.build(planned, None)
+        answer = network(torch.from_numpy(planned.transform(rgb(picture))).to(device))
+    assert answer.shape == (1, planned.num_classes)
+    assert device == "meta" or answer.isfinite().all()
+
+
+# --- what once went wrong ---
+
+
+def test_torchvisions_transformers_take_the_size_of_their_transform(picture):
+    planned = plan({"backbone": "torchvision/vit_b_16@IMAGENET1K_SWAG_E2E_V1", "pretrained": False})
+    assert planned.transform.input_size == (384, 384)
+    with torch.device("meta"):
+        assert planned.make(None)(torch.empty(1, 3, 384, 384)).shape == (1, 1000)
+
+
+def test_a_checkpoint_of_googlenet_answers_as_its_published_weights_do(fresh_cache, picture):
+    chosen = models.GoogLeNet_Weights.DEFAULT
+    keep_torchvision_weights(fresh_cache, "googlenet", chosen)
+    file = fresh_cache / "torch" / "hub" / "checkpoints" / Path(chosen.url).name
+    published, own = load("torchvision/googlenet"), load({"backbone": "torchvision/googlenet", "checkpoint": str(file)})
+    batch = torch.from_numpy(published.plan.transform(rgb(picture)))
+    torch.testing.assert_close(published.network(batch), own.network(batch))
+
+
+def test_a_folder_with_several_files_is_read_in_timms_order(tmp_path):
+    good, other = (timm_repo(seeded_timm(TINY, num_classes=count)) for count in (3, 5))
+    keep(tmp_path / "pets", {**good, "ema.safetensors": other["model.safetensors"]})
+    load("local-dir:pets", tmp_path)
+    weights_of = {"best.safetensors": good["model.safetensors"], "model.safetensors": other["model.safetensors"]}
+    keep(tmp_path / "mixed", {**good, **weights_of})
+    assert "of another shape" in refusal("local-dir:mixed", tmp_path)
+
+
+def test_a_backbone_for_grey_pictures_is_refused(hub, fresh_cache):
+    hub.put("me/grey", {"config.json": timm_config(model_args={"in_chans": 1})})
+    assert "it takes 1 channels" in refusal("hf-hub:me/grey")
+
+
+def test_somebodys_own_backbone_may_have_any_number_of_classes(tmp_path):
+    keep(tmp_path / "pets", timm_repo(seeded_timm(TINY, num_classes=128)))
+    assert plan("local-dir:pets", tmp_path).num_classes == 128
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [("a list", [torch.ones(1)]), ("a training state", {"net": {"a": torch.ones(1)}}), ("a text", None)],
+)
+def test_a_file_that_holds_no_state_dict_is_told_without_internals(tmp_path, name, kept):
+    if kept is None:
+        (tmp_path / "m.pth").write_text("hello")
+    else:
+        torch.save(kept, tmp_path / "m.pth")
+    text = refusal({"backbone": TINY, "checkpoint": "m.pth"}, tmp_path)
+    assert "m.pth: expected a state dict and nothing else; this is something else, or cut off" in text
+    assert "object" not in text
+
+
+def test_a_path_that_is_too_long_is_one_that_is_not_there(tmp_path):
+    assert "is not there" in refusal({"backbone": TINY, "checkpoint": "a" * 5000}, tmp_path)
+    assert "is not there" in refusal({"backbone": f"local-dir:{'a' * 5000}", "name": "x"}, tmp_path)
+
+
+def test_torchs_compiler_is_not_imported_and_is_there_for_whoever_wants_it():
+    code = """
+import sys
+from lineup.registry import lean_imports
+print("torch._dynamo" in sys.modules, "triton" in sys.modules, "timm" in sys.modules)
+import torch
+print(torch.compile(torch.nn.Linear(2, 2), backend="eager")(torch.ones(1, 2)).shape)
+print(torch._dynamo.utils.is_compile_supported("cpu"))
+"""
+    ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert ran.stdout == "False False True\ntorch.Size([1, 2])\nTrue\n", ran.stderr

@@ -1,0 +1,85 @@
+"""Hostile clients: thousands of payloads at every endpoint; what they reach, what is opened, and what they are told."""
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+from attack import NAMES, Page, end, inside, over_http, page, watching
+from hostile import API, ELSEWHERE, JSON, Request
+from requesting import ask, file_data, join, outcome
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    with page(tmp_path_factory.mktemp("hostile")) as found:
+        yield found
+
+
+@pytest.fixture
+def still_well(served: Page):
+    """Let a picture have the same answer afterwards as before."""
+    before = served.service.classify(served.aims.picture).predictions
+    yield
+    assert served.service.classify(served.aims.picture).predictions == before
+    assert ask(served.host, "GET", "/healthz")[0] == ask(served.host, "GET", "/readyz")[0] == 200
+    for name in NAMES:
+        kind, data = outcome(served, join(served, {"image": file_data(served.aims.picture), "backbone": name})[1])
+        assert (kind, data[0]["backbone"]) == ("complete", name)
+
+
+def test_the_watch_sees_what_it_is_there_for(served, tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "ab").write_text("")
+    with watching(tmp_path / "a") as seen, served.watching() as also:
+        (tmp_path / "a" / "b").write_text("")
+        Path(served.aims.picture).read_bytes()
+        Path(served.aims.link).read_bytes()
+        (tmp_path / "ab").read_text()
+        served.service.classify(served.aims.secret)
+    assert str(tmp_path / "a" / "b") not in seen.opened
+    assert seen.opened[str(tmp_path / "ab")] == 1
+    assert also.opened[served.aims.secret] == 2
+    assert list(also.leaked) == [f"path {served.aims.secret}"]
+
+
+def test_a_page_that_is_open_takes_no_other_path_and_no_address(served):
+    """Gradio makes the parts of a visitor's page anew when an event changes them."""
+    functions, aims, session = {each.name: each._id for each in served.functions}, served.aims, "open"
+
+    def joined(name, values):
+        body = json.dumps({"data": values, "fn_index": functions[name], "session_hash": session}).encode()
+        return end(
+            served.host, Request("POST", f"{API}/queue/join", body, JSON, f"{API}/queue/data?session_hash={session}")
+        )
+
+    good = {"path": aims.picture, "meta": {"_type": "gradio.FileData"}}
+    assert joined("open_page", [None])[0] == "answered"
+    assert joined("answer", [good, NAMES[0], [], 1, None])[0] == "answered"
+    elsewhere = [{"path": path, "meta": good["meta"]} for path in ELSEWHERE[:2]]
+    with served.watching() as seen:
+        for bad in ({"path": aims.secret}, {"path": aims.link}, {"path": aims.secret, "meta": {}}, *elsewhere):
+            for values in ([bad, NAMES[0], [], 1, None], [good, bad, [], 1, None], [good, NAMES[0], [bad], 1, None]):
+                kind, told = joined("answer", values)
+                assert kind == "refused", told
+    assert seen.to_json() == {"opened": {}, "asked": {}, "leaked": {}}
+
+
+@pytest.mark.usefixtures("still_well")
+def test_two_thousand_payloads_in_this_process_end_in_an_answer_or_a_sentence_and_reach_nothing(served):
+    with served.watching() as seen:
+        ends = asyncio.run(inside(served, 2000, seed=1))
+    assert seen.to_json() == {"opened": {}, "asked": {}, "leaked": {}}
+    assert (ends.wordless, ends.wrong) == ({}, {})
+    assert ends.answered > 200  # some are right enough to get to the network
+    assert ends.refused > 1000
+
+
+@pytest.mark.usefixtures("still_well")
+def test_a_hundred_requests_over_http_do_likewise(served):
+    with served.watching() as seen:
+        ends = over_http(served, 100, seed=1)
+    assert seen.to_json() == {"opened": {}, "asked": {}, "leaked": {}}
+    assert (ends.wordless, ends.wrong) == ({}, {})
+    assert ends.answered >= 10
+    assert ends.refused >= 40

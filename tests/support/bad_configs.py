@@ -1,0 +1,528 @@
+"""Configs that are wrong: by hand, each with all that is said of it, and by the thousand, made of good ones.
+
+for text in fuzzed(10_000, seed=1):
+    refused(text)  # the problems, or none where it is a config all the same
+"""
+
+import random
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lineup import config
+from lineup.config import yaml_source
+from lineup.errors import ConfigError
+
+GOOD = [
+    "backbones: [resnet18]\n",
+    "backbones:\n  - resnet18\n  - torchvision/squeezenet1_1\n  - local-dir:bundled/efficientnet_lite0\n",
+    """\
+# the line-up of a fork
+title: "Birds: ä, 鳥 and 🐦"
+description: >
+  Which bird
+  is it?
+default: own
+top_k: 5
+backbones:
+  - resnet18.a1_in1k
+  - name: own
+    backbone: torchvision/resnet50
+    checkpoint: 'weights/own.pth'
+    labels: [jay, crow]
+    input_size: [224, 320]
+    mean: [0.5, 0.5, 0.5]
+    std: [0.25, 0.25, 1]
+    crop_pct: 0.9
+    interpolation: bicubic
+  - {backbone: "hf-hub:me/pets@v1", labels: pets.txt, input_size: 96}
+examples:
+  - maze.jpg
+  - {picture: 'hf://datasets/me/birds/jay.png', caption: A jay}
+limits: {memory_mb: 2048, max_compared: 4, hub_timeout_s: 7.5}
+""",
+    """\
+backbones: [{backbone: resnet34, pretrained: false}, vit_tiny_patch16_224]
+examples: pictures
+device: cpu
+engine: torch
+precision: float32
+share: false
+limits:
+  queue_size: 9
+space:
+  emoji: 🐦
+  color_from: red
+  short_description: birds
+  hardware: cpu-basic
+""",
+]
+
+HOW_TO_MEND = "; check the indentation there and above, and put special characters in quotes"
+NOT_YAML = [  # a config, and what is said of it before HOW_TO_MEND
+    ("backbones: [resnet18\n", "2:1: expected YAML; got expected ',' or ']', but got '<stream end>'"),
+    ("backbones: [resnet18}\n", "1:21: expected YAML; got expected ',' or ']', but got '}'"),
+    ("backbones:\n\t- resnet18\n", "2:1: expected YAML; got found character '\\t' that cannot start any token"),
+    ("title: a: b\nbackbones: [a]\n", "1:9: expected YAML; got mapping values are not allowed here"),
+    ("title: 'a\nbackbones: [a]\n", "3:1: expected YAML; got found unexpected end of stream"),
+    ('title: "\\q"\nbackbones: [a]\n', "1:10: expected YAML; got found unknown escape character 'q'"),
+    ("title: @me\nbackbones: [a]\n", "1:8: expected YAML; got found character '@' that cannot start any token"),
+    ("title: `me`\nbackbones: [a]\n", "1:8: expected YAML; got found character '`' that cannot start any token"),
+    ("title: %me\nbackbones: [a]\n", "1:8: expected YAML; got found character '%' that cannot start any token"),
+    ("title: {a\nbackbones: [a]\n", "2:10: expected YAML; got expected ',' or '}', but got ':'"),
+    ("backbones: [a]\n---\nbackbones: [b]\n", "2:1: expected YAML; got but found another document"),
+    ("backbones: [a]\nresnet18\n", "3:1: expected YAML; got could not find expected ':'"),
+    ("backbones: [a]\n  title: x\n", "2:3: expected YAML; got expected <block end>, but found '<block mapping start>'"),
+    (
+        "%YAML 9.9\n---\nbackbones: [a]\n",
+        "1:1: expected YAML; got found incompatible YAML document (version 1.* is required)",
+    ),
+    ("title: !e!x a\nbackbones: [a]\n", "1:8: expected YAML; got found undefined tag handle '!e!'"),
+    (
+        "title: |9x\n  a\nbackbones: [a]\n",
+        "1:10: expected YAML; got expected chomping or indentation indicators, but found 'x'",
+    ),
+]
+WRONG = [  # a config, and all that is said of it; … stands for some words
+    (
+        "backbones:\n - resnet18\n  - vit\n",
+        "2:4: backbones[0]: expected the name of a backbone, such as resnet18; got 'resnet18 - vit'",
+    ),
+    ("title: !%0A [x]\nbackbones: [a]\n", "1:8: expected YAML; got the tag !?; remove it"),
+    ("title: *name\nbackbones: [a]\n", "1:8: expected YAML; got the alias *name; write the value out"),
+    ("title: &a b\ndefault: *a\nbackbones: [a]\n", "2:10: expected YAML; got the alias *a; write the value out"),
+    ("title: &a b\ndefault: &a b\nbackbones: [b]\n", "2:10: expected YAML; got the anchor &a again; remove it"),
+    ("<<: *base\nbackbones: [a]\n", "1:5: expected YAML; got the alias *base; write the value out"),
+    ("a: &a [x,x]\nb: &b [*a,*a]\nbackbones: [a]\n", "2:8: expected YAML; got the alias *a; write the value out"),
+    (
+        "title: !!python/object/apply:os.system [ls]\nbackbones: [a]\n",
+        "1:8: expected YAML; got the tag tag:yaml.org,2002:python/object/apply:os.system; remove it",
+    ),
+    (
+        "backbones: !!python/object/apply:os.system [ls]\n",
+        "1:12: expected YAML; got the tag tag:yaml.org,2002:python/object/apply:os.system; remove it",
+    ),
+    (
+        "limits: !!python/object:os.system {memory_mb: 64}\nbackbones: [a]\n",
+        "1:9: expected YAML; got the tag tag:yaml.org,2002:python/object:os.system; remove it",
+    ),
+    (
+        "title: !!python/name:os.system ''\nbackbones: [a]\n",
+        "1:8: expected YAML; got '', which cannot be read as … or as text in quotes",
+    ),
+    (
+        "title: !%0A x\nbackbones: [a]\n",
+        "1:8: expected YAML; got 'x', which cannot be read as !?; … or as text in quotes",
+    ),
+    (
+        "? [a, b]\n: c\nbackbones: [a]\n",
+        "1:3: expected YAML; got a key that is not plain text; write a word as the key",
+    ),
+    ('"a\\nb": c\nbackbones: [a]\n', "1:1: expected YAML; got a key that is not plain text; write a word as the key"),
+    ("title: a\0b\nbackbones: [a]\n", "1:1: expected YAML; got unacceptable character #x0000: … check the file's text"),
+    (
+        'title: "\\ud800"\nbackbones: [a]\n',
+        "1:8: expected YAML; got '?', which cannot be read as … or as text in quotes",
+    ),
+    ("top_k: 010\nbackbones: [a]\n", "1:8: expected YAML; got '010', which cannot be read as … or as text in quotes"),
+    ("top_k: 1:30\nbackbones: [a]\n", "1:8: expected YAML; got '1:30', which cannot be read as … or as text in quotes"),
+    ("backbones: [a]\ntop_k: " + "9" * 200 + "\n", "2:8: expected YAML; got … or as text in quotes"),
+    (
+        "backbones: " + "[" * 2000 + "\n",
+        "1:1: expected YAML; got maximum recursion depth exceeded; check the file's text",
+    ),
+    ("", "1:1: backbones: expected a value; there is none; add `backbones:`"),
+    ("# only a comment\n", "1:1: backbones: expected a value; there is none; add `backbones:`"),
+    ("~\n", "1:1: backbones: expected a value; there is none; add `backbones:`"),
+    ("- resnet18\n", "1:1: expected keys and values; got ['resnet18']"),
+    ("resnet18\n", "1:1: expected keys and values; got 'resnet18'"),
+    ("42\n", "1:1: expected keys and values; got 42"),
+    ("title: x\n", "1:1: backbones: expected a value; there is none; add `backbones:`"),
+    ("backbones:\n", "1:1: backbones: expected a list of backbones, one per line, each after a dash"),
+    ("backbones: resnet18\n", "1:1: backbones: expected a list of backbones, one per line, each after a dash"),
+    ("backbones: {resnet18: null}\n", "1:1: backbones: expected a list of backbones, one per line, each after a dash"),
+    ("backbones: []\n", "1:1: backbones: expected 1 or more; got []"),
+    (
+        "backbone: [a]\n",
+        "1:1: backbones: expected a value; there is none; add `backbones:`",
+        "1:1: backbone: expected a known key; got 'backbone'; did you mean 'backbones'?",
+    ),
+    (
+        "Backbones: [a]\n",
+        "1:1: backbones: expected a value; there is none; add `backbones:`",
+        "1:1: Backbones: expected a known key; got 'Backbones'; did you mean 'backbones'?",
+    ),
+    (
+        "backbones: [a]\nmodels: [b]\n",
+        "2:1: models: expected a known key; got 'models'; remove it, … share, limits, space",
+    ),
+    (
+        "backbones: [a]\nbackbones: [b]\n",
+        "2:1: backbones: expected each key once; it stands in line 1 already; remove one of the two",
+    ),
+    (
+        "backbones: [a]\n<<: {title: x}\n",
+        "2:1: <<: expected a known key; got '<<'; remove it, or use … share, limits, space",
+    ),
+    (
+        "backbones: [a]\nlimits: {memory: 5}\n",
+        "2:10: limits.memory: expected a known key; got 'memory'; did you mean 'memory_mb'?",
+    ),
+    (
+        "backbones: [a]\nspace: {colour: red}\n",
+        "2:9: space.colour: expected a known key; got 'colour'; remove … license, hardware",
+    ),
+    (
+        "backbones: [a]\nspace: {sdk: gradio}\n",
+        "2:9: space.sdk: expected a known key; got 'sdk'; remove it, … license, hardware",
+    ),
+    (
+        "backbones: [{backbone: a, model: b}]\n",
+        "1:27: backbones[0].model: expected a known key; got 'model'; … crop_pct, interpolation",
+    ),
+    ("backbones:\n  - name: a\n", "2:5: backbones[0].backbone: expected a value; there is none; add `backbone:`"),
+    (
+        "backbones:\n  - resnet18: {labels: x}\n",
+        "2:5: backbones[0].backbone: expected a value; there is none; add `backbone:`",
+        "2:5: backbones[0].resnet18: expected a known key; got … crop_pct, interpolation",
+    ),
+    (
+        "examples: [{path: a.jpg}]\nbackbones: [a]\n",
+        "1:12: examples[0].picture: expected a value; there is none; add `picture:`",
+        "1:13: examples[0].path: expected a known key; got 'path'; … one of: picture, caption",
+    ),
+    ("title: 5\nbackbones: [a]\n", "1:1: title: expected text; got 5; put it in quotes"),
+    ("title: [a]\nbackbones: [a]\n", "1:1: title: expected text; got ['a']; mend it, or leave `title` out"),
+    ("title:\nbackbones: [a]\n", "1:1: title: expected text; got nothing; write one, or leave `title` out"),
+    ("description: yes\nbackbones: [a]\n", "1:1: description: expected text; got true; put it in quotes"),
+    (
+        "top_k: three\nbackbones: [a]\n",
+        "1:1: top_k: expected a whole number; got 'three'; mend it, or leave `top_k` out",
+    ),
+    ("top_k: 0\nbackbones: [a]\n", "1:1: top_k: expected 1 or more; got 0; mend it, or leave `top_k` out"),
+    ("top_k: 1e3\nbackbones: [a]\n", "1:1: top_k: expected a whole number; got '1e3'; mend it, or leave `top_k` out"),
+    ("top_k: 3.5\nbackbones: [a]\n", "1:1: top_k: expected a whole number; got 3.5; mend it, or leave `top_k` out"),
+    ("top_k: 5000\nbackbones: [a]\n", "1:1: top_k: expected 1000 or less; got 5000; mend it, or leave `top_k` out"),
+    (
+        "device: gpu\nbackbones: [a]\n",
+        "1:1: device: expected one of 'auto', 'cpu', 'cuda' or 'mps'; … it, or leave `device` out",
+    ),
+    (
+        "engine: onnx\nbackbones: [a]\n",
+        "1:1: engine: expected one of 'auto', 'torch' or 'openvino'; … it, or leave `engine` out",
+    ),
+    (
+        "precision: fp16\nbackbones: [a]\n",
+        "1:1: precision: expected one of 'auto', 'float32' or … or leave `precision` out",
+    ),
+    ("share: 'yes'\nbackbones: [a]\n", "1:1: share: expected true or false; got 'yes'; mend it, or leave `share` out"),
+    ("limits: 5\nbackbones: [a]\n", "1:1: limits: expected keys and values; got 5; mend it, or leave `limits` out"),
+    (
+        "limits: {memory_mb: 2GB}\nbackbones: [a]\n",
+        "1:10: limits.memory_mb: expected a whole number; got '2GB'; mend it, or leave `memory_mb` out",
+    ),
+    (
+        "limits: {hub_timeout_s: 0}\nbackbones: [a]\n",
+        "1:10: limits.hub_timeout_s: expected more than 0.0; got 0; … leave `hub_timeout_s` out",
+    ),
+    (
+        "limits: {hub_timeout_s: 1e3}\nbackbones: [a]\n",
+        "1:10: limits.hub_timeout_s: expected a number; got '1e3'; YAML wants a point: 1.0e3",
+    ),
+    (
+        "limits: {hub_timeout_s: .inf}\nbackbones: [a]\n",
+        "1:10: limits.hub_timeout_s: expected a finite number; got … leave `hub_timeout_s` out",
+    ),
+    (
+        "limits: {max_compared: 1}\nbackbones: [a]\n",
+        "1:10: limits.max_compared: expected 2 or more; got 1; mend it, or leave `max_compared` out",
+    ),
+    (
+        "space: {color_from: teal}\nbackbones: [a]\n",
+        "1:9: space.color_from: expected one of 'red', 'yellow', … or leave `color_from` out",
+    ),
+    (
+        "space: {hardware: h100}\nbackbones: [a]\n",
+        "1:9: space.hardware: expected one of 'zero-a10g', … it, or leave `hardware` out",
+    ),
+    (
+        "space: {short_description: " + "x" * 61 + "}\nbackbones: [a]\n",
+        "1:9: space.short_description: expected at most 60 characters; … `short_description` out",
+    ),
+    (
+        "examples: 5\nbackbones: [a]\n",
+        "1:1: examples: expected a folder, or a list of pictures; got 5; put it in quotes",
+    ),
+    (
+        "examples: [5]\nbackbones: [a]\n",
+        "1:12: examples[0]: expected keys and values; got 5; mend it, or leave `examples` out",
+    ),
+    ("default: b\nbackbones: [a]\n", "1:1: default: expected the name of an entry; got 'b'; use one of: a"),
+    (
+        "default: resnet8\nbackbones: [resnet18]\n",
+        "1:1: default: expected the name of an entry; got 'resnet8'; did you mean 'resnet18'?",
+    ),
+    (
+        "backbones: [a, a]\n",
+        "1:16: backbones[1]: expected each name once; got 'a' again; give one of the two another `name`",
+    ),
+    (
+        "backbones: [a, {backbone: b, name: a}]\n",
+        "1:16: backbones[1]: expected each name once; got 'a' again; give one of the two another `name`",
+    ),
+    ("backbones: [5]\n", "1:13: backbones[0]: expected a name such as resnet18, or keys … resnet18`; got 5; mend it"),
+    ("backbones: [true]\n", "1:13: backbones[0]: expected a name such as resnet18, or keys … got true; mend it"),
+    ("backbones: [~]\n", "1:13: backbones[0]: expected a name such as resnet18, or keys … got nothing; mend it"),
+    ("backbones: [[a]]\n", "1:13: backbones[0]: expected a name such as resnet18, or keys … got ['a']; mend it"),
+    ("backbones: ['']\n", "1:13: backbones[0]: expected the name of a backbone, such as resnet18; got ''"),
+    ("backbones: ['a b']\n", "1:13: backbones[0]: expected the name of a backbone, such as resnet18; got 'a b'"),
+    ("backbones: [timm/resnet18]\n", "1:13: backbones[0]: expected a name that says where it comes … for a folder"),
+    (
+        "backbones: [timm:resnet18]\n",
+        "1:13: backbones[0]: expected resnet18, without timm: in front; got 'timm:resnet18'",
+    ),
+    (
+        'backbones: ["a/b\\nc"]\n',
+        "1:13: backbones[0]: expected a name that … hf-hub:a/b?c for a Hub repository or local-dir:a/b?c for a folder",
+    ),
+    ("backbones: [google/vit]\n", "1:13: backbones[0]: expected a name that says where it comes … for a folder"),
+    (
+        "backbones: ['hf-hub:vit']\n",
+        "1:13: backbones[0]: expected hf-hub:owner/repo or hf-hub:owner/repo@revision; got 'hf-hub:vit'",
+    ),
+    ("backbones: ['hf-hub:me/pets@']\n", "1:13: backbones[0]: expected hf-hub:owner/repo or … got 'hf-hub:me/pets@'"),
+    ("backbones: ['local-dir:']\n", "1:13: backbones[0]: expected source:name, such as … got 'local-dir:'"),
+    (
+        "backbones: [torchvision/resnet50@]\n",
+        "1:13: backbones[0]: expected torchvision/name or … got 'torchvision/resnet50@'",
+    ),
+    ("backbones: [{backbone: ~}]\n", "1:14: backbones[0].backbone: expected text; got nothing; write one"),
+    ("backbones: [{backbone: [a]}]\n", "1:14: backbones[0].backbone: expected text; got ['a']; mend it"),
+    (
+        "backbones: [{backbone: a, name: ''}]\n",
+        "1:13: backbones[0]: expected a name of 1 to 200 letters, with … around it; got ''; mend it",
+    ),
+    (
+        "backbones: [{backbone: a, labels: []}]\n",
+        "1:13: backbones[0]: expected labels that are not empty; got … or none; name each class",
+    ),
+    (
+        "backbones: [{backbone: a, labels: {0: cat}}]\n",
+        "1:27: backbones[0].labels: expected a file, or a list of … it, or leave `labels` out",
+    ),
+    (
+        "backbones: [{backbone: a, labels: [cat, ~]}]\n",
+        "1:41: backbones[0].labels[1]: expected text; got nothing; write one, or leave `labels` out",
+    ),
+    (
+        "backbones: [{backbone: a, input_size: 8}]\n",
+        "1:27: backbones[0].input_size: expected 16 or more; got 8; mend it, or leave `input_size` out",
+    ),
+    (
+        "backbones: [{backbone: a, input_size: [224]}]\n",
+        "1:27: backbones[0].input_size: expected 2 numbers; got [224]; … or leave `input_size` out",
+    ),
+    (
+        "backbones: [{backbone: a, input_size: [3, 224, 224]}]\n",
+        "1:27: backbones[0].input_size: expected 2 at most; got [3, … or leave `input_size` out",
+    ),
+    (
+        "backbones: [{backbone: a, input_size: big}]\n",
+        "1:27: backbones[0].input_size: expected a whole number, or a … or leave `input_size` out",
+    ),
+    (
+        "backbones: [{backbone: a, mean: [a, b, c]}]\n",
+        "1:34: backbones[0].mean[0]: expected a number; got 'a'; mend it, or leave `mean` out",
+        "1:37: backbones[0].mean[1]: expected a number; got 'b'; mend it, or leave `mean` out",
+        "1:40: backbones[0].mean[2]: expected a number; got 'c'; mend it, or leave `mean` out",
+    ),
+    (
+        "backbones: [{backbone: a, std: [0, 0, 0]}]\n",
+        "1:13: backbones[0]: expected std of three numbers from 0.001; got [0.0, 0.0, 0.0]; mend it",
+    ),
+    (
+        "backbones: [{backbone: a, crop_pct: 87.5}]\n",
+        "1:27: backbones[0].crop_pct: expected 1.0 or less; got 87.5; mend it, or leave `crop_pct` out",
+    ),
+    (
+        "backbones: [{backbone: a, interpolation: area}]\n",
+        "1:27: backbones[0].interpolation: expected one of 'nearest', … leave `interpolation` out",
+    ),
+    (
+        "backbones: [{backbone: a, checkpoint: x, pretrained: false}]\n",
+        "1:13: backbones[0]: expected either `checkpoint` or `pretrained: false`; got both; remove one",
+    ),
+    (
+        "backbones: [{backbone: 'hf-hub:me/pets', checkpoint: x}]\n",
+        "1:13: backbones[0]: expected a checkpoint only with an … it: remove `checkpoint`",
+    ),
+    (
+        "backbones: [{backbone: torchvision/a@B, checkpoint: x}]\n",
+        "1:13: backbones[0]: expected no @B beside `checkpoint`; remove one of the two",
+    ),
+]
+
+
+def refused(text: str) -> tuple[str, ...]:
+    """Return what is wrong with a config, in words; nothing when it can be used."""
+    try:
+        config.build(yaml_source.parse(text, "config.yaml"), Path())
+    except ConfigError as error:
+        return error.problems
+    return ()
+
+
+def fuzzed(count: int, seed: int) -> Iterator[str]:
+    """Make configs by damaging good ones, once to four times each."""
+    rng = random.Random(seed)
+    for _ in range(count):
+        text = rng.choice(GOOD)
+        for _ in range(rng.choice((1, 1, 2, 4))):
+            text = rng.choice(DAMAGES)(text, rng)
+        yield text
+
+
+def _bytes(text: str, rng: random.Random) -> str:
+    """Change, drop or repeat some bytes."""
+    body = bytearray(text, "utf-8", "replace")
+    for _ in range(rng.choice((1, 2, 8))):
+        at = rng.randrange(len(body) + 1)
+        body[at : at + rng.choice((0, 1, 5))] = rng.choice((b"", rng.randbytes(3), body[at : at + 20]))
+    return body.decode("utf-8", "replace")
+
+
+TOKENS = [
+    *":-?[]{},#&*!|>'\"%@`~=<",
+    *("\t", "\n", "\r\n", "\0", "\x07", "\x85", "\u2028", "\ufeff", "\u202e", "\U0001f426", "\ud800", "\uffff"),
+    *("- ", ": ", "? ", "<<: ", "---\n", "...\n", "%YAML 9.9\n---\n", "%TAG ! tag:x,1:\n---\n", "|9\n", ">-\n  "),
+    *("&a ", "*a ", "&a &a ", "!!python/object/apply:os.system ", "!!python/name:os.system ", "!!set ", "!!binary "),
+    *(
+        "!<%0A> ",
+        "!%E2%80%AE ",
+        "!!int ",
+        "!!float ",
+        "!!null ",
+        "!!timestamp ",
+        "!!merge ",
+        "! ",
+        '"\\ud800"',
+        '"\\x0"',
+    ),
+]
+
+
+def _tokens(text: str, rng: random.Random) -> str:
+    """Put in what means something to YAML."""
+    at = rng.randrange(len(text) + 1)
+    return text[:at] + rng.choice(TOKENS) + text[at:]
+
+
+def _lines(text: str, rng: random.Random) -> str:
+    """Repeat, swap, drop or indent whole lines: keys come twice, and stand where they do not belong."""
+    lines = text.split("\n")
+    at, other = rng.randrange(len(lines)), rng.choice(lines)
+    match rng.randrange(5):
+        case 0:
+            lines.insert(at, other)
+        case 1:
+            lines[at] = rng.choice(("\t", " ", "   ", "- ")) + lines[at]
+        case 2:
+            lines[at] = lines[at].strip()
+        case 3:
+            del lines[at]
+        case _:
+            rng.shuffle(lines)
+    return "\n".join(lines)
+
+
+VALUES = [
+    *("", "~", "true", "no", "0", "-1", "3.7", "1e9", "1e999", ".nan", "-.inf", "0x1F", "0b", "010", "1:30", "1_000"),
+    *("9" * 40, "9" * 5000, "-" + "9" * 99, "0x" + "f" * 4000, "1." + "0" * 500, "2020-01-01", "=", "<<", "''", '""'),
+    *("[]", "{}", "[[]]", "[~]", "{a: b}", "{? [a] : b}", "{{a: b}: c}", "[1, [2, [3]]]", "{a: 1, a: 2}", "text", "*a"),
+    *("x" * 3000, "'" + "x, " * 2000 + "'", '"\\U0001F426"', '"a\\nb"', "!!python/object:os.system {}", "{{}} {0} %s"),
+]
+
+
+def _values(text: str, rng: random.Random) -> str:
+    """Give a key another value, of any type."""
+    places = list(re.finditer(r"(?<=: )[^\n,{}\[\]]+|(?<=- )[^\n]+", text))
+    if not places:
+        return f"{text}\ntop_k: {rng.choice(VALUES)}\n"
+    place = rng.choice(places)
+    return text[: place.start()] + rng.choice(VALUES) + text[place.end() :]
+
+
+def _nesting(text: str, rng: random.Random) -> str:
+    """Nest a value as deep as nobody would."""
+    opened, closed = rng.choice((("[", "]"), ("{a: ", "}"), ("- ", ""), ("? ", ""), ("!x [", "]"), ("&a [", "]")))
+    depth = rng.choice((2, 20, 60, 90, 120, 300, 2000))
+    key = rng.choice(("title", "backbones", "examples", "limits", "top_k"))
+    return f"{text}{key}:{rng.choice((' ', chr(10)))}{opened * depth}{closed * rng.choice((0, depth, depth + 1))}\n"
+
+
+ODD: list[Any] = [
+    None,
+    True,
+    0,
+    -1,
+    10**30,
+    0.5,
+    float("nan"),
+    float("inf"),
+    "",
+    " ",
+    "\x85",
+    "é",
+    [],
+    {},
+    [None],
+    {"": 1},
+]
+
+
+def _tree(text: str, rng: random.Random) -> str:
+    """Change the values themselves, and write them down as YAML would."""
+    try:
+        tree = yaml.safe_load(text)
+    except Exception:  # PyYAML's own loader raises what it likes
+        return text
+    places: list[tuple[Any, Any]] = []
+
+    def walk(node: Any) -> None:
+        for key in list(node) if isinstance(node, dict) else range(len(node)) if isinstance(node, list) else ():
+            places.append((node, key))
+            walk(node[key])
+
+    try:
+        walk(tree)
+        if places:
+            node, key = rng.choice(places)
+            other, its_key = rng.choice(places)
+            node[key] = rng.choice(
+                (rng.choice(ODD), [node[key]], {"backbone": node[key]}, other[its_key], str(node[key]))
+            )
+        return yaml.safe_dump(
+            tree, allow_unicode=rng.random() < 0.5, default_flow_style=rng.choice((None, True, False))
+        )
+    except (yaml.YAMLError, RecursionError, ValueError):  # what is put into itself has no end
+        return text
+
+
+def _bulk(text: str, rng: random.Random) -> str:
+    """Say much."""
+    return text + rng.choice(
+        (
+            "backbones: [" + "a, " * 400 + "]\n",
+            "".join(f"key{number}: {number}\n" for number in range(200)),
+            "# " + "x" * 20_000 + "\n",
+            f"? {'k' * 3000}\n: 1\n",
+            f"title: {'é' * 5000}\n",
+            "\n" * 3000 + "top_k: no\n",
+        )
+    )
+
+
+DAMAGES = [_bytes, _tokens, _tokens, _lines, _values, _values, _nesting, _tree, _bulk]

@@ -1,0 +1,7 @@
+"""What a plot shows."""
+
+import re
+
+
+def drawn(plot) -> set[str]:
+    return set(re.findall("'backbone': '(.*?)'", str(plot.to_dict())))

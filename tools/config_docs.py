@@ -1,0 +1,82 @@
+"""Writes down what the config's classes say: as a JSON Schema for editors, and as the table in the README.
+
+`python -m tools.config_docs` rewrites both.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic.json_schema import GenerateJsonSchema
+
+from lineup.config import Config, Entry, Example, Limits, Space
+
+ROOT = Path(__file__).parents[1]
+SCHEMA = ROOT / "config.schema.json"
+README = ROOT / "README.md"
+HEAD = "| key | default | meaning |\n|---|---|---|\n"
+PREFIXES: dict[str, type[BaseModel]] = {
+    "": Config,
+    "backbones[].": Entry,
+    "examples[].": Example,
+    "limits.": Limits,
+    "space.": Space,
+}
+
+
+class _Untitled(GenerateJsonSchema):
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        return False  # "Top K" tells nobody more than top_k does
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON Schema of a config as people write it, short forms included.
+
+    It finds wrong keys, types and ranges while somebody types; what `lineup.config` asks beyond that, such as
+    names that are there once only, it cannot say.
+    """
+    made = Config.model_json_schema(schema_generator=_Untitled)
+    kinds = made["$defs"]
+    kinds["Entry"]["properties"]["input_size"]["anyOf"].insert(0, {"type": "integer", "minimum": 16, "maximum": 4096})
+    for name in ("Entry", "Example"):
+        kinds[name] = {"anyOf": [{"type": "string"}, kinds[name]]}
+    return {"$schema": GenerateJsonSchema.schema_dialect, **made}
+
+
+def table() -> str:
+    """Return the rows of the README's table: a key, its default, and its description."""
+    return "".join(
+        f"| `{prefix}{key}` | {_default(field)} | {field.description} |\n"
+        for prefix, model in PREFIXES.items()
+        for key, field in model.model_fields.items()
+    )
+
+
+def files() -> Iterator[tuple[Path, str]]:
+    """Return each file that says what the classes say, and what it should say now."""
+    yield SCHEMA, json.dumps(schema(), indent=2, ensure_ascii=False) + "\n"
+    readme = README.read_text(encoding="utf-8")
+    yield README, re.sub(rf"(?<={re.escape(HEAD)})(?:\|.*\n)*", lambda _: table(), readme)
+
+
+def main() -> None:
+    """Rewrite both files."""
+    for path, text in files():
+        path.write_text(text, encoding="utf-8")
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    value = field.get_default(call_default_factory=True)
+    if value in (None, "", []) or isinstance(value, BaseModel):
+        return ""
+    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
+
+
+if __name__ == "__main__":
+    main()
