@@ -12,7 +12,7 @@ export GRADIO_ANALYTICS_ENABLED := False
 run: .venv/run.done  ## serve the page; ARGS="--config other.yaml --port 7861"
 	$(BIN)/python app.py $(ARGS)
 
-test: .venv/dev.done  ## all tests; ARGS="-k picture" for some
+test: .venv/dev.done  ## all tests; ARGS="-k image" for some
 	$(BIN)/python -m pytest $(ARGS)
 
 test-long: .venv/dev.done  ## what takes longer: the bundled weights made anew, a Space's builder, what tries to break it

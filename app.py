@@ -129,7 +129,7 @@ def launch(service: Service, port: int | None = None, page: gr.Blocks | None = N
         "footer_links": ["api", "gradio"],
         "share": service.config.share or None,
         "max_file_size": f"{limits.max_upload_mb}mb",
-        "allowed_paths": [example.picture for example in service.examples if not example.is_remote],
+        "allowed_paths": [example.image for example in service.examples if not example.is_remote],
         "enable_monitoring": False,
         "state_session_capacity": 500,  # each holds the answers that one open page shows
         "max_threads": Gate.most_events(limits),  # a request that waits for a download keeps no other waiting

@@ -27,7 +27,7 @@ from lineup.config import yaml_source
 from lineup.engines.engine import softmax
 from lineup.engines.torch_engine import TorchEngine
 from lineup.images.formats import SUFFIXES
-from lineup.images.reading import open_picture
+from lineup.images.reading import open_image
 from lineup.inference.pool import Loaded, Pool
 from lineup.inference.preprocessing import DECODED
 
@@ -46,13 +46,13 @@ backbones:
 INTRODUCTION = f"""\
 # What the short cuts cost
 
-Printed by `python benchmarks/accuracy.py`. Each row compares answers with those of the whole picture in float32. A JPEG
+Printed by `python benchmarks/accuracy.py`. Each row compares answers with those of the whole image in float32. A JPEG
 decoded in part keeps at least {DECODED} times the pixels that the transform resizes to; its row counts only the crops
-that were large enough for that. Saving a picture once more (quality 85) shows how much an answer changes for no good
+that were large enough for that. Saving an image once more (quality 85) shows how much an answer changes for no good
 reason. At 128 px these networks are too sure (most of their first probabilities round to 1), so look at the top-1 and
 the largest difference there, not at the median.
 """
-Answers = np.ndarray  # (pictures, classes) probabilities
+Answers = np.ndarray  # (images, classes) probabilities
 
 
 @dataclass(frozen=True)
@@ -60,14 +60,14 @@ class Row:
     """How the answers of a short cut differ from those without it."""
 
     what: str
-    pictures: int
+    images: int
     same_top1: float
     largest: float
     median: float
 
     def __str__(self) -> str:
         differ = f"probabilities differ by {self.largest:.4f} at most, {self.median:.5f} at the median"
-        return f"- {self.what}: {self.pictures} pictures, same top-1 on {self.same_top1:.2%}; {differ}"
+        return f"- {self.what}: {self.images} images, same top-1 on {self.same_top1:.2%}; {differ}"
 
 
 def main() -> None:
@@ -78,7 +78,7 @@ def main() -> None:
     arguments = parser.parse_args()
     photos = sorted(path for path in arguments.images.iterdir() if path.suffix.lower() in SUFFIXES)
     if not photos:
-        parser.error(f"--images: expected pictures in {arguments.images}; there are none")
+        parser.error(f"--images: expected images in {arguments.images}; there are none")
     pool = Pool(config.build(yaml_source.parse(ENTRIES.format(device=arguments.device), "benchmark"), ROOT))
     print(INTRODUCTION)
     print(f"{CROPS} random crops of each of: {', '.join(photo.stem for photo in photos)}; on {arguments.device}.\n")
@@ -88,19 +88,19 @@ def main() -> None:
             measure(pool.get(name), crops)
 
 
-def measure(loaded: Loaded, pictures: list[Path]) -> None:
+def measure(loaded: Loaded, images: list[Path]) -> None:
     """Print what each short cut changes in a backbone's answers."""
     transform, engine = loaded.plan.transform, loaded.engine
     assert isinstance(engine, TorchEngine)
     name, enough = loaded.plan.name, DECODED * transform.resized_px
-    whole = [transform(open_picture(path)) for path in pictures]
+    whole = [transform(open_image(path)) for path in images]
     exact = _answers(engine, whole)
-    parts = {index: open_picture(path, enough_px=enough) for index, path in enumerate(pictures)}
-    smaller = [index for index, part in parts.items() if part.size != Image.open(pictures[index]).size]
+    parts = {index: open_image(path, enough_px=enough) for index, path in enumerate(images)}
+    smaller = [index for index, part in parts.items() if part.size != Image.open(images[index]).size]
     if smaller:
         found = _answers(engine, [transform(parts[index]) for index in smaller])
         print(_row(f"{name}, decoded in part", exact[smaller], found))
-    again = [transform(_saved_again(path)) for path in pictures]
+    again = [transform(_saved_again(path)) for path in images]
     print(_row(f"{name}, decoded whole but saved once more first", exact, _answers(engine, again)))
     rounded = TorchEngine(engine.network, loaded.device, "bfloat16")
     told = f"{name}, in bfloat16 (median of the first probabilities: {np.median(exact.max(axis=1)):.2f})"
@@ -112,15 +112,15 @@ def _answers(engine: TorchEngine, batches: list[np.ndarray]) -> Answers:
 
 
 def _row(what: str, exact: Answers, found: Answers) -> Row:
-    differ = np.abs(exact - found).max(axis=1)  # (pictures,)
+    differ = np.abs(exact - found).max(axis=1)  # (images,)
     same = float((exact.argmax(axis=1) == found.argmax(axis=1)).mean())
     return Row(what, len(exact), same, float(differ.max()), float(np.median(differ)))
 
 
 def _saved_again(path: Path) -> Image.Image:
-    """Return a picture after one more lossy saving: what an answer changes by for no good reason."""
+    """Return an image after one more lossy saving: what an answer changes by for no good reason."""
     buffer = BytesIO()
-    open_picture(path).save(buffer, "JPEG", quality=85)
+    open_image(path).save(buffer, "JPEG", quality=85)
     return Image.open(buffer)
 
 
@@ -128,12 +128,12 @@ def _crops(photos: list[Path], folder: Path) -> Iterator[Path]:
     """Save random square crops of each photograph, the same ones each time."""
     chosen = random.Random(0)
     for photo in photos:
-        picture = open_picture(photo)
+        image = open_image(photo)
         for number in range(CROPS):
-            side = chosen.randint(min(SMALLEST_PX, *picture.size), min(picture.size))
-            left, top = chosen.randint(0, picture.width - side), chosen.randint(0, picture.height - side)
+            side = chosen.randint(min(SMALLEST_PX, *image.size), min(image.size))
+            left, top = chosen.randint(0, image.width - side), chosen.randint(0, image.height - side)
             path = folder / f"{photo.stem}-{number}.jpg"
-            picture.crop((left, top, left + side, top + side)).save(path, quality=90)
+            image.crop((left, top, left + side, top + side)).save(path, quality=90)
             yield path
 
 

@@ -1,4 +1,4 @@
-"""Builds every architecture of timm and torchvision through the registry, and lets each answer on a picture.
+"""Builds every architecture of timm and torchvision through the registry, and lets each answer on an image.
 
 Writes architectures.csv, a row each, and ARCHITECTURES.md: how many work, and why the rest is refused.
 Weights are random, so nothing is downloaded. Above `--most` parameters an architecture is only planned,
@@ -43,14 +43,14 @@ def main() -> None:
     parser.add_argument("--only", default="", help="try only names with this in them, and write nothing")
     arguments = parser.parse_args()
     logging.disable(logging.ERROR)
-    picture = Image.effect_noise((640, 480), 80).convert("RGB")
+    image = Image.effect_noise((640, 480), 80).convert("RGB")
     _draw_quickly()
     rows = [] if arguments.only else _done(arguments.most)
     done = {row[0] for row in rows}
     planned = [_plan(name) for name in _names() if arguments.only in name and name not in done]
     planned.sort(key=lambda found: found[2].parameters if found[2] else 0)  # the small ones first
     while planned:
-        rows.append(_try(*planned.pop(0), picture, arguments.most))
+        rows.append(_try(*planned.pop(0), image, arguments.most))
         print(*rows[-1], sep="\t", flush=True)
         if not arguments.only:
             _append(rows[-1])
@@ -109,9 +109,9 @@ def _plan(name: str) -> tuple[str, str, registry.Plan | None, str]:
 
 
 def _try(
-    name: str, works: str, plan: registry.Plan | None, why: str, picture: Image.Image, most: float
+    name: str, works: str, plan: registry.Plan | None, why: str, image: Image.Image, most: float
 ) -> tuple[object, ...]:
-    """Let an architecture answer on a picture; return its row of the table."""
+    """Let an architecture answer on an image; return its row of the table."""
     if plan is None:
         return name, works, "", "", "", why
     size = (plan.parameters, *plan.transform.input_size)
@@ -119,7 +119,7 @@ def _try(
         return name, "planned", *size, f"more than {most:.2g} parameters: not built here"
     try:
         engine = TorchEngine(registry.build(plan, None), "cpu")
-        logits = engine(plan.transform(picture))
+        logits = engine(plan.transform(image))
     except Exception as error:  # the table is to tell of every one
         return name, "no", *size, f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
     if logits.shape != (1, plan.num_classes):
@@ -138,7 +138,7 @@ def _summarise(rows: list[tuple[object, ...]], most: float) -> None:
     lines = [
         "# Which architectures work",
         "",
-        "Each was built with random weights through Lineup's registry and answered on a picture, or was refused.",
+        "Each was built with random weights through Lineup's registry and answered on an image, or was refused.",
         "Made by `python benchmarks/architectures.py` with "
         f"timm {timm.__version__}, torchvision {torchvision.__version__} and torch {torch.__version__};",
         f"up to {most / 1e9:g} billion parameters each was run, above that only planned on the meta device. "

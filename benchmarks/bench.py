@@ -25,7 +25,7 @@ from typing import Any
 
 import psutil
 from inside import write_config
-from load import LARGE, SMALL, Pictures, ask, client_of, one_by_one, per_second, spread
+from load import LARGE, SMALL, Images, ask, client_of, one_by_one, per_second, spread
 from served import ROOT, App, running
 
 HERE = Path(__file__).parent
@@ -99,7 +99,7 @@ def served(effort: Effort) -> tuple[Rounds, dict[str, str]]:
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         config = write_config(home, ("resnet18",), "device: cpu\nlimits: {queue_size: 1000}")
-        pictures = {size: Pictures(home, size) for size in (SMALL, LARGE)}
+        images = {size: Images(home, size) for size in (SMALL, LARGE)}
         for number in range(effort.rounds):
             kept = home / f"kept-{number}"  # the first start of a round converts, the second one finds that
             env = {
@@ -111,7 +111,7 @@ def served(effort: Effort) -> tuple[Rounds, dict[str, str]]:
             for app in apps(config):
                 print(f"round {number + 1} of {effort.rounds}: {app.name}", file=sys.stderr, flush=True)
                 try:
-                    rounds.setdefault(app.name, []).append(measure(app, home, env, pictures, effort))
+                    rounds.setdefault(app.name, []).append(measure(app, home, env, images, effort))
                 except Exception as error:  # an app that fails is a row that says so
                     problems[app.name] = " ".join(str(error).split())[-300:] or type(error).__name__
     return rounds, problems
@@ -126,25 +126,25 @@ def apps(config: Path) -> Iterator[App]:
     yield App("lineup", command, "/classify")
 
 
-def measure(app: App, home: Path, env: dict[str, str], pictures: dict[Any, Pictures], effort: Effort) -> Figures:
+def measure(app: App, home: Path, env: dict[str, str], images: dict[Any, Images], effort: Effort) -> Figures:
     """Start an app, ask it, and return its figures."""
     with running(app, home, env) as served:
         client = client_of(served.url)
-        ask(client, app.api, pictures[SMALL])
+        ask(client, app.api, images[SMALL])
         found: Figures = {"page_s": served.page_s, "first_s": served.since_start()}
         if app.api == "/classify":
             found["torch_mb"], found["torch_own_mb"] = served.memory_mb("VmRSS"), served.memory_mb("RssAnon")
-            found["swapped_s"] = _swapped(served, client, app.api, pictures[SMALL])
+            found["swapped_s"] = _swapped(served, client, app.api, images[SMALL])
         if app.name == FIRST:
             return found | _memory(served)
         for name, size in (("small", SMALL), ("large", LARGE)):
-            one_by_one(client, app.api, pictures[size], 3, 1)  # warms up
-            asked = one_by_one(client, app.api, pictures[size], effort.requests, effort.seconds)
+            one_by_one(client, app.api, images[size], 3, 1)  # warms up
+            asked = one_by_one(client, app.api, images[size], effort.requests, effort.seconds)
             found[f"{name}_p50"], found[f"{name}_p95"] = spread([seconds for seconds, _ in asked])
             if app.api == "/classify":
                 for step in ("decode", "preprocess", "forward"):
                     found[f"{name}_{step}"] = statistics.median(answer["milliseconds"][step] for _, answer in asked)
-        found["per_s"] = per_second(served.url, app.api, pictures[SMALL], effort.seconds)
+        found["per_s"] = per_second(served.url, app.api, images[SMALL], effort.seconds)
         client.close()
         return found | _memory(served)
 
@@ -155,11 +155,11 @@ def _memory(served: Any) -> Figures:
     return {key: served.memory_mb(name) for key, name in names.items()}
 
 
-def _swapped(served: Any, client: Any, api: str, pictures: Pictures) -> float:
+def _swapped(served: Any, client: Any, api: str, images: Images) -> float:
     """Wait until OpenVINO answers, and return the seconds since the start; infinite if that does not come."""
     until = time.perf_counter() + SWAP_S
     while time.perf_counter() < until:
-        if ask(client, api, pictures)[1]["engine"] == "openvino":
+        if ask(client, api, images)[1]["engine"] == "openvino":
             return float(served.since_start())
         time.sleep(0.2)
     return float("inf")
@@ -188,7 +188,7 @@ def report(
     parts = [
         "# Beside its peers, measured",
         f"Written by `make bench`, {date.today():%Y-%m-%d}; {effort.rounds} round(s), every app started anew in "
-        "each, in turn; medians. Every request carries another picture. Ratios are of the same round: absolute times "
+        "each, in turn; medians. Every request carries another image. Ratios are of the same round: absolute times "
         f"change with the machine and its mood. {machine()}",
         "## Targets",
         targets(rounds, forwards, switch, soak),

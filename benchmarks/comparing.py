@@ -1,6 +1,6 @@
 """Measures what a comparison costs beside the answers it is made of, and when its first card is there.
 
-Five small backbones with random weights answer on one photograph-sized picture, each alone and all in one
+Five small backbones with random weights answer on one photograph-sized image, each alone and all in one
 comparison, in turns, so that noise hits both. Prints medians:
 
     python benchmarks/comparing.py
@@ -31,18 +31,18 @@ def main() -> None:
     entries = [f"{{name: {name}, backbone: {name}, pretrained: false}}" for name in FAST]
     service = Service(config.build(yaml_source.parse(f"backbones: [{', '.join(entries)}]", "config.yaml"), HERE))
     with tempfile.TemporaryDirectory() as folder:
-        picture = str(Path(folder) / "picture.jpg")
-        Image.effect_noise((1600, 1200), 80).convert("RGB").resize((1600, 1200)).save(picture, quality=90)
+        image = str(Path(folder) / "image.jpg")
+        Image.effect_noise((1600, 1200), 80).convert("RGB").resize((1600, 1200)).save(image, quality=90)
         for name in FAST:
-            service.classify(picture, name)  # loads it, and warms it up
+            service.classify(image, name)  # loads it, and warms it up
         alone, together, first, forward, decode = [], [], [], [], []
         for _ in range(ROUNDS):
-            answers = [service.classify(picture, name) for name in FAST]
+            answers = [service.classify(image, name) for name in FAST]
             forward.append(sum(answer.milliseconds.forward for answer in answers))
             decode.append(statistics.median(answer.milliseconds.decode for answer in answers))
             alone.append(sum(answer.milliseconds.preprocess + answer.milliseconds.forward for answer in answers))
-            together.append(_took(lambda: service.compare(picture, FAST)))
-            first.append(_took(lambda: next(service.answers(picture, FAST))))
+            together.append(_took(lambda: service.compare(image, FAST)))
+            first.append(_took(lambda: next(service.answers(image, FAST))))
     told = {
         "forward passes, alone, summed": forward,
         "transforms and forward passes, alone, summed": alone,

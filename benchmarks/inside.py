@@ -165,7 +165,7 @@ def soak(requests: str) -> dict[str, Any]:
 
     Only one of two backbones fits into memory: each change unloads one and loads the other.
     """
-    from load import SMALL, Pictures
+    from load import SMALL, Images
 
     from lineup.service import Service
 
@@ -174,14 +174,14 @@ def soak(requests: str) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         os.environ["LINEUP_CACHE"] = str(Path(folder) / "cache")
         config = _loaded(write_config(Path(folder), SOAKED, "device: cpu\nlimits: {memory_mb: 210}"))
-        pictures, service, resident, used = Pictures(Path(folder), SMALL), Service(config), [], []
+        images, service, resident, used = Images(Path(folder), SMALL), Service(config), [], []
         for name in SOAKED:
             _swapped(config, name)  # from here on each load takes what was converted
         started = time.perf_counter()
         for number in range(-warm, total):
             name = SOAKED[number // 10 % 2]
-            with pictures.fresh() as picture:
-                used.append((name, service.classify(picture, name).engine))
+            with images.fresh() as image:
+                used.append((name, service.classify(image, name).engine))
             if number >= 0 and number % 100 == 99:
                 resident.append((number / 1e3, process.memory_info().rss / 1e6))
                 loaded = [status.name for status in service.backbones() if status.status == "ready"]
@@ -266,18 +266,18 @@ def _flops(network: Any, batch: np.ndarray) -> int:
 
 def _alternated(service: Any, folder: Path) -> tuple[float, float]:
     """Return the median milliseconds of an answer by the backbone of the last one, and by the other."""
-    from load import SMALL, Pictures
+    from load import SMALL, Images
 
-    pictures, took = Pictures(folder, SMALL), {"same": [], "other": []}
+    images, took = Images(folder, SMALL), {"same": [], "other": []}
     for name in SOAKED:
         service.pool.get(name)
-        with pictures.fresh() as picture:
-            service.classify(picture, name)
+        with images.fresh() as image:
+            service.classify(image, name)
     for _ in range(15):
         for name in SOAKED:
             for kind in ("other", "same"):
-                with pictures.fresh() as picture:
-                    took[kind].append(_timed(lambda: service.classify(picture, name))[0])  # noqa: B023  (called here)
+                with images.fresh() as image:
+                    took[kind].append(_timed(lambda: service.classify(image, name))[0])  # noqa: B023  (called here)
     return statistics.median(took["same"]), statistics.median(took["other"])
 
 

@@ -1,4 +1,4 @@
-"""Asks a running app as its visitors do: one after the other, and sixteen at once, each time with another picture."""
+"""Asks a running app as its visitors do: one after the other, and sixteen at once, each time with another image."""
 
 import itertools
 import random
@@ -20,8 +20,8 @@ CLIENTS = 16
 TIMEOUT_S = 180
 
 
-class Pictures:
-    """Makes JPEG files of one picture, of which no two have the same content hash."""
+class Images:
+    """Makes JPEG files of one image, of which no two have the same content hash."""
 
     def __init__(self, folder: Path, size: tuple[int, int]) -> None:
         self._folder, self._jpeg, self._count = folder, _jpeg(size), itertools.count()
@@ -32,7 +32,7 @@ class Pictures:
         number = next(self._count)
         comment = f"{id(self)} {number}".encode()
         segment = b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment
-        path = self._folder / f"picture-{id(self)}-{number}.jpg"
+        path = self._folder / f"image-{id(self)}-{number}.jpg"
         path.write_bytes(self._jpeg[:2] + segment + self._jpeg[2:])  # a comment, right after the start of the file
         try:
             yield path
@@ -61,23 +61,23 @@ def client_of(url: str) -> Client:
     return Client(url, verbose=False, analytics_enabled=False)
 
 
-def ask(client: Client, api: str, pictures: Pictures) -> tuple[float, Any]:
+def ask(client: Client, api: str, images: Images) -> tuple[float, Any]:
     """Return the seconds of one request, upload included, and its answer."""
-    with pictures.fresh() as path:
+    with images.fresh() as path:
         started = time.perf_counter()
         answer = client.submit(handle_file(path), api_name=api).result(timeout=TIMEOUT_S)
         return time.perf_counter() - started, answer
 
 
-def one_by_one(client: Client, api: str, pictures: Pictures, most: int, seconds: float) -> list[tuple[float, Any]]:
+def one_by_one(client: Client, api: str, images: Images, most: int, seconds: float) -> list[tuple[float, Any]]:
     """Ask again and again, up to a number or a time, whichever comes first, but at least twice."""
     until, asked = time.perf_counter() + seconds, []
     while len(asked) < 2 or (len(asked) < most and time.perf_counter() < until):
-        asked.append(ask(client, api, pictures))
+        asked.append(ask(client, api, images))
     return asked
 
 
-def per_second(url: str, api: str, pictures: Pictures, seconds: float) -> float:
+def per_second(url: str, api: str, images: Images, seconds: float) -> float:
     """Return how many answers a second come when each of sixteen clients always waits for one."""
     clients = [client_of(url) for _ in range(CLIENTS)]
     together = threading.Barrier(CLIENTS + 1)
@@ -86,7 +86,7 @@ def per_second(url: str, api: str, pictures: Pictures, seconds: float) -> float:
         together.wait()
         until, count = time.perf_counter() + seconds, 0
         while time.perf_counter() < until:
-            ask(client, api, pictures)
+            ask(client, api, images)
             count += 1
         return count, time.perf_counter()
 

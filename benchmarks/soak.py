@@ -30,7 +30,7 @@ import numpy as np
 import yaml
 from bench import machine, table
 from inside import checkpoint, write_config
-from load import SMALL, Pictures, spread
+from load import SMALL, Images, spread
 from served import ROOT, App, Running, running
 from storm import BusyServer, Visitor, same
 
@@ -73,19 +73,19 @@ def report(rows: list[Row], took_s: float) -> str:
     return f"# Nothing breaks it, measured\n\n{told}\n\n{table(['', 'must hold', 'measured', ''], cells)}"
 
 
-# --- pictures, clients and configs that are bad ---
+# --- images, clients and configs that are bad ---
 
 
-def pictures(quick: bool) -> list[Row]:
-    """Open bad pictures, each kind in a process of its own."""
+def images(quick: bool) -> list[Row]:
+    """Open bad images, each kind in a process of its own."""
     return [
-        _pictures("bad pictures", "no crash, none without words", 2, 300, "bad_files", "300" if quick else "4000", "7"),
-        _pictures("pictures of 41 to 400 megapixels", "all refused", 0.3, 50, "large_pictures"),
-        _pictures("small files that blow up", "all refused", 2, 300, "small_bombs"),
+        _images("bad images", "no crash, none without words", 2, 300, "bad_files", "300" if quick else "4000", "7"),
+        _images("images of 41 to 400 megapixels", "all refused", 0.3, 50, "large_images"),
+        _images("small files that blow up", "all refused", 2, 300, "small_bombs"),
     ]
 
 
-def _pictures(what: str, must: str, most_s: float, most_mb: int, *asked: str) -> Row:
+def _images(what: str, must: str, most_s: float, most_mb: int, *asked: str) -> Row:
     ran = _apart([str(ROOT / "tests" / "support" / "bad_images.py"), *asked])
     slowest_s, slowest = ran["slowest_s"]
     measured = (
@@ -93,7 +93,7 @@ def _pictures(what: str, must: str, most_s: float, most_mb: int, *asked: str) ->
         f"{slowest_s:.2f} s ({slowest}); {ran['growth_mb']:+.0f} MB; then the same: "
         f"{'yes' if ran['good_afterwards'] else 'no'}"
     )
-    must = f"{must}; each ≤ {most_s:g} s; growth ≤ {most_mb} MB; a known picture then is the same"
+    must = f"{must}; each ≤ {most_s:g} s; growth ≤ {most_mb} MB; a known image then is the same"
     held = not ran["failures"] and slowest_s <= most_s and ran["growth_mb"] <= most_mb and ran["good_afterwards"]
     return what, must, measured, bool(held and (ran["refused"] == ran["count"] or asked[0] == "bad_files"))
 
@@ -173,7 +173,7 @@ def storm(quick: bool) -> list[Row]:
         home = Path(folder)
         config = write_config(home, ("resnet18",), f"device: cpu\nprecision: float32\nlimits: {{queue_size: {QUEUE}}}")
         with _serving(home, config) as served:
-            _swapped(Visitor(served.url), _picture(home))
+            _swapped(Visitor(served.url), _image(home))
             ours = _storm(served, "classify", home, seconds)
         app = App("empty", (str(HERE / "peers" / "empty.py"),))
         with running(app, home, _env(home)) as served:
@@ -188,10 +188,10 @@ def storm(quick: bool) -> list[Row]:
 
 
 def _storm(served: Running, api: str, home: Path, seconds: int) -> dict[str, Any]:
-    picture = _picture(home)
+    image = _image(home)
     visitor, more = Visitor(served.url, api), [None, 3] if api == "classify" else []
-    (home / "right.json").write_text(json.dumps(visitor.ask(picture.read_bytes(), *more)))
-    command = [sys.executable, str(HERE / "storm.py"), served.url, api, str(CLIENTS // 2), str(seconds), str(picture)]
+    (home / "right.json").write_text(json.dumps(visitor.ask(image.read_bytes(), *more)))
+    command = [sys.executable, str(HERE / "storm.py"), served.url, api, str(CLIENTS // 2), str(seconds), str(image)]
     clients = [
         subprocess.Popen([*command, str(home / "right.json")], stdout=subprocess.PIPE, text=True) for _ in range(2)
     ]
@@ -204,7 +204,7 @@ def _storm(served: Running, api: str, home: Path, seconds: int) -> dict[str, Any
     started = time.monotonic()
     while True:  # well again: somebody new gets an answer
         try:
-            visitor.ask(picture.read_bytes(), *more)
+            visitor.ask(image.read_bytes(), *more)
             break
         except BusyServer:
             time.sleep(0.05)
@@ -260,9 +260,9 @@ def leavers(quick: bool) -> list[Row]:
         # one that takes a while: beside it Gradio's own milliseconds for each event do not count
         config = write_config(home, ("resnet152",), "device: cpu\nprecision: float32\nlimits: {queue_size: 200}")
         with _serving(home, config) as served:
-            visitor, picture = Visitor(served.url), _picture(home)
-            _swapped(visitor, picture)
-            path = visitor.upload(picture.read_bytes())
+            visitor, image = Visitor(served.url), _image(home)
+            _swapped(visitor, image)
+            path = visitor.upload(image.read_bytes())
 
             def one() -> float:
                 started = time.monotonic()
@@ -293,7 +293,7 @@ def _leave(visitor: Visitor, path: str, number: int) -> None:
 
 
 def together(quick: bool) -> list[Row]:
-    """Let fifty ask at once, each with his own picture and one of two backbones."""
+    """Let fifty ask at once, each with his own image and one of two backbones."""
     from drawing import draw
 
     with tempfile.TemporaryDirectory() as folder:
@@ -329,9 +329,9 @@ def lineup(quick: bool) -> list[Row]:
             file.write(f"limits: {{memory_mb: {memory_mb}}}\n")
         names = [entry["name"] for entry in yaml.safe_load(config.read_text())["backbones"]]
         with _serving(home, config) as served:
-            visitor, picture, chance = Visitor(served.url), _picture(home).read_bytes(), random.Random(0)
+            visitor, image, chance = Visitor(served.url), _image(home).read_bytes(), random.Random(0)
             path, until, used, resident = (
-                visitor.upload(picture),
+                visitor.upload(image),
                 time.monotonic() + seconds,
                 list[str](),
                 list[float](),
@@ -455,23 +455,23 @@ def _serving(home: Path, config: Path) -> Iterator[Running]:
     """Serve a config, and go on once its default backbone is ready."""
     app = App("lineup", ("app.py", "--config", str(config), "--port", "{port}"), "classify")
     with running(app, home, _env(home)) as served:
-        Visitor(served.url).ask(_picture(home).read_bytes(), None, 1)
+        Visitor(served.url).ask(_image(home).read_bytes(), None, 1)
         yield served
 
 
-def _picture(home: Path) -> Path:
+def _image(home: Path) -> Path:
     """Return a JPEG of 1024 × 768 pixels."""
-    path = home / "picture.jpg"
+    path = home / "image.jpg"
     if not path.exists():
-        with Pictures(home, SMALL).fresh() as fresh:
+        with Images(home, SMALL).fresh() as fresh:
             path.write_bytes(fresh.read_bytes())
     return path
 
 
-def _swapped(visitor: Visitor, picture: Path) -> None:
+def _swapped(visitor: Visitor, image: Path) -> None:
     """Wait until OpenVINO answers: it changes the last digits of an answer."""
     until = time.monotonic() + SWAP_S
-    while time.monotonic() < until and visitor.ask(picture.read_bytes(), None, 1)["engine"] != "openvino":
+    while time.monotonic() < until and visitor.ask(image.read_bytes(), None, 1)["engine"] != "openvino":
         time.sleep(0.2)
 
 
@@ -491,7 +491,7 @@ def _apart(arguments: list[str], env: dict[str, str] | None = None) -> Any:
 
 
 PARTS: dict[str, Callable[[bool], list[Row]]] = {
-    each.__name__: each for each in (pictures, hostile, storm, leavers, lineup, soak, faults, together, configs)
+    each.__name__: each for each in (images, hostile, storm, leavers, lineup, soak, faults, together, configs)
 }
 JOBS: dict[str, Callable[..., dict[str, Any]]] = {
     "hostile": _hostile,

@@ -115,8 +115,8 @@ def serve(home: Path, python: Path) -> None:
         print(f"the page is served after {time.perf_counter() - began:.1f} s")
         client, right = Client(url, verbose=False), 0
         for example, synset in CLASSES.items():
-            picture = home / "space" / "examples" / f"{example}.jpg"
-            answer: dict[str, Any] = client.predict(handle_file(picture), backbone=BACKBONE, api_name="/classify")
+            image = home / "space" / "examples" / f"{example}.jpg"
+            answer: dict[str, Any] = client.predict(handle_file(image), backbone=BACKBONE, api_name="/classify")
             right += answer["predictions"][0]["id"] == synset
         print(f"{BACKBONE} names {right} of {len(CLASSES)} examples right; engine {answer['engine']}")
         if right != len(CLASSES):

@@ -1,6 +1,6 @@
 """Plays many visitors at once, in a process of its own: who is answered, who is told that it is busy, who is lost.
 
-python benchmarks/storm.py http://127.0.0.1:7860 classify 100 60 picture.jpg right.json
+python benchmarks/storm.py http://127.0.0.1:7860 classify 100 60 image.jpg right.json
 
 Each client asks again as soon as he has his answer. Who is told "busy" does not obey Retry-After: he is back
 after PAUSE_S. It prints JSON.
@@ -28,26 +28,26 @@ class BusyServer(Exception):
 
 @dataclass
 class Visitor:
-    """Somebody who sends a picture and waits for its answer, as a program without Gradio's client does."""
+    """Somebody who sends an image and waits for its answer, as a program without Gradio's client does."""
 
     url: str
     api: str = "classify"
 
-    def ask(self, picture: bytes, *more: Any) -> Any:
-        """Upload a picture and return the answer to it; `more` is what the endpoint takes after the picture.
+    def ask(self, image: bytes, *more: Any) -> Any:
+        """Upload an image and return the answer to it; `more` is what the endpoint takes after the image.
 
         Raises:
             BusyServer: when he is told to come again.
             RuntimeError: when he is told anything else that is no answer.
             OSError: when he is told nothing.
         """
-        return self.listen(self.join(self.upload(picture), *more))
+        return self.listen(self.join(self.upload(image), *more))
 
-    def upload(self, picture: bytes) -> str:
-        """Return the path that an uploaded picture has on the server."""
+    def upload(self, image: bytes) -> str:
+        """Return the path that an uploaded image has on the server."""
         head = b'--b\r\nContent-Disposition: form-data; name="files"; filename="a.jpg"\r\n\r\n'
         kind = {"Content-Type": "multipart/form-data; boundary=b"}
-        return json.loads(self._exchange("POST", "upload", head + picture + b"\r\n--b--\r\n", kind))[0]
+        return json.loads(self._exchange("POST", "upload", head + image + b"\r\n--b--\r\n", kind))[0]
 
     def join(self, path: str, *more: Any) -> str:
         """Ask for an answer, and return the id under which it comes."""
@@ -93,12 +93,12 @@ class Tally:
     lost: Counter[str] = field(default_factory=Counter)
 
 
-def storm(url: str, api: str, clients: int, seconds: float, picture: bytes, right: Any) -> Tally:
+def storm(url: str, api: str, clients: int, seconds: float, image: bytes, right: Any) -> Tally:
     """Let clients ask until the time is over, and return what became of all they asked."""
     tally, until = Tally(), time.monotonic() + seconds
 
     def visit(number: int) -> None:
-        visitor, own = Visitor(url, api), marked(picture, f"{id(tally)} {number}")
+        visitor, own = Visitor(url, api), marked(image, f"{id(tally)} {number}")
         while time.monotonic() < until:
             started = time.monotonic()
             try:
@@ -120,10 +120,10 @@ def storm(url: str, api: str, clients: int, seconds: float, picture: bytes, righ
     return tally
 
 
-def marked(picture: bytes, mark: str) -> bytes:
+def marked(image: bytes, mark: str) -> bytes:
     """Return a JPEG with a comment in it, so that no two have the same content."""
     comment = mark.encode()
-    return picture[:2] + b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment + picture[2:]
+    return image[:2] + b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment + image[2:]
 
 
 def same(answer: Any, right: Any, most: float = 1e-5) -> bool:
@@ -137,8 +137,6 @@ def same(answer: Any, right: Any, most: float = 1e-5) -> bool:
 
 
 if __name__ == "__main__":
-    url, api, clients, seconds, picture, right = sys.argv[1:]
-    found = storm(
-        url, api, int(clients), float(seconds), Path(picture).read_bytes(), json.loads(Path(right).read_text())
-    )
+    url, api, clients, seconds, image, right = sys.argv[1:]
+    found = storm(url, api, int(clients), float(seconds), Path(image).read_bytes(), json.loads(Path(right).read_text()))
     print(json.dumps({"answered_s": found.answered_s, "busy_s": found.busy_s, "lost": found.lost}))

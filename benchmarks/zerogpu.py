@@ -27,7 +27,7 @@ backbones:
   - {{{{name: efficientnet_lite2, backbone: "local-dir:{ROOT}/bundled/efficientnet_lite2"}}}}
   - {{{{name: resnet50, backbone: resnet50, pretrained: false}}}}
 """
-PICTURES = sorted((ROOT / "examples").glob("*.jpg"))
+IMAGES = sorted((ROOT / "examples").glob("*.jpg"))
 
 
 def main() -> None:
@@ -50,7 +50,7 @@ def main() -> None:
 
 
 def ask(client: Client, config: Path) -> None:
-    """Ask for each picture, twice: the second answer costs nobody's quota."""
+    """Ask for each image, twice: the second answer costs nobody's quota."""
     from lineup import config as configs
     from lineup.service import Service
 
@@ -58,14 +58,14 @@ def ask(client: Client, config: Path) -> None:
     here, took = Service(chosen), []
     names = here.pool.names
     for name in names:
-        here.pool.get(name)  # all are known before the first picture is decoded
+        here.pool.get(name)  # all are known before the first image is decoded
     same, off = dict.fromkeys(names, 0), dict.fromkeys(names, 0.0)
-    for picture in PICTURES:
+    for image in IMAGES:
         for again in (False, True):
             began = time.perf_counter()
-            found = client.predict(handle_file(picture), backbones=names, top_k=1000, api_name="/compare")
+            found = client.predict(handle_file(image), backbones=names, top_k=1000, api_name="/compare")
             took.append((again, time.perf_counter() - began, found["results"][0]["milliseconds"]["forward"]))
-        wanted = here.compare(picture, names, 1000).to_json()["results"]
+        wanted = here.compare(image, names, 1000).to_json()["results"]
         for ours, theirs in zip(found["results"], wanted, strict=True):
             name = ours["backbone"]
             same[name] += ours["predictions"][0]["class_index"] == theirs["predictions"][0]["class_index"]
@@ -75,7 +75,7 @@ def ask(client: Client, config: Path) -> None:
     print(f"first comparison of {len(names)}: {first:.1f} s, the next {later[len(later) // 2]:.2f} s", end="; ")
     print(f"asked again {kept[len(kept) // 2]:.2f} s; forward {took[-2][2]:.0f} ms")
     for name in names:
-        print(f"{name}: same top-1 {same[name]} of {len(PICTURES)}; probabilities differ by {off[name]:.2g} at most")
+        print(f"{name}: same top-1 {same[name]} of {len(IMAGES)}; probabilities differ by {off[name]:.2g} at most")
 
 
 def difference(ours: dict[str, Any], theirs: dict[str, Any]) -> float:

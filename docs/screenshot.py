@@ -1,4 +1,4 @@
-"""Takes the README's picture: the bundled backbones compare a photograph, in a real browser, with no Hub in reach.
+"""Takes the README's image: the bundled backbones compare a photograph, in a real browser, with no Hub in reach.
 
 Below the cards stands the plot of published accuracy against the time measured here. Writes docs/compare.jpg.
 Needs Chromium on PATH.
@@ -37,7 +37,7 @@ SPACE_PX = 14  # below the cards, and around the plot
 
 
 def main() -> None:
-    """Serve, compare, measure, and keep the picture."""
+    """Serve, compare, measure, and keep the image."""
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         home = Path(folder)
         (home / "config.yaml").write_text(CONFIG, encoding="utf-8")

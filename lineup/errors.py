@@ -37,8 +37,8 @@ class UnreachableError(HubError):
     """The server with a backbone's files did not answer at all."""
 
 
-class PictureError(LineupError):
-    """A picture cannot be read."""
+class ImageError(LineupError):
+    """An image cannot be read."""
 
 
 class BusyError(LineupError):

@@ -34,7 +34,7 @@ class Milliseconds:
 
 @dataclass(frozen=True)
 class Classification:
-    """A backbone's answer on one picture, most probable class first."""
+    """A backbone's answer on one image, most probable class first."""
 
     backbone: str
     predictions: tuple[Prediction, ...]
@@ -46,7 +46,7 @@ class Classification:
     license: str
     margin: float = 0.0  # how much more probable the first class is than the second; 1 if there is none
     notes: tuple[str, ...] = ()
-    enough_px: int = 0  # the shorter side that the picture was decoded for; 0: to its full size
+    enough_px: int = 0  # the shorter side that the image was decoded for; 0: to its full size
     seen: bytes = field(default=b"", compare=False)  # the crop that went in, as a JPEG
 
     def first(self, count: int) -> Self:

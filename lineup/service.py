@@ -20,11 +20,11 @@ import numpy as np
 from lineup.analysis.agreement import Comparison, Voice, agreement
 from lineup.config import Config
 from lineup.engines import zerogpu
-from lineup.errors import BackboneError, BusyError, GoneError, HubError, LineupError, PictureError, UnreachableError
+from lineup.errors import BackboneError, BusyError, GoneError, HubError, ImageError, LineupError, UnreachableError
 from lineup.images import examples
 from lineup.inference.pool import Loaded, Pool
 from lineup.inference.postprocessing import classification
-from lineup.inference.preprocessing import Picture, Sitting, jpeg, timed
+from lineup.inference.preprocessing import ImagePath, Sitting, jpeg, timed
 from lineup.inference.queue import Patient, Presence, Turns, Visitor
 from lineup.inference.watchdog import Watch
 from lineup.results import Answer, BackboneStatus, Classification, Milliseconds, Timing
@@ -44,7 +44,7 @@ _STILL_THERE_S = 1.0  # how often somebody who waits for a download is asked whe
 
 
 class Service:
-    """Classifies pictures with the line-up of one config.
+    """Classifies images with the line-up of one config.
 
     Nothing heavy happens before `start`. Methods may be called from any thread.
     """
@@ -141,41 +141,41 @@ class Service:
 
     def classify(
         self,
-        picture: Picture,
+        image: ImagePath,
         backbone: str | None = None,
         top_k: int | None = None,
         visitor: Visitor = Patient(),  # noqa: B008  (it has no state)
     ) -> Classification:
-        """Classify a picture.
+        """Classify an image.
 
         Args:
-            picture: path of a picture file.
+            image: path of an image file.
             backbone: name of an entry; the config's default if left out. Never another one's answer.
             top_k: how many classes to return, most probable first; the config's if left out.
             visitor: who asks: who has gone is dropped.
 
         Raises:
-            PictureError: when the file is not a picture that can be read.
+            ImageError: when the file is not an image that can be read.
             BackboneError: when there is no such entry, or it cannot run.
             BusyError: when too many are waiting already.
         """
         names = [self.config.default_name if backbone is None else backbone]
-        ((_, answer),) = self.answers(picture, names, top_k, visitor=visitor)
+        ((_, answer),) = self.answers(image, names, top_k, visitor=visitor)
         if isinstance(answer, LineupError):
             raise answer
         return answer
 
     def compare(
         self,
-        picture: Picture,
+        image: ImagePath,
         backbones: object = None,
         top_k: int | None = None,
         visitor: Visitor = Patient(),  # noqa: B008
     ) -> Comparison:
-        """Classify a picture with several backbones, and say how far they agree.
+        """Classify an image with several backbones, and say how far they agree.
 
         Args:
-            picture: path of a picture file.
+            image: path of an image file.
             backbones: names of entries, each once; those of `comparable_all` if left out.
             top_k: as for `classify`, and so is `visitor`.
 
@@ -183,7 +183,7 @@ class Service:
             LineupError: as `classify` does, but a backbone that cannot run is a result beside the others.
         """
         names, left_out = self.comparable_all() if backbones is None else (self.comparable(backbones), {})
-        return self.comparison(names, dict(self.answers(picture, names, top_k, visitor=visitor)), left_out)
+        return self.comparison(names, dict(self.answers(image, names, top_k, visitor=visitor)), left_out)
 
     def comparable_all(self, first: str = "") -> tuple[list[str], dict[str, str]]:
         """Return the entries that are compared when none is named, and why others are left out.
@@ -238,7 +238,7 @@ class Service:
 
     def answers(
         self,
-        picture: Picture,
+        image: ImagePath,
         backbones: Sequence[object],
         top_k: int | None = None,
         keep: int = 0,
@@ -246,15 +246,15 @@ class Service:
     ) -> Iterator[tuple[str, Answer]]:
         """Answer with each backbone as soon as it is there: loaded ones do not wait for a download.
 
-        The picture is decoded once. What keeps one backbone from answering is its answer. An answer
+        The image is decoded once. What keeps one backbone from answering is its answer. An answer
         has `top_k` classes, or `keep` if that is more.
 
         Raises:
-            LineupError: when the picture cannot be read, a name is unknown, `top_k` is no count, or who
+            LineupError: when the image cannot be read, a name is unknown, `top_k` is no count, or who
                 asked has gone.
         """
         wanted, names = _top_k(top_k, self.config.top_k), [self.known(name) for name in backbones]
-        sitting = Sitting(picture, self.config.limits, lambda: [*map(self.pool.plan, names)])
+        sitting = Sitting(image, self.config.limits, lambda: [*map(self.pool.plan, names)])
         sitting.check()
         loads = {name: self.pool.hold(name) for name in names}
         try:
@@ -263,7 +263,7 @@ class Service:
                 if visitor.gone():
                     raise GoneError
                 if not done:
-                    sitting.forget()  # a download may take minutes, and a picture 120 MB
+                    sitting.forget()  # a download may take minutes, and an image 120 MB
                     continue
                 name = next(name for name, load in loads.items() if load in done)
                 try:
@@ -288,7 +288,7 @@ class Service:
                 if problem := self.pool.problem(name):  # it hangs since
                     return problem
                 return self._answer(name, loaded, sitting, top_k, keep)
-        except (PictureError, GoneError):
+        except (ImageError, GoneError):
             raise
         except LineupError as error:
             return error
@@ -321,7 +321,7 @@ class Service:
         return self._watch.run(name, partial(self._forward, name, batch))
 
     def _on_lent_gpu(self, name: str, batch: np.ndarray) -> tuple[np.ndarray, str]:
-        """Compute where visitors pay with their quota: an example, or a picture asked about again, costs it once."""
+        """Compute where visitors pay with their quota: an example, or an image asked about again, costs it once."""
         key = name, hashlib.sha256(batch.tobytes()).digest()
         if not (found := self._lent.get(key)):
             found = self._lent[key] = self._forward(name, batch)

@@ -1,7 +1,7 @@
-"""What tests share: a stand-in Hub for the whole run, caches of their own, a picture, a service made of YAML.
+"""What tests share: a stand-in Hub for the whole run, caches of their own, an image, a service made of YAML.
 
 Fixtures: `hub` (the stand-in), `fresh_cache` (empty caches in this process), `env` (the same for a
-subprocess), `publish` (a timm model on the Hub), `picture`, `make_service`, `fakes` (a source `fake:`).
+subprocess), `publish` (a timm model on the Hub), `image`, `make_service`, `fakes` (a source `fake:`).
 """
 
 import asyncio
@@ -97,9 +97,9 @@ def publish():
 
 
 @pytest.fixture(scope="session")
-def picture(tmp_path_factory) -> Path:
+def image(tmp_path_factory) -> Path:
     """Return a JPEG of 320 × 240 pixels with noise and shapes in it."""
-    return draw(tmp_path_factory.mktemp("pictures") / "shapes.jpg")
+    return draw(tmp_path_factory.mktemp("images") / "shapes.jpg")
 
 
 @pytest.fixture(autouse=True)
@@ -197,21 +197,21 @@ class Assembled:
 
     service: object
     demo: object
-    picture: Path
+    image: Path
 
     @property
     def element_ids(self) -> set[str]:
         return {part.elem_id for part in self.demo.blocks.values() if part.elem_id}
 
     def answered(self, name: str, others: tuple[str, ...] = ()) -> dict[str, object]:
-        """Ask one backbone or more about a picture, and return what each component shows in the end."""
+        """Ask one backbone or more about an image, and return what each component shows in the end."""
         from lineup.page.visit import Visit
 
         [answer] = {fn.fn for fn in self.demo.fns.values() if getattr(fn.fn, "__name__", "") == "answer"}
         shown: dict[str, object] = {}
 
         async def collect() -> None:
-            async for changes in answer(str(self.picture), name, list(others), 3, Visit()):
+            async for changes in answer(str(self.image), name, list(others), 3, Visit()):
                 shown.update({component.elem_id: value for component, value in changes.items()})
 
         asyncio.run(collect())
@@ -219,13 +219,13 @@ class Assembled:
 
 
 @pytest.fixture
-def assembled(make_service, picture):
+def assembled(make_service, image):
     """Return a function that assembles the page of a config's text with some features, as app.py does."""
 
     def assemble(text: str, features) -> Assembled:
         import app
 
         service = make_service(text)
-        return Assembled(service, app.build(service, features), picture)
+        return Assembled(service, app.build(service, features), image)
 
     return assemble

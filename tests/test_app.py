@@ -30,7 +30,7 @@ backbones:
   - resnet5O
   - vit_base_patch16_clip_224.openai
 examples:
-  - {picture: shapes.jpg, caption: shapes}
+  - {image: shapes.jpg, caption: shapes}
   - gone.jpg
 """
 GOOD = {
@@ -51,7 +51,7 @@ def home(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def served(home, publish, picture, standing_hub):
+def served(home, publish, image, standing_hub):
     """Serve all kinds of backbones, good and bad, on one page."""
     import torch
     import torchvision
@@ -69,7 +69,7 @@ def served(home, publish, picture, standing_hub):
         (home / "folder" / name).write_bytes(body)
     save_file(seeded_timm("resnet18", num_classes=2).state_dict(), home / "own.safetensors")
     (home / "own.txt").write_text("mine\nyours\n")
-    (home / "shapes.jpg").write_bytes(picture.read_bytes())
+    (home / "shapes.jpg").write_bytes(image.read_bytes())
     checkpoints = home / "torch" / "hub" / "checkpoints"
     checkpoints.mkdir(parents=True)
     torch.manual_seed(0)
@@ -87,8 +87,8 @@ def client(served):
 
 
 @pytest.mark.parametrize("name", GOOD)
-def test_every_source_answers(client, picture, name):
-    answer = client.predict(handle_file(str(picture)), backbone=name, top_k=2, api_name="/classify")
+def test_every_source_answers(client, image, name):
+    answer = client.predict(handle_file(str(image)), backbone=name, top_k=2, api_name="/classify")
     assert answer["backbone"] == name
     assert answer["input_size"] == [224, 224]
     assert answer["engine"] == "torch"
@@ -98,9 +98,9 @@ def test_every_source_answers(client, picture, name):
     assert 1 >= probabilities[0] >= probabilities[1] > 0
 
 
-def test_the_labels_are_those_of_the_weights(client, picture):
+def test_the_labels_are_those_of_the_weights(client, image):
     def labels(name):
-        answer = client.predict(handle_file(str(picture)), backbone=name, top_k=3, api_name="/classify")
+        answer = client.predict(handle_file(str(image)), backbone=name, top_k=3, api_name="/classify")
         return {(each["class_index"], each["id"], each["label"]) for each in answer["predictions"]}, answer["notes"]
 
     assert labels("hf-hub:me/pets")[0] == {
@@ -118,8 +118,8 @@ def test_the_labels_are_those_of_the_weights(client, picture):
     assert all(key and not label.startswith("class ") for _, key, label in labels("torchvision/squeezenet1_1")[0])
 
 
-def test_the_default_answers_when_none_is_named(client, picture):
-    answer = client.predict(handle_file(str(picture)), api_name="/classify")
+def test_the_default_answers_when_none_is_named(client, image):
+    answer = client.predict(handle_file(str(image)), api_name="/classify")
     assert (answer["backbone"], len(answer["predictions"])) == ("resnet18", 3)
 
 
@@ -138,13 +138,13 @@ def test_backbones_tells_of_each(client):
     assert accuracies == {"resnet18": 71.504}  # squeezenet's file here is another one than torchvision's
 
 
-def test_a_comparison_has_each_answer_or_its_error_and_a_verdict(client, picture):
+def test_a_comparison_has_each_answer_or_its_error_and_a_verdict(client, image):
     names = ["own", "hf-hub:me/gated", "resnet18"]
-    found = client.predict(handle_file(str(picture)), backbones=names, top_k=1, api_name="/compare")
+    found = client.predict(handle_file(str(image)), backbones=names, top_k=1, api_name="/compare")
     assert list(found) == ["results", "agreement", "left_out"]
     own, gated, resnet18 = found["results"]
     for name, answer in {"own": own, "resnet18": resnet18}.items():
-        alone = client.predict(handle_file(str(picture)), backbone=name, top_k=1, api_name="/classify")
+        alone = client.predict(handle_file(str(image)), backbone=name, top_k=1, api_name="/classify")
         assert list(answer) == list(alone)
         assert (answer["backbone"], answer["predictions"]) == (name, alone["predictions"])
     assert list(gated) == ["backbone", "error"]
@@ -155,9 +155,9 @@ def test_a_comparison_has_each_answer_or_its_error_and_a_verdict(client, picture
     assert found["agreement"]["sentence"].endswith("hf-hub:me/gated did not answer.")
 
 
-def test_all_that_can_be_had_are_compared_when_none_is_named(client, picture):
+def test_all_that_can_be_had_are_compared_when_none_is_named(client, image):
     rows = client.predict(api_name="/backbones")
-    found = client.predict(handle_file(str(picture)), api_name="/compare")
+    found = client.predict(handle_file(str(image)), api_name="/compare")
     gone = [row["name"] for row in rows if row["status"] == "unavailable"]
     named = [row["name"] for row in rows if row["name"] not in gone]
     assert [answer["backbone"] for answer in found["results"]] == named[:6]
@@ -182,8 +182,8 @@ def error(client, *arguments, api_name="/classify", **named) -> str:
         ([*GOOD, "resnet5O"], "expected at most 6 at once; got 7; leave some out"),
     ],
 )
-def test_what_cannot_be_compared_is_an_error(client, picture, names, said):
-    assert said in error(client, handle_file(str(picture)), backbones=names, api_name="/compare")
+def test_what_cannot_be_compared_is_an_error(client, image, names, said):
+    assert said in error(client, handle_file(str(image)), backbones=names, api_name="/compare")
 
 
 @pytest.mark.parametrize(
@@ -200,8 +200,8 @@ def test_what_cannot_be_compared_is_an_error(client, picture, names, said):
         ({"backbone": ["resnet18"]}, "backbone: expected one name of the line-up; got ['resnet18']"),
     ],
 )
-def test_a_wrong_wish_is_an_error_and_never_another_backbones_answer(client, picture, named, said):
-    assert said in error(client, handle_file(str(picture)), **named)
+def test_a_wrong_wish_is_an_error_and_never_another_backbones_answer(client, image, named, said):
+    assert said in error(client, handle_file(str(image)), **named)
 
 
 @pytest.mark.parametrize(
@@ -209,31 +209,31 @@ def test_a_wrong_wish_is_an_error_and_never_another_backbones_answer(client, pic
     [
         (None, "expected an uploaded file; there is none"),
         ("a text", "expected an uploaded file; there is none"),
-        ({"path": "/etc/hostname"}, "got a path of another place; upload the picture first"),
-        ({"path": "../../etc/hostname"}, "got a path of another place; upload the picture first"),
+        ({"path": "/etc/hostname"}, "got a path of another place; upload the image first"),
+        ({"path": "../../etc/hostname"}, "got a path of another place; upload the image first"),
     ],
 )
 def test_only_an_uploaded_file_is_opened(client, image, said):
     assert said in error(client, image, backbone="untrained")
 
 
-def test_a_file_that_is_no_picture_is_told(client, tmp_path, picture):
-    (tmp_path / "notes.jpg").write_text("no picture")
-    (tmp_path / "cut.jpg").write_bytes(picture.read_bytes()[:3000])
+def test_a_file_that_is_no_image_is_told(client, tmp_path, image):
+    (tmp_path / "notes.jpg").write_text("no image")
+    (tmp_path / "cut.jpg").write_bytes(image.read_bytes()[:3000])
     said = error(client, handle_file(str(tmp_path / "notes.jpg")), backbone="untrained")
-    assert "notes.jpg: expected a picture; this file is not one that can be read" in said
+    assert "notes.jpg: expected an image; this file is not one that can be read" in said
     said = error(client, handle_file(str(tmp_path / "cut.jpg")), backbone="untrained")
-    assert "cut.jpg: expected a whole picture; it is damaged or cut off" in said
+    assert "cut.jpg: expected a whole image; it is damaged or cut off" in said
 
 
-def test_plain_http_with_named_fields_honours_the_defaults(served, picture):
+def test_plain_http_with_named_fields_honours_the_defaults(served, image):
     boundary = "lineup"
     body = (
         (
             f'--{boundary}\r\nContent-Disposition: form-data; name="files"; filename="a.jpg"\r\n'
             "Content-Type: image/jpeg\r\n\r\n"
         ).encode()
-        + picture.read_bytes()
+        + image.read_bytes()
         + f"\r\n--{boundary}--\r\n".encode()
     )
     kind = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
@@ -329,7 +329,7 @@ def run(env, *arguments):
     return subprocess.run([sys.executable, *arguments], cwd=ROOT, env=env, capture_output=True, text=True, timeout=60)
 
 
-def test_on_zerogpu_backbones_are_packed_before_the_page_is_served(env, tmp_path, picture):
+def test_on_zerogpu_backbones_are_packed_before_the_page_is_served(env, tmp_path, image):
     (tmp_path / "config.yaml").write_text("backbones: [resnet5O, {name: raw, backbone: resnet18, pretrained: false}]")
     with (
         lending() as api,
@@ -341,11 +341,11 @@ def test_on_zerogpu_backbones_are_packed_before_the_page_is_served(env, tmp_path
         with pytest.raises(
             AppError, match=r"raw: expected to be lent a GPU; .*; try again later"
         ):  # there is no such GPU here
-            client.predict(handle_file(picture), backbone="raw", api_name="/classify")
+            client.predict(handle_file(image), backbone="raw", api_name="/classify")
         assert api.paths[1] == "/schedule"
         assert 10 < float(api.asked[1][1]["durationSeconds"]) < 60  # 12 million parameters go there fast
         with pytest.raises(AppError, match="did you mean 'resnet50'"):
-            client.predict(handle_file(picture), backbone="resnet5O", api_name="/classify")
+            client.predict(handle_file(image), backbone="resnet5O", api_name="/classify")
         assert api.paths.count("/schedule") == 1
     log = app.log.read_text()
     assert log.index("raw is ready on cuda") < log.index("tensors packing") < log.index("Running on local URL")

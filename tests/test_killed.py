@@ -127,7 +127,7 @@ def app(folder, name):
             process.wait()
 
 
-def test_a_page_that_was_killed_while_it_answered_answers_again(tmp_path, picture):
+def test_a_page_that_was_killed_while_it_answered_answers_again(tmp_path, image):
     text = f"engine: torch\nbackbones: ['local-dir:{ROOT}/bundled/efficientnet_lite0']\n"
     (tmp_path / "config.yaml").write_text(text)
     answers, broken = [], []
@@ -136,7 +136,7 @@ def test_a_page_that_was_killed_while_it_answered_answers_again(tmp_path, pictur
         try:
             client = Client(url, verbose=False)
             while True:
-                answers.append(client.predict(handle_file(str(picture)), api_name="/classify"))
+                answers.append(client.predict(handle_file(str(image)), api_name="/classify"))
         except Exception as error:  # it depends on what it was doing
             broken.append(error)
 
@@ -148,5 +148,5 @@ def test_a_page_that_was_killed_while_it_answered_answers_again(tmp_path, pictur
         process.kill()  # while all three ask
         until(lambda: len(broken) == 3)
     with app(tmp_path, "second") as (served, _):
-        again = Client(served.url, verbose=False).predict(handle_file(str(picture)), api_name="/classify")
+        again = Client(served.url, verbose=False).predict(handle_file(str(image)), api_name="/classify")
     assert again["predictions"] == answers[0]["predictions"]

@@ -79,7 +79,7 @@ def answered(served, tool: str, **arguments):
 
 
 def uploaded(served, folder: Path) -> str:
-    """Upload a picture with Gradio's upload server, as a client does that is set up like the README says."""
+    """Upload an image with Gradio's upload server, as a client does that is set up like the README says."""
     command = README_SERVERS["lineup_upload"]
     assert command["command"] == "uvx"
     package, program, *arguments = command["args"][1:]
@@ -133,7 +133,7 @@ def test_the_input_schemas_let_through_what_is_meant_and_nothing_else(served, to
     assert verdicts == [True] * len(good) + [False] * len(bad)
 
 
-def test_a_picture_comes_as_a_data_uri(served):
+def test_a_image_comes_as_a_data_uri(served):
     answer = answered(served, "classify", image=DATA_URI, backbone=NAME, top_k=2)
     assert answer["predictions"][0]["label"] == "giant panda"
     assert len(answer["predictions"]) == 2
@@ -142,7 +142,7 @@ def test_a_picture_comes_as_a_data_uri(served):
     assert found["agreement"]["sentence"].startswith(f"{NAME} says giant panda")
 
 
-def test_a_picture_comes_as_a_file_that_was_uploaded(served, tmp_path):
+def test_a_image_comes_as_a_file_that_was_uploaded(served, tmp_path):
     (tmp_path / PANDA.name).write_bytes(PANDA.read_bytes())
     address = uploaded(served, tmp_path)
     assert answered(served, "classify", image=address)["predictions"][0]["label"] == "giant panda"
@@ -159,13 +159,13 @@ def test_the_line_up_is_listed(served):
 def test_an_address_is_refused_with_what_to_do_instead(served, tool, address):
     failed, text = called(served, tool, image=address)
     assert failed
-    assert text == "picture: expected an uploaded file; got an address, and nothing is fetched here; upload the picture"
+    assert text == "image: expected an uploaded file; got an address, and nothing is fetched here; upload the image"
 
 
 def test_an_upload_address_leads_to_no_other_file(served):
     failed, text = called(served, "classify", image=f"{served.url}gradio_api/file={ROOT}/README.md")
     assert failed
-    assert text.startswith("picture: expected an uploaded file; got a")
+    assert text.startswith("image: expected an uploaded file; got a")
 
 
 def test_a_wrong_wish_is_an_error_that_names_the_right_ones(served):

@@ -65,7 +65,7 @@ COMMANDS = list(dict.fromkeys([*commands(README), *commands(CONTRIBUTING)]))
 
 
 def furnish(folder: Path) -> Path:
-    """Put a config there, what it names, and the picture that the README asks about."""
+    """Put a config there, what it names, and the image that the README asks about."""
     (folder / "config.yaml").write_text(SERVED)
     shutil.copytree(ROOT / "bundled", folder / "bundled", ignore=shutil.ignore_patterns("*.py", "__pycache__"))
     shutil.copy(ROOT / "examples" / "koala.jpg", folder / "photo.jpg")
@@ -261,7 +261,7 @@ def test_the_new_feature_of_the_example_works(assembled, fakes, monkeypatch):
     made["test_the_page_counts_its_answers"](assembled, fakes)
 
 
-# --- links, pictures, packages ---
+# --- links, images, packages ---
 
 
 @pytest.mark.parametrize("name", TEXTS)
@@ -277,13 +277,13 @@ def test_each_link_leads_somewhere(name):
             assert anchor in [heading.lower().replace(" ", "-") for heading in headings], target
 
 
-def test_the_picture_is_wide_and_not_heavy():
+def test_the_image_is_wide_and_not_heavy():
     path = ROOT / re.search(r"!\[.+\]\((\S+)\)", README)[1]
     assert path.stat().st_size < 300_000
     assert Image.open(path).width == 1280
 
 
-def test_the_house_is_as_the_picture_shows_it():
+def test_the_house_is_as_the_image_shows_it():
     lines = CONTRIBUTING.split("## The house")[1].split("```")[1].strip().splitlines()
     height = {name.rstrip("/"): -row for row, line in enumerate(lines) for name in re.split(r"\s{3,}", line)[0].split()}
     graph = imports()

@@ -1,4 +1,4 @@
-"""Gradio's own share: a picture goes in, a label comes out, and nothing looks at the picture."""
+"""Gradio's own share: an image goes in, a label comes out, and nothing looks at the image."""
 
 import gradio as gr
 

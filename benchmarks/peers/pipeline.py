@@ -7,7 +7,7 @@ import gradio as gr
 from transformers import ConvNextImageProcessor, ResNetConfig, ResNetForImageClassification, pipelines
 
 # Gradio 6 speaks transformers 4: for every answer it looks classes up in modules that transformers 5 loads late, or
-# has dropped, and it calls the picture by a name that is gone. Without these lines the one-liner answers nothing.
+# has dropped, and it calls the image by a name that is gone. Without these lines the one-liner answers nothing.
 for module in ("text_classification", "token_classification", "object_detection"):
     import_module(f"transformers.pipelines.{module}")
 pipelines.text2text_generation = SimpleNamespace(Text2TextGenerationPipeline=(), TranslationPipeline=())

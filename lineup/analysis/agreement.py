@@ -1,4 +1,4 @@
-"""The verdict on several backbones' answers to one picture: which of them agree, and on what."""
+"""The verdict on several backbones' answers to one image: which of them agree, and on what."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -81,7 +81,7 @@ def _share_a_name(a: LabelSet, b: LabelSet) -> bool:
 
 
 def agreement(voices: Sequence[Voice], failed: Sequence[str] = ()) -> Agreement:
-    """Say how far backbones agree on a picture.
+    """Say how far backbones agree on an image.
 
     Args:
         voices: the answers, in the order asked.
@@ -202,7 +202,7 @@ def _named_or_counted(names: Sequence[str]) -> str:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Several backbones' answers on one picture, in the order asked, and how far they agree."""
+    """Several backbones' answers on one image, in the order asked, and how far they agree."""
 
     answers: Mapping[str, Answer]
     agreement: Agreement

@@ -85,7 +85,7 @@ def _check(service: "Service", arguments: argparse.Namespace) -> int:
 def parser(features: Iterable[Feature] = ()) -> argparse.ArgumentParser:
     """Return the parser of all commands, those of features included."""
     parser = argparse.ArgumentParser(
-        prog="python -m lineup", description="Classify pictures with a line-up of backbones."
+        prog="python -m lineup", description="Classify images with a line-up of backbones."
     )
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument(
@@ -97,14 +97,14 @@ def parser(features: Iterable[Feature] = ()) -> argparse.ArgumentParser:
     shared.add_argument("--json", action="store_true", help="print JSON, the same that the API answers")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    classify = commands.add_parser("classify", parents=[shared], help="classify a picture")
-    classify.add_argument("image", type=Path, help="a picture file")
+    classify = commands.add_parser("classify", parents=[shared], help="classify an image")
+    classify.add_argument("image", type=Path, help="an image file")
     classify.add_argument("--backbone", help="name of an entry (default: the config's default)")
     classify.add_argument("--top-k", type=int, help="how many labels (default: the config's top_k)")
     classify.set_defaults(run=_classify)
 
-    compare = commands.add_parser("compare", parents=[shared], help="compare backbones on a picture")
-    compare.add_argument("image", type=Path, help="a picture file")
+    compare = commands.add_parser("compare", parents=[shared], help="compare backbones on an image")
+    compare.add_argument("image", type=Path, help="an image file")
     compare.add_argument(
         "--backbones",
         action="append",

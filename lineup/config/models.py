@@ -107,15 +107,15 @@ class Entry(_Section):
 
 
 class Example(_Section):
-    """A picture that the page offers."""
+    """An image that the page offers."""
 
-    picture: str = Field(description="a path, or an address")
+    image: str = Field(description="a path, or an address")
     caption: str = Field("", description="what the page writes under it")
 
     @model_validator(mode="before")
     @classmethod
     def _short_form(cls, value: Any) -> Any:
-        return {"picture": value} if isinstance(value, str) else value
+        return {"image": value} if isinstance(value, str) else value
 
 
 class Limits(_Section):
@@ -129,9 +129,9 @@ class Limits(_Section):
         40,
         ge=1,
         le=1000,
-        description="size of a picture in millions of pixels; a JPEG that is decoded in part may have 200",
+        description="size of an image in millions of pixels; a JPEG that is decoded in part may have 200",
     )
-    max_upload_mb: int = Field(20, ge=1, le=1000, description="size of a picture file, in millions of bytes")
+    max_upload_mb: int = Field(20, ge=1, le=1000, description="size of an image file, in millions of bytes")
     forward_timeout_s: float = Field(30, gt=0, description="seconds that one forward pass may take")
     hub_timeout_s: float = Field(30, gt=0, description="seconds without a new byte after which a download is given up")
     queue_size: int = Field(64, ge=1, le=1000, description="visitors that may wait in line")
@@ -167,7 +167,7 @@ class Config(_Section):
         min_length=1, description="the line-up; each a name such as `resnet18`, or keys: `{name, backbone, …}`"
     )
     examples: Annotated[_Text | Annotated[list[Example], Tag("list")], _by_type] = Field(
-        default_factory=list, description="a folder of pictures, or a list of paths, each plain or `{picture, caption}`"
+        default_factory=list, description="a folder of images, or a list of paths, each plain or `{image, caption}`"
     )
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(
         "auto", description="where to compute: auto, cpu, cuda or mps"

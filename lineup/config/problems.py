@@ -31,7 +31,7 @@ _EXPECTED = {
     "string_too_short": "text that is not empty",
 }
 _EITHER = {  # keys that take more than one kind of value
-    "examples": "a folder, or a list of pictures",
+    "examples": "a folder, or a list of images",
     "labels": "a file, or a list of names",
     "input_size": "a whole number, or a list of two",
 }
@@ -72,7 +72,7 @@ def _remedy(trail: Trail, value: Any) -> str:
     if key in ("", "backbones"):  # what is expected says what to do
         return ""
     mend = "write one" if value is None else "mend it"
-    return f"; {mend}" if key in ("backbone", "picture") else f"; {mend}, or leave `{key}` out"
+    return f"; {mend}" if key in ("backbone", "image") else f"; {mend}, or leave `{key}` out"
 
 
 def location(source: Document, problem: Any) -> Trail:

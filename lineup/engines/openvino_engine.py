@@ -41,10 +41,10 @@ class OpenVINOEngine:
             "INFERENCE_NUM_THREADS": threads,
         }
         self._request = core.compile_model(model, "CPU", settings).create_infer_request()
-        self._lock = threading.Lock()  # a request holds one picture
+        self._lock = threading.Lock()  # a request holds one image
 
     def __call__(self, batch: np.ndarray) -> np.ndarray:
-        with self._lock:  # converted for one picture at a time
+        with self._lock:  # converted for one image at a time
             rows = [self._request.infer([one], share_inputs=True)[0] for one in np.split(batch, len(batch))]
         return rows[0] if len(rows) == 1 else np.concatenate(rows)  # (N, classes)
 
@@ -59,7 +59,7 @@ def unavailable(precision: Precision = "auto") -> str:
 
 
 def convert(network: "nn.Module", input_size: tuple[int, int]) -> Any:
-    """Convert a network for pictures of one size (height, width), while it may be answering.
+    """Convert a network for images of one size (height, width), while it may be answering.
 
     Raises:
         BackboneError: when OpenVINO cannot, with its reason.

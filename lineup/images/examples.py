@@ -1,4 +1,4 @@
-"""The pictures that the page offers, as the config names them."""
+"""The images that the page offers, as the config names them."""
 
 import hashlib
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import quote, unquote, urlparse
 
 from lineup.config import Config, Limits
-from lineup.errors import HubError, PictureError
+from lineup.errors import HubError, ImageError
 from lineup.hub import downloads, files
 from lineup.images.formats import SUFFIXES
 
@@ -18,36 +18,36 @@ _DATASET = re.compile(r"hf://datasets/([\w.-]+/[\w.-]+?)(?:@([\w.-]+))?/(.+)")
 
 @dataclass(frozen=True)
 class Example:
-    """A picture that the page offers: a path or an https address, and what to write under it."""
+    """An image that the page offers: a path or an https address, and what to write under it."""
 
-    picture: str
+    image: str
     caption: str
 
     @property
     def name(self) -> str:
         """What links call it: the file's name without its ending."""
-        return unquote(Path(urlparse(self.picture).path if self.is_remote else self.picture).stem)
+        return unquote(Path(urlparse(self.image).path if self.is_remote else self.image).stem)
 
     @property
     def is_remote(self) -> bool:
-        return self.picture.startswith("https://")
+        return self.image.startswith("https://")
 
 
 def fetch(example: Example, limits: Limits) -> str:
-    """Return a path to the example's picture on this machine.
+    """Return a path to the example's image on this machine.
 
     Raises:
-        PictureError: when it lies elsewhere and cannot be had.
+        ImageError: when it lies elsewhere and cannot be had.
     """
     if not example.is_remote:
-        return example.picture
-    suffix = Path(urlparse(example.picture).path).suffix
-    name = hashlib.sha256(example.picture.encode()).hexdigest()[:24] + suffix
-    kept = files.UrlFile(example.picture, Path(tempfile.gettempdir()) / "lineup-examples" / name)
+        return example.image
+    suffix = Path(urlparse(example.image).path).suffix
+    name = hashlib.sha256(example.image.encode()).hexdigest()[:24] + suffix
+    kept = files.UrlFile(example.image, Path(tempfile.gettempdir()) / "lineup-examples" / name)
     try:
         return str(downloads.fetch(kept, limits.hub_timeout_s))
     except HubError as error:
-        raise PictureError(str(error)) from None
+        raise ImageError(str(error)) from None
 
 
 def find(config: Config) -> tuple[list[Example], list[str]]:
@@ -56,36 +56,36 @@ def find(config: Config) -> tuple[list[Example], list[str]]:
         return _in_folder(config, config.examples)
     found, problems = [], []
     for index, entry in enumerate(config.examples):
-        picture = _address(entry.picture)
-        if not picture.startswith("https://"):
-            path = config.folder / picture
+        image = _address(entry.image)
+        if not image.startswith("https://"):
+            path = config.folder / image
             if not os.path.isfile(path):
-                what = f"got {picture}" if "://" in picture else f"{path} is not there"
+                what = f"got {image}" if "://" in image else f"{path} is not there"
                 where = config.where("examples", index)
                 problems.append(f"{where}: expected a path, https:// or hf://datasets/; {what}; check it")
                 continue
-            picture = str(path)
-        found.append(Example(picture, entry.caption or _caption(picture)))
+            image = str(path)
+        found.append(Example(image, entry.caption or _caption(image)))
     return found, problems
 
 
 def _in_folder(config: Config, name: str) -> tuple[list[Example], list[str]]:
     folder, where = config.folder / name, config.where("examples")
     if not os.path.isdir(folder):
-        return [], [f"{where}: expected a folder of pictures; {folder} is not there; check the path"]
+        return [], [f"{where}: expected a folder of images; {folder} is not there; check the path"]
     paths = sorted(path for path in folder.iterdir() if path.is_file() and path.suffix.lower() in SUFFIXES)
     if not paths:
-        return [], [f"{where}: expected pictures in {folder}; there are none; add some, or remove `examples`"]
+        return [], [f"{where}: expected images in {folder}; there are none; add some, or remove `examples`"]
     return [Example(str(path), _caption(str(path))) for path in paths], []
 
 
-def _address(picture: str) -> str:
+def _address(image: str) -> str:
     """Turn ``hf://datasets/owner/repo@revision/path`` into the address it stands for."""
-    if match := _DATASET.fullmatch(picture):
+    if match := _DATASET.fullmatch(image):
         repo, revision, path = match.groups()
         return f"https://huggingface.co/datasets/{repo}/resolve/{revision or 'main'}/{quote(path)}"
-    return picture
+    return image
 
 
-def _caption(picture: str) -> str:
-    return unquote(Path(picture).stem).replace("_", " ").replace("-", " ")
+def _caption(image: str) -> str:
+    return unquote(Path(image).stem).replace("_", " ").replace("-", " ")

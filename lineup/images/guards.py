@@ -41,7 +41,7 @@ FIRST_FRAME = {"JPEG": JpegImagePlugin.JpegImageFile, "PNG": _Png, "GIF": _Gif} 
 
 
 class MeteredFile(io.BufferedReader):
-    """A picture file that can be read only so often: lengths and offsets that lie make Pillow go in circles."""
+    """An image file that can be read only so often: lengths and offsets that lie make Pillow go in circles."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         super().__init__(io.FileIO(path))
@@ -51,7 +51,7 @@ class MeteredFile(io.BufferedReader):
         data = super().read(size)
         self.reads, self.bytes = self.reads - 1, self.bytes - len(data)
         if self.reads < 0 or self.bytes < 0:
-            raise ValueError("it has more parts than a picture needs")
+            raise ValueError("it has more parts than an image needs")
         return data
 
 
@@ -72,7 +72,7 @@ def check_tags(file: BinaryIO) -> None:
         or (kind not in (3, 4, 16) and tag in (TILE_WIDTH, TILE_LENGTH))
         for tag, (kind, length) in tags.items()
     ):
-        raise ValueError("its tags are not those of a picture")
+        raise ValueError("its tags are not those of an image")
 
 
 Image.MAX_IMAGE_PIXELS = None  # the limit is the caller's

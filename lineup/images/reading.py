@@ -1,7 +1,7 @@
-"""Reads picture files: whatever comes in, an upright RGB picture or one clear error comes out.
+"""Reads image files: whatever comes in, an upright RGB image or one clear error comes out.
 
 The files are strangers', and Pillow believes what their headers say. The bounds here keep a small file from filling
-the memory or taking minutes; `tests/bad_pictures.py` makes such files.
+the memory or taking minutes; `tests/bad_images.py` makes such files.
 """
 
 import os
@@ -11,11 +11,11 @@ from typing import Any, BinaryIO
 
 from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
-from lineup.errors import PictureError
+from lineup.errors import ImageError
 from lineup.images.formats import FORMATS
 from lineup.images.guards import FIRST_FRAME, TILE_LENGTH, TILE_WIDTH, MeteredFile, check_tags
 
-LONGEST = 20  # how many times longer than its other side a picture may be
+LONGEST = 20  # how many times longer than its other side an image may be
 DRAFTED_MEGAPIXELS = 200  # how large a JPEG may be of which only a part is decoded
 RLE_MEGAPIXELS = 4  # how large a run-length encoded BMP may be: Pillow decodes it byte by byte, in Python
 
@@ -33,10 +33,10 @@ _TURNS = {
 }
 
 
-def open_picture(
+def open_image(
     path: str | os.PathLike[str], max_megapixels: int = 40, enough_px: int = 0, max_mb: int = 0
 ) -> Image.Image:
-    """Read the first frame of a picture file, upright, RGB, 8 bits, transparency over white.
+    """Read the first frame of an image file, upright, RGB, 8 bits, transparency over white.
 
     Colour profiles are ignored, as training pipelines do: broken ones do no harm.
 
@@ -48,68 +48,68 @@ def open_picture(
         max_mb: how long the file may be, in millions of bytes; 0 for any length.
 
     Raises:
-        PictureError: when the file is missing, is no picture, is damaged, or is too large.
+        ImageError: when the file is missing, is no image, is damaged, or is too large.
     """
     name = Path(path).name
     try:
         size_mb = Path(path).stat().st_size / 1e6
         if 0 < max_mb < size_mb:
-            raise PictureError(f"{name}: expected at most {max_mb} MB; got {size_mb:.1f}; {_SMALLER}")
+            raise ImageError(f"{name}: expected at most {max_mb} MB; got {size_mb:.1f}; {_SMALLER}")
         # Pillow raises nearly anything on damaged files (struct.error, SyntaxError, …): no list is complete
         with MeteredFile(path) as file:
             check_tags(file)
             with Image.open(
                 file, formats=[f"FIRST {kind}" if kind in FIRST_FRAME else kind for kind in FORMATS]
-            ) as picture:
-                _draft(picture, file, name, max_megapixels, enough_px)
-                file.reads += 4 * picture.width * picture.height  # a run-length encoded BMP is read byte by byte
-                picture.load()
+            ) as image:
+                _draft(image, file, name, max_megapixels, enough_px)
+                file.reads += 4 * image.width * image.height  # a run-length encoded BMP is read byte by byte
+                image.load()
                 # Pillow's exif_transpose also writes the EXIF anew, and fails on tags that cameras get wrong
-                turn = _TURNS.get(picture.getexif().get(ExifTags.Base.Orientation, 1))
-                return _rgb(picture if turn is None else picture.transpose(turn))
-    except PictureError:
+                turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+                return _rgb(image if turn is None else image.transpose(turn))
+    except ImageError:
         raise
     except FileNotFoundError:
-        raise PictureError(f"{name}: expected a picture; there is no such file; check the path") from None
+        raise ImageError(f"{name}: expected an image; there is no such file; check the path") from None
     except UnidentifiedImageError:
-        raise PictureError(f"{name}: expected a picture; this file is not one that can be read; {_ADVICE}") from None
+        raise ImageError(f"{name}: expected an image; this file is not one that can be read; {_ADVICE}") from None
     except Exception as error:
         # an OSError's text would name the folder
         reason = " ".join(str(getattr(error, "strerror", None) or error).split()) or type(error).__name__
-        raise PictureError(
-            f"{name}: expected a whole picture; it is damaged or cut off ({reason}); save or send it again"
+        raise ImageError(
+            f"{name}: expected a whole image; it is damaged or cut off ({reason}); save or send it again"
         ) from None
 
 
-def _draft(picture: ImageFile.ImageFile, file: BinaryIO, name: str, max_megapixels: int, enough_px: int) -> None:
+def _draft(image: ImageFile.ImageFile, file: BinaryIO, name: str, max_megapixels: int, enough_px: int) -> None:
     """Set how far a JPEG is decoded; refuse what is too large, before anything is decoded."""
-    size, most = picture.size, max_megapixels
+    size, most = image.size, max_megapixels
     short, long = sorted(size)
     if long > LONGEST * short:  # resized until the shorter side fits, a thread of pixels fills the memory
-        raise PictureError(
+        raise ImageError(
             f"{name}: expected sides of at most {LONGEST} to 1; got {long} × {short} pixels; cut a part out of it"
         )
-    if picture.format == "JPEG":
-        if _in_one_scan(picture, file):
+    if image.format == "JPEG":
+        if _in_one_scan(image, file):
             most = max(most, DRAFTED_MEGAPIXELS) if enough_px else most
         elif Path(file.name).read_bytes().count(b"\xff\xda") > _MOST_SCANS:
-            raise ValueError("it has more scans than a picture needs")
-    elif picture.format == "BMP" and picture.info["compression"] in (1, 2):
+            raise ValueError("it has more scans than an image needs")
+    elif image.format == "BMP" and image.info["compression"] in (1, 2):
         most = min(most, RLE_MEGAPIXELS)
-    tags = getattr(picture, "tag_v2", {})
+    tags = getattr(image, "tag_v2", {})
     tile = tags.get(TILE_WIDTH, 1), tags.get(TILE_LENGTH, 1)  # of a TIFF: each is decoded whole
     _check_megapixels(tile, tile, name, most)
     _check_megapixels(size, size, name, most)
     if enough_px:
-        picture.draft(None, (enough_px, enough_px))  # other formats ignore it
-    _check_megapixels(picture.size, size, name, max_megapixels)
+        image.draft(None, (enough_px, enough_px))  # other formats ignore it
+    _check_megapixels(image.size, size, name, max_megapixels)
 
 
-def _in_one_scan(picture: ImageFile.ImageFile, file: BinaryIO) -> bool:
+def _in_one_scan(image: ImageFile.ImageFile, file: BinaryIO) -> bool:
     """Tell whether a JPEG is decoded row by row; of one in several scans libjpeg keeps all coefficients."""
-    if picture.info.get("progressive"):
+    if image.info.get("progressive"):
         return False
-    components = len(picture.getbands())
+    components = len(image.getbands())
     file.seek(-6 - 2 * components, os.SEEK_CUR)  # Pillow has just read the header of the first scan
     return file.read(3) == struct.pack(">HB", 6 + 2 * components, components)
 
@@ -117,28 +117,28 @@ def _in_one_scan(picture: ImageFile.ImageFile, file: BinaryIO) -> bool:
 def _check_megapixels(decoded: tuple[int, int], size: tuple[int, int], name: str, most: int) -> None:
     if decoded[0] * decoded[1] > most * 1e6:
         got = f"{size[0] * size[1] / 1e6:.1f} ({size[0]} × {size[1]} pixels)"
-        raise PictureError(f"{name}: expected at most {most} megapixels; got {got}; {_SMALLER}")
+        raise ImageError(f"{name}: expected at most {most} megapixels; got {got}; {_SMALLER}")
 
 
-def _rgb(picture: Image.Image) -> Image.Image:
-    if picture.mode.startswith("I") or picture.mode == "F":
-        picture = _eight_bits(picture)
-    if picture.has_transparency_data:
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I") or image.mode == "F":
+        image = _eight_bits(image)
+    if image.has_transparency_data:
         # converted straight to RGB, the colours hidden under transparent pixels would show
-        picture = picture.convert("RGBA")
-        white = Image.new("RGBA", picture.size, "white")
-        picture = Image.alpha_composite(white, picture)
-    return picture.convert("RGB")
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image)
+    return image.convert("RGB")
 
 
-def _eight_bits(picture: Image.Image) -> Image.Image:
+def _eight_bits(image: Image.Image) -> Image.Image:
     """Scale wider greys to 8 bits: Pillow would clip them to white.
 
     Nothing in a file of floats or 32-bit integers says what white is, so the brightest value decides
     whether it was meant to be 1, 255, 65535 or itself.
     """
-    extrema: Any = picture.getextrema()
+    extrema: Any = image.getextrema()
     top = extrema[1]
-    whites = (1, 255, 65535) if picture.mode == "F" else (65535,)
+    whites = (1, 255, 65535) if image.mode == "F" else (65535,)
     scale = 255 / next((white for white in whites if top <= white), top)
-    return picture.convert("F").point(lambda value: value * scale + 0).convert("L")
+    return image.convert("F").point(lambda value: value * scale + 0).convert("L")

@@ -19,7 +19,7 @@ def classification(
     plan = loaded.plan
     labels, names = plan.labels.labels, plan.labels.display_names
     if logits.shape != (1, len(labels)):
-        raise BackboneError(f"{name}: expected {len(labels)} numbers for a picture; got shape {logits.shape}")
+        raise BackboneError(f"{name}: expected {len(labels)} numbers for an image; got shape {logits.shape}")
     if not np.isfinite(logits).all():
         raise BackboneError(
             f"{name}: expected finite numbers; got NaN or infinity; its weights are damaged: fetch them anew"

@@ -1,4 +1,4 @@
-"""What one answer takes: the picture, decoded and prepared once for all who look at it, and logits read as labels."""
+"""What one answer takes: the image, decoded and prepared once for all who look at it, and logits read as labels."""
 
 import os
 import time
@@ -12,8 +12,8 @@ import numpy as np
 from PIL import Image
 
 from lineup.config import Limits
-from lineup.errors import PictureError
-from lineup.images.reading import open_picture
+from lineup.errors import ImageError
+from lineup.images.reading import open_image
 
 if TYPE_CHECKING:
     from lineup.registry import Plan, Transform
@@ -21,24 +21,24 @@ if TYPE_CHECKING:
 DECODED = 2  # times the pixels that a transform resizes to: enough for it to lose nothing that matters
 
 T = TypeVar("T")
-Picture = str | os.PathLike[str]
+ImagePath = str | os.PathLike[str]
 
 
 class Sitting:
-    """A picture before several backbones: decoded once, and prepared once for those who prepare it alike."""
+    """An image before several backbones: decoded once, and prepared once for those who prepare it alike."""
 
-    def __init__(self, picture: Picture, limits: Limits, plans: Callable[[], Sequence["Plan | None"]]) -> None:
-        self._picture, self._limits, self._plans = picture, limits, plans
+    def __init__(self, image: ImagePath, limits: Limits, plans: Callable[[], Sequence["Plan | None"]]) -> None:
+        self._image, self._limits, self._plans = image, limits, plans
         self._batches: dict[object, tuple[np.ndarray, float]] = {}
 
     def check(self) -> None:
         """Say at once, before anything is loaded for it, that there is no file.
 
         Raises:
-            PictureError: when there is none.
+            ImageError: when there is none.
         """
-        if not Path(self._picture).is_file():
-            raise PictureError(f"{Path(self._picture).name}: expected a picture; there is no such file; check the path")
+        if not Path(self._image).is_file():
+            raise ImageError(f"{Path(self._image).name}: expected an image; there is no such file; check the path")
 
     @cached_property
     def enough_px(self) -> int:
@@ -48,14 +48,14 @@ class Sitting:
 
     @cached_property
     def decoded(self) -> tuple[Image.Image, float]:
-        """Return the picture, and the milliseconds that it took to decode."""
+        """Return the image, and the milliseconds that it took to decode."""
         limits = self._limits
         return timed(
-            partial(open_picture, self._picture, limits.max_megapixels, self.enough_px, max_mb=limits.max_upload_mb)
+            partial(open_image, self._image, limits.max_megapixels, self.enough_px, max_mb=limits.max_upload_mb)
         )
 
     def forget(self) -> None:
-        """Drop the decoded picture; whoever still needs it decodes it again."""
+        """Drop the decoded image; whoever still needs it decodes it again."""
         self.__dict__.pop("decoded", None)
 
     def prepared(self, transform: "Transform") -> tuple[np.ndarray, float]:
@@ -65,10 +65,10 @@ class Sitting:
         return self._batches[transform.key]
 
 
-def jpeg(picture: Image.Image) -> bytes:
-    """Return a picture in the few bytes that may lie in a visitor's session for as long as his page is open."""
+def jpeg(image: Image.Image) -> bytes:
+    """Return an image in the few bytes that may lie in a visitor's session for as long as his page is open."""
     buffer = BytesIO()
-    picture.save(buffer, "JPEG", quality=88)
+    image.save(buffer, "JPEG", quality=88)
     return buffer.getvalue()
 
 

@@ -43,10 +43,10 @@ def add(service: Service) -> None:
 
     @visible_errors
     async def classify(image: FileData, backbone: str | None = None, top_k: int | None = None) -> dict[str, Any]:
-        """Classify a picture with one backbone of the line-up.
+        """Classify an image with one backbone of the line-up.
 
         Args:
-            image: the picture, as a data: URI (data:image/jpeg;base64,…) or as an upload; other addresses are refused.
+            image: the image, as a data: URI (data:image/jpeg;base64,…) or as an upload; other addresses are refused.
             backbone: a name that the tool backbones lists; the default one if left out.
             top_k: how many labels to return, most probable first; the page's own number if left out.
         """
@@ -55,10 +55,10 @@ def add(service: Service) -> None:
 
     @visible_errors
     async def compare(image: FileData, backbones: list[str] | None = None, top_k: int | None = None) -> dict[str, Any]:
-        """Classify a picture with several backbones of the line-up, and say how far they agree.
+        """Classify an image with several backbones of the line-up, and say how far they agree.
 
         Args:
-            image: the picture, as a data: URI (data:image/jpeg;base64,…) or as an upload; other addresses are refused.
+            image: the image, as a data: URI (data:image/jpeg;base64,…) or as an upload; other addresses are refused.
             backbones: names that the tool backbones lists, each once; the first that can be had if left out.
             top_k: how many labels of each to return, most probable first; the page's own number if left out.
         """

@@ -1,7 +1,7 @@
 """What happens on the page: each event is a stream of updates, named by the component they are for.
 
 Keys of an update: `notice`, `status`, `result` and `figures` are HTML, `choices` are the lines of both dropdowns,
-`selected`, `others`, `top_k` and `picture` are values, `retry` shows the button that tries again, and `refresh`
+`selected`, `others`, `top_k` and `image` are values, `retry` shows the button that tries again, and `refresh`
 asks the panels what they show now: "final" once no more answers come, else "partial".
 """
 
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from lineup.analysis.comparison import row
-from lineup.errors import BusyError, GoneError, HubError, LineupError, PictureError
+from lineup.errors import BusyError, GoneError, HubError, ImageError, LineupError
 from lineup.inference.queue import Fickle
 from lineup.page import cards, comparison_table, html, link
 from lineup.page.threads import on_thread, visitor
@@ -36,8 +36,8 @@ async def compare_all(service: Service, visit: Visit, path: Path | None, name: A
     visit.all_chosen = frozenset(names), left_out
     update: Update = {"selected": names[0], "others": names[1:]}
     if path is None and service.examples and visit.turn == turn:
-        with suppress(PictureError):  # an example that lies elsewhere: the page says so when it is clicked
-            update["picture"] = await on_thread(partial(choose_example, service, visit, 0))
+        with suppress(ImageError):  # an example that lies elsewhere: the page says so when it is clicked
+            update["image"] = await on_thread(partial(choose_example, service, visit, 0))
     yield update
 
 
@@ -54,8 +54,8 @@ async def open_page(service: Service, visit: Visit, query: Mapping[str, Sequence
     shown = {key: value for key, value in linked.items() if key != "example"}
     if "example" in linked:
         try:
-            shown["picture"] = await on_thread(partial(choose_example, service, visit, linked["example"]))
-        except PictureError as error:
+            shown["image"] = await on_thread(partial(choose_example, service, visit, linked["example"]))
+        except ImageError as error:
             wrong.append(str(error))
     notice = cards.wrong_link(wrong) if wrong else ""
     yield {**shown, "notice": notice, "refresh": "final"}
@@ -69,7 +69,7 @@ async def open_page(service: Service, visit: Visit, query: Mapping[str, Sequence
             if default.status == "unavailable":
                 update["notice"] = notice + cards.stand_in(default, selected)
         if visit.turn == 0:
-            update["status"] = _before_a_picture(service, linked.get("selected", service.preselected))
+            update["status"] = _before_a_image(service, linked.get("selected", service.preselected))
         changed = {key: value for key, value in update.items() if shown.get(key) != value}
         shown |= changed
         if changed:
@@ -82,7 +82,7 @@ async def open_page(service: Service, visit: Visit, query: Mapping[str, Sequence
 async def answer(
     service: Service, visit: Visit, path: Path | None, name: Any, others: Any, top_k: int, most: int
 ) -> AsyncIterator[Update]:
-    """Answer on a picture with one backbone or more, as they get ready; stop when something newer is asked.
+    """Answer on an image with one backbone or more, as they get ready; stop when something newer is asked.
 
     `most` classes are kept, so that showing up to that many needs no second run.
     """
@@ -101,7 +101,7 @@ async def answer(
                 if visit.turn != turn:
                     return
                 yield {"status": text}
-            update: Update = {"status": _before_a_picture(service, name)}
+            update: Update = {"status": _before_a_image(service, name)}
         else:
             async for _ in _answering(service, visit, path, top_k, most):
                 if visit.turn != turn:
@@ -178,7 +178,7 @@ def _may_work_later(error: LineupError) -> bool:
     return isinstance(error, HubError | BusyError)
 
 
-def _before_a_picture(service: Service, name: str) -> str:
+def _before_a_image(service: Service, name: str) -> str:
     status = service.pool.status(name)
     if status.status == "unavailable":
         return html.problem(f"{name} cannot run now", status.reason)

@@ -34,7 +34,7 @@ def track(share: float) -> str:
 
 def thinking(name: str) -> str:
     """Render that an answer is being computed."""
-    return panel("busy", f"{escape(name)} is looking at your picture …", PULSE)
+    return panel("busy", f"{escape(name)} is looking at your image …", PULSE)
 
 
 def checking() -> str:
@@ -43,8 +43,8 @@ def checking() -> str:
 
 
 def invitation(status: BackboneStatus) -> str:
-    """Render what stands where the answer will be, while there is no picture."""
-    return panel("idle", f"{escape(status.name)} is ready", "<p>Drop, paste or take a picture to see what it says.</p>")
+    """Render what stands where the answer will be, while there is no image."""
+    return panel("idle", f"{escape(status.name)} is ready", "<p>Drop, paste or take an image to see what it says.</p>")
 
 
 def problem(title: str, reason: str) -> str:

@@ -1,4 +1,4 @@
-"""The picture field, and which files a client may name in it."""
+"""The image field, and which files a client may name in it."""
 
 import os
 from contextlib import suppress
@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 from gradio.utils import get_upload_folder
 
-from lineup.errors import PictureError
+from lineup.errors import ImageError
 
 
 def uploaded(path: object) -> Path:
@@ -19,18 +19,18 @@ def uploaded(path: object) -> Path:
     folder is opened.
 
     Raises:
-        PictureError: when there is no path, or it leads elsewhere.
+        ImageError: when there is no path, or it leads elsewhere.
     """
     if not isinstance(path, str) or not path:
-        raise PictureError("picture: expected an uploaded file; there is none; send one")
+        raise ImageError("image: expected an uploaded file; there is none; send one")
     with suppress(ValueError):  # a path with a zero in it
         real, folder = Path(os.path.realpath(path)), Path(os.path.realpath(get_upload_folder()))
         if real.is_relative_to(folder) and real.is_file():
             return real
-    raise PictureError("picture: expected an uploaded file; got a path of another place; upload the picture first")
+    raise ImageError("image: expected an uploaded file; got a path of another place; upload the image first")
 
 
-def picture_field(**settings: Any) -> gr.Image:
+def image_field(**settings: Any) -> gr.Image:
     """Make an image field that hands on the path of the file as it came.
 
     Gradio's own preprocessing decodes it at full size, drops transparency, clips 16 bits to 8 and skips
@@ -50,5 +50,5 @@ def hand_on_the_file(field: gr.Image) -> None:
 def _preprocess(payload: Any) -> Path | None:
     try:
         return None if payload is None else uploaded(payload.path)
-    except PictureError as error:
+    except ImageError as error:
         raise gr.Error(escape(str(error)), print_exception=False) from None

@@ -6,7 +6,7 @@ import gradio as gr
 from gradio.utils import get_space
 
 from lineup.page import cards
-from lineup.page.image_field import picture_field
+from lineup.page.image_field import image_field
 from lineup.page.link import most_shown
 from lineup.page.visit import Update, Visit, choices
 from lineup.service import Service
@@ -29,21 +29,21 @@ class Page:
 
     def add_image(self) -> None:
         """Add the field that takes an image: dropped, pasted, chosen, or from a camera."""
-        self.picture = picture_field(
-            label="Picture",
+        self.image = image_field(
+            label="Image",
             sources=["upload", "webcam", "clipboard"],
-            webcam_options=gr.WebcamOptions(mirror=False),  # a mirrored picture is another picture
+            webcam_options=gr.WebcamOptions(mirror=False),  # a mirrored image is another image
             height=380,
             buttons=["fullscreen"],
-            elem_id="picture",
-            placeholder="Drop a picture here, paste one, or click to choose",
+            elem_id="image",
+            placeholder="Drop an image here, paste one, or click to choose",
         )
 
     def add_examples(self) -> None:
         """Add the config's examples, if it has any."""
         if self.service.examples:
             self.examples = gr.Gallery(
-                [(example.picture, example.caption) for example in self.service.examples],
+                [(example.image, example.caption) for example in self.service.examples],
                 label="Examples",
                 columns=4,
                 fit_columns=False,

@@ -14,14 +14,14 @@ def most_shown(service: Service) -> int:
     return max(20, service.config.top_k)
 
 
-def write(names: Sequence[str], top_k: int, example: tuple[str, str] | None, picture: Path | None) -> str:
+def write(names: Sequence[str], top_k: int, example: tuple[str, str] | None, image: Path | None) -> str:
     """Return the query for a state.
 
     `example` is the name and the file of the one that was chosen last; it is left out where the
-    picture is another one, since a visitor's own cannot be in a link.
+    image is another one, since a visitor's own cannot be in a link.
     """
     pairs = [("backbone", name) for name in names] + [("top_k", str(top_k))]
-    if picture and example and filecmp.cmp(picture, example[1], shallow=False):
+    if image and example and filecmp.cmp(image, example[1], shallow=False):
         pairs.append(("example", example[0]))
     return "?" + urlencode(pairs)
 

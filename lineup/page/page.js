@@ -1,8 +1,8 @@
-// What the browser does by itself. Gradio takes a paste only after two clicks on its picture field:
-// here a picture pasted anywhere is handed to the field's own file input.
+// What the browser does by itself. Gradio takes a paste only after two clicks on its image field:
+// here an image pasted anywhere is handed to the field's own file input.
 (() => {
   async function give(file) {
-    const field = document.querySelector("#picture");
+    const field = document.querySelector("#image");
     if (!field.querySelector("input[type=file]")) {  // the webcam is shown: back to files first
       field.querySelector("[data-testid=source-select] button")?.click();
       await new Promise((done) => setTimeout(done, 100));

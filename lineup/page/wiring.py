@@ -8,7 +8,7 @@ from urllib.parse import parse_qs
 
 import gradio as gr
 
-from lineup.errors import PictureError
+from lineup.errors import ImageError
 from lineup.inference.queue import WORK
 from lineup.page import api, events
 from lineup.page.layout import Page
@@ -54,18 +54,18 @@ def connect(demo: gr.Blocks, page: Page, panels: Sequence[Panel] = ()) -> None:
     def choose_example(event: gr.SelectData, visit: Visit) -> str:
         try:
             return events.choose_example(service, visit, event.index)
-        except PictureError as error:
+        except ImageError as error:
             raise gr.Error(escape(str(error)), print_exception=False) from None
 
     below = [output for panel in panels for output in panel.outputs]
-    at_start = [page.notice, page.status, page.backbone, page.others, page.top_k, page.picture, *below]
+    at_start = [page.notice, page.status, page.backbone, page.others, page.top_k, page.image, *below]
     demo.load(open_page, [visit_state], at_start, **QUIET)
     # all that compute share a concurrency id, so that the server can count who waits; one is computed at a time
     # "multiple": whoever chooses again does not wait for a download that is no longer wanted
     gr.on(
-        [page.picture.change, page.backbone.change, page.others.change, page.retry.click],
+        [page.image.change, page.backbone.change, page.others.change, page.retry.click],
         answer,
-        [page.picture, page.backbone, page.others, page.top_k, visit_state],
+        [page.image, page.backbone, page.others, page.top_k, visit_state],
         [page.status, page.result, page.retry, page.backbone, page.others, page.figures, *below],
         trigger_mode="multiple",
         concurrency_id=WORK,
@@ -73,11 +73,11 @@ def connect(demo: gr.Blocks, page: Page, panels: Sequence[Panel] = ()) -> None:
     )
     # an answer is kept with more labels than are shown, so the network does not run again
     page.top_k.change(
-        show_more, [page.picture, page.top_k, visit_state], [page.result, *below], trigger_mode="always_last", **QUIET
+        show_more, [page.image, page.top_k, visit_state], [page.result, *below], trigger_mode="always_last", **QUIET
     )
-    chosen = [page.status, page.backbone, page.others, page.picture]
-    page.compare_all.click(compare_all, [page.picture, page.backbone, visit_state], chosen, **QUIET)
+    chosen = [page.status, page.backbone, page.others, page.image]
+    page.compare_all.click(compare_all, [page.image, page.backbone, visit_state], chosen, **QUIET)
     if page.examples is not None:
-        page.examples.select(choose_example, [visit_state], [page.picture], **QUIET)
+        page.examples.select(choose_example, [visit_state], [page.image], **QUIET)
     for panel in panels:
         panel.wire(page)

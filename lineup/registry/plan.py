@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Transform:
-    """Turns a picture into what one backbone takes in.
+    """Turns an image into what one backbone takes in.
 
-    `steps` does the work: an RGB picture becomes a normalised float32 tensor ``(3, H, W)``.
+    `steps` does the work: an RGB image becomes a normalised float32 tensor ``(3, H, W)``.
     `mean` and `std` are what it normalises with, so that the crop can be shown again.
     """
 
@@ -32,11 +32,11 @@ class Transform:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     made_of: str = ""  # the same in transforms that do the same; empty if nobody can tell
-    resized_px: int = 0  # what a picture's shorter side is resized to first; 0 if nobody can tell
+    resized_px: int = 0  # what an image's shorter side is resized to first; 0 if nobody can tell
 
-    def __call__(self, picture: Image.Image) -> np.ndarray:
+    def __call__(self, image: Image.Image) -> np.ndarray:
         """Return a batch of one: ``(1, 3, H, W)`` float32, normalised."""
-        return self.steps(picture).unsqueeze(0).numpy()
+        return self.steps(image).unsqueeze(0).numpy()
 
     @property
     def key(self) -> object:
@@ -44,7 +44,7 @@ class Transform:
         return self.made_of or id(self.steps)
 
     def seen(self, batch: np.ndarray) -> Image.Image:
-        """Return as a picture what the backbone saw: the normalisation undone."""
+        """Return as an image what the backbone saw: the normalisation undone."""
         std, mean = (np.array(three, np.float32) for three in (self.std, self.mean))
         pixels = batch[0].transpose(1, 2, 0) * std + mean  # (H, W, 3) in 0–1
         return Image.fromarray((pixels.clip(0, 1) * 255).round().astype(np.uint8))

@@ -269,7 +269,7 @@ def _transform(entry: Entry, cfg: Mapping[str, Any]) -> Transform:
     data = _data_config(entry, cfg)
     channels, height, width = data["input_size"]
     if channels != 3:
-        raise BackboneError(f"expected a backbone for RGB pictures; it takes {channels} channels; choose another one")
+        raise BackboneError(f"expected a backbone for RGB images; it takes {channels} channels; choose another one")
     steps, resized_px = create_transform(**data), int(max(height, width) / data["crop_pct"])
     return Transform(steps, (height, width), tuple(data["mean"]), tuple(data["std"]), repr(data), resized_px)
 

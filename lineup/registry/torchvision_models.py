@@ -23,7 +23,7 @@ os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
 
 # As torchvision's README says under "Pre-trained Model License".
 _LICENSES = {"https://github.com/facebookresearch/SWAG/blob/main/LICENSE": "CC-BY-NC-4.0 (SWAG)"}
-FIXED = ("vit", "maxvit")  # these take pictures of one size only
+FIXED = ("vit", "maxvit")  # these take images of one size only
 
 
 def pretrained(entry: Entry, context: Context) -> Plan:

@@ -87,7 +87,7 @@ class Gate:
 
     async def _post(self, path: str, scope: Message, receive: Receive, send: Send) -> None:
         upload, mcp = path == f"{API}upload", path.startswith(MCP)
-        # pictures come as uploads, or inside the JSON of MCP clients, a third longer
+        # images come as uploads, or inside the JSON of MCP clients, a third longer
         most = SPARE_BYTES + (self._most_bytes if upload else math.ceil(self._most_bytes * 4 / 3) if mcp else 0)
         body = LimitedBody(receive, send, most)
         if int(content_length(scope, b"content-length") or 0) > most:
@@ -135,8 +135,8 @@ class Gate:
         if self.closing:
             return "the server is about to stop"
         if (upload or mcp) and free_bytes() < SPARE_DISK_BYTES:
-            _log.error("the disk with the uploads is full: nobody can send a picture")
-            return "there is no room for pictures"
+            _log.error("the disk with the uploads is full: nobody can send an image")
+            return "there is no room for images"
         waiting = self.pending() + self._reading + len(self._kept)
         if len(self._events()) < self.most_events(self._service.config.limits):
             if not upload and not mcp and self._kept:

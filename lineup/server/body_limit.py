@@ -17,7 +17,7 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
-SPARE_BYTES = 1 << 16  # of a body, beside the picture that it may hold
+SPARE_BYTES = 1 << 16  # of a body, beside the image that it may hold
 BODY_TIMEOUT_S = 60.0  # in which a body must have come
 
 
@@ -29,7 +29,7 @@ class LimitedBody:
         self._bytes, self._until, self.status = 0, time.monotonic() + BODY_TIMEOUT_S, 0
         self._whole = self.answered = False
         self.refused: tuple[int, str] | None = None
-        self.problem = f"request: expected at most {most_bytes / 1e6:.1f} MB; more came; send a smaller picture"
+        self.problem = f"request: expected at most {most_bytes / 1e6:.1f} MB; more came; send a smaller image"
 
     async def receive(self) -> Message:
         """Return the next part of the body.

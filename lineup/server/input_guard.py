@@ -7,12 +7,12 @@ from urllib.parse import unquote
 
 import gradio as gr
 
-from lineup.errors import PictureError
+from lineup.errors import ImageError
 from lineup.page.image_field import hand_on_the_file, uploaded
 
 _log = logging.getLogger(__name__)
 
-_ADDRESS = "picture: expected an uploaded file; got an address, and nothing is fetched here; upload the picture"
+_ADDRESS = "image: expected an uploaded file; got an address, and nothing is fetched here; upload the image"
 _ODD = "request: expected the fields of this endpoint; got others; see /gradio_api/info"
 
 
@@ -62,7 +62,7 @@ def _check(value: Any) -> None:
                 path = value["path"] = unquote(place)  # so MCP clients name what they uploaded
             try:
                 uploaded(path)
-            except PictureError as error:
+            except ImageError as error:
                 raise gr.Error(str(error), print_exception=False) from None
         for each in value.values():
             _check(each)

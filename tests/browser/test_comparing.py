@@ -32,12 +32,12 @@ def address(tmp_path_factory):
 @pytest.fixture(scope="module")
 def two_things(tmp_path_factory):
     """Return a castle with a small macaw in its middle, which is all that `closeup` sees."""
-    picture = Image.open(CASTLE)
-    size = min(picture.size) // 4
+    image = Image.open(CASTLE)
+    size = min(image.size) // 4
     macaw = ImageOps.fit(Image.open(MACAW), (size, size))
-    picture.paste(macaw, ((picture.width - size) // 2, (picture.height - size) // 2))
-    path = tmp_path_factory.mktemp("pictures") / "a castle and a macaw.png"
-    picture.save(path)
+    image.paste(macaw, ((image.width - size) // 2, (image.height - size) // 2))
+    path = tmp_path_factory.mktemp("images") / "a castle and a macaw.png"
+    image.save(path)
     return path
 
 
@@ -52,10 +52,10 @@ def verdict(page: Page):
     return page.locator("#result .lu-verdict")
 
 
-def compared(page: Page, picture) -> None:
+def compared(page: Page, image) -> None:
     choose(page, ALL[0])
     compare_with(page, *ALL[1:])
-    page.set_input_files("#picture input[type=file]", picture)
+    page.set_input_files("#image input[type=file]", image)
     expect(verdict(page)).to_be_visible(timeout=60_000)
 
 

@@ -96,7 +96,7 @@ def test_a_backbone_that_cannot_run_says_why_and_the_next_one_answers(page):
 
 
 def test_a_file_is_uploaded(page):
-    page.set_input_files("#picture input[type=file]", EXAMPLES[-1])
+    page.set_input_files("#image input[type=file]", EXAMPLES[-1])
     expect(page.locator(FIRST)).to_have_text(label_of(EXAMPLES[-1]), timeout=30_000)
 
 
@@ -125,28 +125,28 @@ COPY = """async (data) => {
 }"""
 
 
-def encoded(picture: Path) -> str:
-    return base64.b64encode(picture.read_bytes()).decode()
+def encoded(image: Path) -> str:
+    return base64.b64encode(image.read_bytes()).decode()
 
 
 def drop(page: Page, name: str, body: bytes, kind: str = "image/jpeg") -> None:
-    zone = page.locator("#picture .image-frame img, #picture button.upload-container:not(.hidden)")
+    zone = page.locator("#image .image-frame img, #image button.upload-container:not(.hidden)")
     zone.first.evaluate(DROP, [name, kind, base64.b64encode(body).decode()])
 
 
-def test_a_picture_is_dropped_and_then_another_one_on_top_of_it(page):
+def test_a_image_is_dropped_and_then_another_one_on_top_of_it(page):
     for example in (EXAMPLES[-1], EXAMPLES[0]):
         drop(page, "dropped.jpg", example.read_bytes())
         expect(page.locator(FIRST)).to_have_text(label_of(example), timeout=30_000)
 
 
-def test_a_picture_is_pasted_anywhere_and_then_another_one(page):
+def test_a_image_is_pasted_anywhere_and_then_another_one(page):
     for example in (EXAMPLES[-1], EXAMPLES[0]):
         page.evaluate(PASTE, ["pasted.jpg", "image/jpeg", encoded(example)])
         expect(page.locator(FIRST)).to_have_text(label_of(example), timeout=30_000)
 
 
-def test_a_picture_is_pasted_with_the_keyboard(page, address):
+def test_a_image_is_pasted_with_the_keyboard(page, address):
     """The browser's own clipboard, filled and pasted as a visitor does it."""
     page.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=address)
     page.evaluate(COPY, encoded(EXAMPLES[-1]))
@@ -154,20 +154,20 @@ def test_a_picture_is_pasted_with_the_keyboard(page, address):
     expect(page.locator(FIRST)).to_have_text(label_of(EXAMPLES[-1]), timeout=30_000)
 
 
-def test_a_broken_file_is_told_and_the_next_picture_answered(page):
+def test_a_broken_file_is_told_and_the_next_image_answered(page):
     drop(page, "broken.jpg", EXAMPLES[0].read_bytes()[:5000])
     expect(page.locator("#status")).to_contain_text("It is damaged or cut off", timeout=30_000)
-    expect(page.locator("#status")).to_contain_text("broken.jpg: expected a whole picture")
+    expect(page.locator("#status")).to_contain_text("broken.jpg: expected a whole image")
     keep(page, "broken")
     click_example(page, EXAMPLES[0])
     expect(page.locator(FIRST)).to_have_text(label_of(EXAMPLES[0]), timeout=30_000)
     expect(page.locator("#status")).to_have_text("")
 
 
-def test_a_picture_that_is_taken_away_takes_its_answer_along(page):
+def test_a_image_that_is_taken_away_takes_its_answer_along(page):
     click_example(page, EXAMPLES[0])
     answered_by(page, "efficientnet_lite0")
-    page.locator("#picture").get_by_label("Remove Image").click()
+    page.locator("#image").get_by_label("Remove Image").click()
     expect(page.locator("#result li")).to_have_count(0)
     expect(page.locator("#status")).to_contain_text("efficientnet_lite0 is ready")
 
@@ -181,8 +181,8 @@ def test_a_reload_brings_the_example_back(page):
     answered_by(page, "efficientnet_lite0")
 
 
-def test_a_reload_forgets_a_picture_of_ones_own(page):
-    page.set_input_files("#picture input[type=file]", EXAMPLES[-1])
+def test_a_reload_forgets_a_image_of_ones_own(page):
+    page.set_input_files("#image input[type=file]", EXAMPLES[-1])
     answered_by(page, "efficientnet_lite0")
     page.wait_for_function("location.search.includes('top_k=')")
     page.reload()

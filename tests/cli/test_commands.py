@@ -31,8 +31,8 @@ def labels(tmp_path):
 
 
 @pytest.mark.usefixtures("labels")
-def test_classify_prints_a_table_or_the_json_of_the_api(lineup, picture):
-    told = lineup(GOOD, "classify", str(picture), "--json", "--top-k", "2")
+def test_classify_prints_a_table_or_the_json_of_the_api(lineup, image):
+    told = lineup(GOOD, "classify", str(image), "--json", "--top-k", "2")
     answer = json.loads(told.stdout)
     assert told.returncode == 0
     assert list(answer) == ["backbone", "predictions", "input_size", "engine", "milliseconds", "notes"]
@@ -40,7 +40,7 @@ def test_classify_prints_a_table_or_the_json_of_the_api(lineup, picture):
     assert set(answer["predictions"][0]) == {"class_index", "id", "label", "probability"}
     assert sorted(answer["milliseconds"]) == ["decode", "forward", "preprocess"]
 
-    lines = lineup(GOOD, "classify", str(picture)).stdout.splitlines()
+    lines = lineup(GOOD, "classify", str(image)).stdout.splitlines()
     assert sorted(line.split()[0] for line in lines[:3]) == ["crow", "jay", "owl"]
     assert lines[4].startswith("mine · 224 × 224 px · torch on cpu · ")
     assert lines[5] == "note: untrained: the weights are random, so the answers mean nothing"
@@ -54,17 +54,17 @@ def test_classify_prints_a_table_or_the_json_of_the_api(lineup, picture):
         (["--top-k", "0"], "error: top_k: expected a whole number from 1 to 100000; got 0; send another, or none"),
     ],
 )
-def test_a_wrong_wish_is_told_and_exits_with_2(lineup, picture, arguments, error):
-    told = lineup(GOOD, "classify", str(picture), *arguments)
+def test_a_wrong_wish_is_told_and_exits_with_2(lineup, image, arguments, error):
+    told = lineup(GOOD, "classify", str(image), *arguments)
     assert (told.returncode, told.stdout, told.stderr.strip()) == (2, "", error)
 
 
 @pytest.mark.usefixtures("labels")
-def test_a_picture_that_is_not_there_is_told(lineup):
+def test_a_image_that_is_not_there_is_told(lineup):
     told = lineup(GOOD, "classify", "none.jpg")
     assert (told.returncode, told.stderr) == (
         2,
-        "error: none.jpg: expected a picture; there is no such file; check the path\n",
+        "error: none.jpg: expected an image; there is no such file; check the path\n",
     )
 
 
@@ -80,8 +80,8 @@ backbones:
 
 
 @pytest.mark.usefixtures("labels")
-def test_compare_prints_those_that_answer_tells_of_the_others_and_exits_with_2(lineup, picture):
-    told = lineup(SEVERAL, "compare", str(picture), *(f"--backbones={name}" for name in ("other", "gone", "one")))
+def test_compare_prints_those_that_answer_tells_of_the_others_and_exits_with_2(lineup, image):
+    told = lineup(SEVERAL, "compare", str(image), *(f"--backbones={name}" for name in ("other", "gone", "one")))
     table, labels, verdict = told.stdout.strip().split("\n\n")
     sentence, *notes = verdict.splitlines()
     head, *rows = table.splitlines()
@@ -101,22 +101,22 @@ def test_compare_prints_those_that_answer_tells_of_the_others_and_exits_with_2(l
 
 
 @pytest.mark.usefixtures("labels")
-def test_compare_takes_all_that_can_run_when_none_is_named(lineup, picture):
-    told = lineup(SEVERAL, "compare", str(picture), "--json")
+def test_compare_takes_all_that_can_run_when_none_is_named(lineup, image):
+    told = lineup(SEVERAL, "compare", str(image), "--json")
     assert (told.returncode, told.stderr) == (0, "")
     found = json.loads(told.stdout)
     assert list(found) == ["results", "agreement", "left_out"]
     assert [(each["backbone"], len(each["predictions"])) for each in found["results"]] == [("one", 2), ("other", 2)]
     assert found["agreement"]["sentence"]
     assert [each["backbone"] for each in found["left_out"]] == ["gone", "misspelt"]
-    told = lineup(SEVERAL, "compare", str(picture)).stdout
+    told = lineup(SEVERAL, "compare", str(image)).stdout
     assert "\nleft out: gone: " in told
     assert "\nleft out: misspelt: expected a name that timm knows" in told
 
 
 @pytest.mark.usefixtures("labels")
-def test_compare_of_a_name_that_is_not_there_asks_nobody(lineup, picture):
-    told = lineup(SEVERAL, "compare", str(picture), "--backbones", "one", "--backbones", "onne")
+def test_compare_of_a_name_that_is_not_there_asks_nobody(lineup, image):
+    told = lineup(SEVERAL, "compare", str(image), "--backbones", "one", "--backbones", "onne")
     error = "error: backbone: expected a name of the line-up; got 'onne'; did you mean 'one'?\n"
     assert (told.returncode, told.stdout, told.stderr) == (2, "", error)
 
@@ -133,12 +133,12 @@ def test_backbones_lists_what_the_api_lists(lineup, publish):
     assert [row["facts"]["imagenet_top1"] for row in rows] == [71.504, 58.178]
 
 
-def test_the_remark_on_bundled_figures_is_told(lineup, picture):
+def test_the_remark_on_bundled_figures_is_told(lineup, image):
     config = f"backbones: [{{name: lite0, backbone: 'local-dir:{ROOT}/bundled/efficientnet_lite0'}}]"
     (row,) = json.loads(lineup(config, "backbones", "--json", "--offline").stdout)
     remark = "figures published for timm's conversion of the same checkpoint"
     assert (row["facts"]["imagenet_top1"], row["facts_note"]) == (74.846, remark)
-    assert f"note: lite0: {remark}\n" in lineup(config, "compare", str(picture)).stdout
+    assert f"note: lite0: {remark}\n" in lineup(config, "compare", str(image)).stdout
 
 
 def test_check_lists_every_problem_with_its_place_and_exits_with_2(lineup, publish):

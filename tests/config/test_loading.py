@@ -29,7 +29,7 @@ backbones:
   - {backbone: resnet34.a1_in1k, pretrained: false, labels: birds.txt, input_size: 96}
 examples:
   - maze.jpg
-  - {picture: jay.png, caption: A jay}
+  - {image: jay.png, caption: A jay}
 device: cpu
 engine: torch
 precision: float32
@@ -66,7 +66,7 @@ def test_every_key_of_the_long_form_is_read():
     assert own.model_dump() == expected | {"crop_pct": 0.9, "interpolation": "bicubic"}
     assert (untrained.name, untrained.pretrained) == ("resnet34.a1_in1k", False)
     assert (untrained.labels, untrained.input_size) == ("birds.txt", (96, 96))
-    assert [(each.picture, each.caption) for each in found.examples] == [("maze.jpg", ""), ("jay.png", "A jay")]
+    assert [(each.image, each.caption) for each in found.examples] == [("maze.jpg", ""), ("jay.png", "A jay")]
     others = found.model_dump(exclude={"backbones", "examples", "limits", "space"})
     assert list(others.values()) == ["Birds", "Which bird?", "own", 5, "cpu", "torch", "float32", True]
     assert list(found.limits.model_dump().values()) == [2048, 4, 40, 20, 7.5, 9, 64]
@@ -113,8 +113,8 @@ IN_LINE_2 = [
     ("space: {emoji: x, color_to: teal}", "19: space.color_to: expected one of 'red', 'yellow', 'green', 'blue',"),
     (f"space: {{short_description: {'x' * 61}}}", "9: space.short_description: expected at most 60 characters; got 'x"),
     ("examples: [a.jpg, 5]", "19: examples[1]: expected keys and values; got 5"),
-    ("examples: [{caption: x}]", "12: examples[0].picture: expected a value; there is none; add `picture:`"),
-    ("examples: [{picture: a, captoin: b}]", "25: examples[0].captoin: expected a known key; got 'captoin'; did you"),
+    ("examples: [{caption: x}]", "12: examples[0].image: expected a value; there is none; add `image:`"),
+    ("examples: [{image: a, captoin: b}]", "25: examples[0].captoin: expected a known key; got 'captoin'; did you"),
 ]
 
 

@@ -78,7 +78,7 @@ def broken(hub, fault, monkeypatch):
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_first_download_ends_in_its_own_sentence_and_others_answer_meanwhile(loads, hub, monkeypatch, picture, fault):
+def test_a_first_download_ends_in_its_own_sentence_and_others_answer_meanwhile(loads, hub, monkeypatch, image, fault):
     start, loaded = loads
     hub.put("me/pets", {"model.safetensors": NEW})
     service = start(HUB_TIMEOUT_S[fault])
@@ -86,7 +86,7 @@ def test_a_first_download_ends_in_its_own_sentence_and_others_answer_meanwhile(l
         started = time.monotonic()
         load = service.pool.start("fake:b")
         while True:
-            assert service.classify(picture, "fake:a").backbone == "fake:a"
+            assert service.classify(image, "fake:a").backbone == "fake:a"
             if load.done():
                 break
         took_s = time.monotonic() - started

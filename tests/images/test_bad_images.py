@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from lineup.errors import PictureError
+from lineup.errors import ImageError
 from lineup.images.formats import FORMATS
-from lineup.images.reading import open_picture
+from lineup.images.reading import open_image
 
 SCRIPT = Path(__file__).parents[1] / "support" / "bad_images.py"
 FILES = 4000
@@ -31,14 +31,14 @@ def report(*arguments):
 
 
 def opened(path):
-    """Return the picture, or why there is none."""
+    """Return the image, or why there is none."""
     try:
-        return open_picture(path)
-    except PictureError as error:
+        return open_image(path)
+    except ImageError as error:
         return str(error)
 
 
-def test_of_thousands_of_bad_files_each_is_refused_in_words_or_is_a_picture():
+def test_of_thousands_of_bad_files_each_is_refused_in_words_or_is_a_image():
     found, told = report("bad_files", FILES, 0)
     assert found["count"] == FILES
     assert FILES / 4 < found["refused"] < FILES  # neither harmless nor plain nonsense
@@ -47,8 +47,8 @@ def test_of_thousands_of_bad_files_each_is_refused_in_words_or_is_a_picture():
     assert "Warning" not in told  # of Pillow's; what libtiff says cannot be kept from the log
 
 
-def test_pictures_of_41_to_400_megapixels_are_refused_from_their_headers():
-    found, told = report("large_pictures")
+def test_images_of_41_to_400_megapixels_are_refused_from_their_headers():
+    found, told = report("large_images")
     assert found["refused"] == found["count"] > 50
     assert found["slowest_s"][0] <= 0.3, found["slowest_s"]  # they take about a millisecond
     assert found["growth_mb"] <= 50
@@ -83,7 +83,7 @@ def test_a_file_that_is_cut_off_anywhere_is_refused_or_has_all_its_pixels(tmp_pa
     suffix, content = good_files()[which]
     path = tmp_path / f"cut{suffix}"
     path.write_bytes(content)
-    whole = open_picture(path).tobytes()
+    whole = open_image(path).tobytes()
     for length in (*range(0, len(content), len(content) // 50), *range(len(content) - 25, len(content))):
         path.write_bytes(content[:length])
         found = opened(path)
@@ -102,7 +102,7 @@ EDITS = st.lists(st.tuples(PLACES, st.integers(0, 8), st.binary(max_size=8)), mi
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(which=st.integers(0, len(good_files()) - 1), edits=EDITS, end=st.one_of(st.just(1.0), PLACES))
-def test_whatever_bytes_are_changed_a_picture_or_one_kind_of_error_comes_out(tmp_path, which, edits, end):
+def test_whatever_bytes_are_changed_a_image_or_one_kind_of_error_comes_out(tmp_path, which, edits, end):
     suffix, content = good_files()[which]
     for place, dropped, added in edits:
         at = int(place * len(content))

@@ -6,19 +6,19 @@ import pytest
 from bad_images import run_length_bmp
 from PIL import Image, ImageCms
 
-from lineup.errors import PictureError
+from lineup.errors import ImageError
 from lineup.images.formats import FORMATS, SUFFIXES
-from lineup.images.reading import open_picture
+from lineup.images.reading import open_image
 
 RED, BLUE, WHITE, BLACK = [255, 0, 0], [0, 0, 255], [255, 255, 255], [0, 0, 0]
-NOT_ONE = "expected a picture; this file is not one that can be read; use one of JPEG, PNG, WEBP, GIF, BMP, TIFF, AVIF"
+NOT_ONE = "expected an image; this file is not one that can be read; use one of JPEG, PNG, WEBP, GIF, BMP, TIFF, AVIF"
 QUADRANTS = np.zeros((32, 48, 3), np.uint8)  # no turn or mirror maps it to itself
 QUADRANTS[:16, :24], QUADRANTS[16:, :24], QUADRANTS[16:, 24:] = RED, BLUE, WHITE
 
 
-def opened(tmp_path, picture, name, **options):
-    picture.save(tmp_path / name, **options)
-    found = open_picture(tmp_path / name)
+def opened(tmp_path, image, name, **options):
+    image.save(tmp_path / name, **options)
+    found = open_image(tmp_path / name)
     assert found.mode == "RGB"
     return np.asarray(found).astype(int)  # (H, W, 3), 0 to 255
 
@@ -29,8 +29,8 @@ def written(tmp_path, name, data):
 
 
 def refusal(path, **options):
-    with pytest.raises(PictureError) as caught:
-        open_picture(path, **options)
+    with pytest.raises(ImageError) as caught:
+        open_image(path, **options)
     return str(caught.value)
 
 
@@ -44,7 +44,7 @@ def exif_of(orientation):
     return exif
 
 
-# What the EXIF standard says of row 0 and column 0 of the stored picture, for each orientation.
+# What the EXIF standard says of row 0 and column 0 of the stored image, for each orientation.
 STORED = {
     1: lambda upright: upright,  # top, left
     2: lambda upright: upright[:, ::-1],  # top, right
@@ -84,9 +84,9 @@ def test_sixteen_bit_greys_and_floats_are_scaled_not_clipped(tmp_path):
 
 
 def test_transparency_lies_over_white(tmp_path):
-    picture = Image.fromarray(np.array([[[*RED, 255], [*RED, 0], [*BLACK, 128]]], np.uint8))
+    image = Image.fromarray(np.array([[[*RED, 255], [*RED, 0], [*BLACK, 128]]], np.uint8))
     for name in ("a.png", "a.tif", "a.webp"):
-        assert opened(tmp_path, picture, name, lossless=True)[0].tolist() == [RED, WHITE, [127, 127, 127]]
+        assert opened(tmp_path, image, name, lossless=True)[0].tolist() == [RED, WHITE, [127, 127, 127]]
     grey = Image.fromarray(np.array([[[40, 255], [40, 0]]], np.uint8), "LA")
     assert opened(tmp_path, grey, "grey.png")[0].tolist() == [[40, 40, 40], WHITE]
 
@@ -123,7 +123,7 @@ def test_every_way_to_store_colours_comes_out_as_rgb(tmp_path, mode, color, name
 @pytest.mark.parametrize("name", ["moving.gif", "moving.webp", "moving.png", "pages.tif", "phone.jpg"])
 def test_of_several_frames_the_first_counts(tmp_path, name):
     frames = [Image.new("RGB", (6, 4), color) for color in ("red", "blue", "green")]
-    kind = {"format": "MPO"} if name == "phone.jpg" else {"lossless": True}  # phones put a second picture into a JPEG
+    kind = {"format": "MPO"} if name == "phone.jpg" else {"lossless": True}  # phones put a second image into a JPEG
     found = opened(tmp_path, frames[0], name, save_all=True, append_images=frames[1:], **kind)
     assert np.abs(found - RED).max() <= 2
 
@@ -135,14 +135,14 @@ def test_a_file_that_is_cut_off_is_refused(tmp_path, kind, share):
     Image.fromarray(noise).save(tmp_path / "holiday", format=kind)
     whole = (tmp_path / "holiday").read_bytes()
     message = refusal(written(tmp_path, "holiday", whole[: int(len(whole) * share)]))
-    assert message.startswith(("holiday: expected a whole picture; it is damaged or cut off (", f"holiday: {NOT_ONE}"))
+    assert message.startswith(("holiday: expected a whole image; it is damaged or cut off (", f"holiday: {NOT_ONE}"))
     assert message.endswith(("); save or send it again", NOT_ONE))
 
 
 @pytest.mark.parametrize(
     "data", [b"", b"\0" * 4096, b"Dear John,\n", b"<svg xmlns='x'/>", b"\xff\xd8\xff", b"P6 1 1 1 abc"]
 )
-def test_a_file_that_is_no_picture_is_refused_with_what_can_be_read(tmp_path, data):
+def test_a_file_that_is_no_image_is_refused_with_what_can_be_read(tmp_path, data):
     assert refusal(written(tmp_path, "letter.jpg", data)) == f"letter.jpg: {NOT_ONE}"
 
 
@@ -159,8 +159,8 @@ def test_a_colour_profile_whole_or_broken_changes_nothing(tmp_path, name, profil
     plain = opened(tmp_path, Image.fromarray(QUADRANTS), name)
     profiled = opened(tmp_path, Image.fromarray(QUADRANTS), name, icc_profile=PROFILES[profile])
     assert (profiled == plain).all()
-    with Image.open(tmp_path / name) as picture:
-        assert picture.info["icc_profile"] == PROFILES[profile]
+    with Image.open(tmp_path / name) as image:
+        assert image.info["icc_profile"] == PROFILES[profile]
 
 
 def test_a_png_whose_profile_cannot_be_unpacked_is_read(tmp_path):
@@ -170,7 +170,7 @@ def test_a_png_whose_profile_cannot_be_unpacked_is_read(tmp_path):
     end = start + 4 + int.from_bytes(content[start - 4 : start])
     content[start + 30 : end] = b"\xee" * (end - start - 30)
     content[end : end + 4] = struct.pack(">I", zlib.crc32(content[start:end]))
-    assert is_quadrants(np.asarray(open_picture(written(tmp_path, "b.png", content))).astype(int))
+    assert is_quadrants(np.asarray(open_image(written(tmp_path, "b.png", content))).astype(int))
 
 
 def test_a_file_with_more_bytes_than_allowed_is_refused_unread(tmp_path):
@@ -178,7 +178,7 @@ def test_a_file_with_more_bytes_than_allowed_is_refused_unread(tmp_path):
     assert refusal(path, max_mb=2) == "film.mov: expected at most 2 MB; got 2.0; make it smaller and try again"
     assert refusal(path, max_mb=3) == refusal(path) == f"film.mov: {NOT_ONE}"
     Image.fromarray(QUADRANTS).save(tmp_path / "a.png")
-    assert open_picture(tmp_path / "a.png", max_mb=1).size == (48, 32)
+    assert open_image(tmp_path / "a.png", max_mb=1).size == (48, 32)
 
 
 def test_what_the_system_says_of_a_file_does_not_name_its_folder(tmp_path):
@@ -188,7 +188,7 @@ def test_what_the_system_says_of_a_file_does_not_name_its_folder(tmp_path):
 
 
 def test_a_missing_file_is_named_without_its_folder(tmp_path):
-    message = "none.png: expected a picture; there is no such file; check the path"
+    message = "none.png: expected an image; there is no such file; check the path"
     assert refusal(tmp_path / "none.png") == refusal(str(tmp_path / "none.png")) == message
 
 
@@ -200,7 +200,7 @@ def test_a_missing_file_is_named_without_its_folder(tmp_path):
         (40000, "1600.0 (40000 × 40000 pixels)"),
     ],
 )
-def test_a_picture_that_is_too_large_is_refused_from_its_header(tmp_path, side, got):
+def test_a_image_that_is_too_large_is_refused_from_its_header(tmp_path, side, got):
     Image.new("1", (1, 1)).save(tmp_path / "a.png")
     header = bytearray((tmp_path / "a.png").read_bytes())  # its pixels are too few: reading on would find it damaged
     header[16:24] = struct.pack(">II", side, side)
@@ -209,23 +209,23 @@ def test_a_picture_that_is_too_large_is_refused_from_its_header(tmp_path, side, 
     assert refusal(written(tmp_path, "poster.png", header)) == message
 
 
-def test_the_limit_is_the_callers_and_a_picture_may_reach_it(tmp_path):
+def test_the_limit_is_the_callers_and_a_image_may_reach_it(tmp_path):
     Image.new("1", (1000, 1000)).save(tmp_path / "a.png")
     Image.new("1", (1000, 1010)).save(tmp_path / "b.png")
-    assert open_picture(tmp_path / "a.png", max_megapixels=1).size == (1000, 1000)
+    assert open_image(tmp_path / "a.png", max_megapixels=1).size == (1000, 1000)
     assert refusal(tmp_path / "b.png", max_megapixels=1).startswith(
         "b.png: expected at most 1 megapixels; got 1.0 (1000 ×"
     )
 
 
-def test_a_turned_picture_with_another_broken_exif_tag_is_read(tmp_path):
+def test_a_turned_image_with_another_broken_exif_tag_is_read(tmp_path):
     import struct
 
     turned = struct.pack("<HHIHH", 0x112, 3, 1, 6, 0)
     broken = struct.pack("<HHI4s", 0x128, 1, 1, b"\2\0\0\0")
     exif = b"Exif\0\0II*\0\x08\0\0\0\2\0" + turned + broken + b"\0" * 4
     Image.new("RGB", (16, 8)).save(tmp_path / "e.jpg", exif=exif)
-    assert open_picture(tmp_path / "e.jpg").size == (8, 16)
+    assert open_image(tmp_path / "e.jpg").size == (8, 16)
 
 
 def test_a_thread_of_pixels_is_refused_before_it_is_resized(tmp_path):
@@ -233,7 +233,7 @@ def test_a_thread_of_pixels_is_refused_before_it_is_resized(tmp_path):
     message = "thread.png: expected sides of at most 20 to 1; got 3000 × 1 pixels; cut a part out of it"
     assert refusal(tmp_path / "thread.png") == message
     Image.new("RGB", (100, 5)).save(tmp_path / "strip.png")
-    assert open_picture(tmp_path / "strip.png").size == (100, 5)
+    assert open_image(tmp_path / "strip.png").size == (100, 5)
 
 
 @pytest.mark.parametrize("top", [1.0, 255.0, 65535.0, 1e6])
@@ -241,10 +241,10 @@ def test_floats_and_wide_integers_are_scaled_to_their_white(tmp_path, top):
     half = np.full((4, 4), top / 2, dtype=np.float32)
     half[0, 0] = top
     Image.fromarray(half).save(tmp_path / "float.tiff")
-    assert abs(open_picture(tmp_path / "float.tiff").getpixel((2, 2))[0] - 127) <= 1
+    assert abs(open_image(tmp_path / "float.tiff").getpixel((2, 2))[0] - 127) <= 1
     if top >= 65535:
         Image.fromarray(half.astype(np.int32)).save(tmp_path / "wide.tiff")
-        assert abs(open_picture(tmp_path / "wide.tiff").getpixel((2, 2))[0] - 127) <= 1
+        assert abs(open_image(tmp_path / "wide.tiff").getpixel((2, 2))[0] - 127) <= 1
 
 
 # A JPEG is decoded only as far as somebody looks.
@@ -265,17 +265,17 @@ def test_floats_and_wide_integers_are_scaled_to_their_white(tmp_path, top):
 def test_a_jpeg_comes_no_smaller_than_is_enough(tmp_path, size, enough_px, comes):
     path = tmp_path / "large.jpg"
     Image.effect_noise(size, 60).convert("RGB").save(path)
-    found = open_picture(path, enough_px=enough_px)
+    found = open_image(path, enough_px=enough_px)
     assert found.size == comes
     assert min(found.size) >= min(enough_px, *size)
 
 
 def test_a_smaller_jpeg_is_upright_all_the_same(tmp_path):
-    picture, exif = Image.new("RGB", (1600, 800), "red"), Image.Exif()
-    picture.paste("blue", (800, 0, 1600, 800))
+    image, exif = Image.new("RGB", (1600, 800), "red"), Image.Exif()
+    image.paste("blue", (800, 0, 1600, 800))
     exif[0x0112] = 6  # to be turned by a quarter
-    picture.save(tmp_path / "turned.jpg", exif=exif, quality=95)
-    found = open_picture(tmp_path / "turned.jpg", enough_px=200)
+    image.save(tmp_path / "turned.jpg", exif=exif, quality=95)
+    found = open_image(tmp_path / "turned.jpg", enough_px=200)
     assert found.size == (200, 400)
     top, bottom = found.getpixel((100, 50)), found.getpixel((100, 350))
     assert top[0] > 240 > 15 > top[2]
@@ -284,9 +284,9 @@ def test_a_smaller_jpeg_is_upright_all_the_same(tmp_path):
 
 @pytest.mark.parametrize("mode", ["L", "CMYK"])
 def test_a_smaller_jpeg_keeps_its_colours_in_every_mode(tmp_path, mode):
-    picture = Image.linear_gradient("L").resize((1600, 1600)).convert("RGB").convert(mode)
-    picture.save(tmp_path / "modes.jpg", quality=95)
-    small, whole = (open_picture(tmp_path / "modes.jpg", enough_px=enough_px) for enough_px in (400, 0))
+    image = Image.linear_gradient("L").resize((1600, 1600)).convert("RGB").convert(mode)
+    image.save(tmp_path / "modes.jpg", quality=95)
+    small, whole = (open_image(tmp_path / "modes.jpg", enough_px=enough_px) for enough_px in (400, 0))
     difference = np.abs(np.asarray(small, float) - np.asarray(whole.resize(small.size, Image.Resampling.BOX), float))
     assert difference.max() < 4
 
@@ -294,16 +294,16 @@ def test_a_smaller_jpeg_keeps_its_colours_in_every_mode(tmp_path, mode):
 @pytest.fixture(scope="module")
 def poster(tmp_path_factory):
     """Return a folder with baseline.jpg and progressive.jpg, of 45 megapixels each."""
-    folder, picture = tmp_path_factory.mktemp("poster"), Image.linear_gradient("L").resize((9000, 5000))
-    picture.save(folder / "baseline.jpg")
-    picture.save(folder / "progressive.jpg", progressive=True)
+    folder, image = tmp_path_factory.mktemp("poster"), Image.linear_gradient("L").resize((9000, 5000))
+    image.save(folder / "baseline.jpg")
+    image.save(folder / "progressive.jpg", progressive=True)
     return folder
 
 
 def test_a_jpeg_may_be_larger_if_what_is_decoded_of_it_is_not(poster):
     path, got = poster / "baseline.jpg", "got 45.0 (9000 × 5000 pixels); make it smaller and try again"
-    assert open_picture(path, enough_px=500).size == (1125, 625)
-    assert open_picture(path, max_megapixels=12, enough_px=2000).size == (4500, 2500)
+    assert open_image(path, enough_px=500).size == (1125, 625)
+    assert open_image(path, max_megapixels=12, enough_px=2000).size == (4500, 2500)
     too_large = f"baseline.jpg: expected at most {{}} megapixels; {got}"
     assert refusal(path, max_megapixels=11, enough_px=2000) == too_large.format(11)
     assert refusal(path, enough_px=4000) == too_large.format(40)  # all of it would have to be decoded
@@ -320,10 +320,10 @@ def test_a_jpeg_of_more_than_200_megapixels_is_refused(tmp_path, poster):
 
 
 def test_a_jpeg_in_several_scans_stays_below_the_limit_for_all(tmp_path, poster):
-    """Decoding one keeps all its coefficients in memory, however small the picture comes out."""
+    """Decoding one keeps all its coefficients in memory, however small the image comes out."""
     limit = "expected at most 40 megapixels; got 45.0 (9000 × 5000 pixels)"
     assert limit in refusal(poster / "progressive.jpg", enough_px=500)
-    assert open_picture(poster / "progressive.jpg", 50, 500).size == (1125, 625)
+    assert open_image(poster / "progressive.jpg", 50, 500).size == (1125, 625)
     Image.new("RGB", (64, 48)).save(tmp_path / "a.jpg")
     content = (tmp_path / "a.jpg").read_bytes()
     frame, scan = content.index(b"\xff\xc0") + 5, content.index(b"\xff\xda")
@@ -336,6 +336,6 @@ def test_a_jpeg_in_several_scans_stays_below_the_limit_for_all(tmp_path, poster)
 def test_a_run_length_encoded_bmp_may_be_only_so_large(tmp_path, rows):
     path = written(tmp_path, "a.bmp", run_length_bmp(1400, rows, (b"\xff\7" * 5 + b"\x7d\7\0\0") * rows))
     if rows == 100:
-        assert open_picture(path).size == (1400, 100)
+        assert open_image(path).size == (1400, 100)
     else:
         assert "expected at most 4 megapixels; got 4.2 (1400 × 3000 pixels)" in refusal(path)

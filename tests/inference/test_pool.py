@@ -321,11 +321,11 @@ def test_without_a_limit_it_is_a_share_of_the_machines_memory(make_pool, fakes, 
     assert loading.get("fake:b")
 
 
-def test_more_backbones_are_compared_than_fit_at_once(make_service, fakes, picture):
+def test_more_backbones_are_compared_than_fit_at_once(make_service, fakes, image):
     sizes(fakes, a=600, b=600, c=600)
     service = make_service(THREE)
     for _ in range(3):
-        found = service.compare(picture, ["fake:a", "fake:b", "fake:c"])
+        found = service.compare(image, ["fake:a", "fake:b", "fake:c"])
         assert [answer.predictions[0].label for answer in found.answers.values()] == ["cat", "cat", "cat"]
 
 
@@ -333,7 +333,7 @@ REAL = "backbones: [{name: a, backbone: test_resnet, pretrained: false, input_si
 
 
 @pytest.mark.openvino
-def test_openvino_takes_over_while_visitors_ask_and_no_answer_is_wrong_or_lost(make_service, picture, monkeypatch):
+def test_openvino_takes_over_while_visitors_ask_and_no_answer_is_wrong_or_lost(make_service, image, monkeypatch):
     torch.manual_seed(0)
     service, held = make_service(f"top_k: 1000\n{REAL}"), threading.Event()
     convert = openvino_cache.convert
@@ -343,21 +343,21 @@ def test_openvino_takes_over_while_visitors_ask_and_no_answer_is_wrong_or_lost(m
         return convert(*args)
 
     monkeypatch.setattr(openvino_cache, "convert", slowly)
-    first, stop = service.classify(picture), threading.Event()
+    first, stop = service.classify(image), threading.Event()
     assert first.engine == "torch"
     assert service.pool.status("a").engine_note == "answers with torch while it is converted to OpenVINO"
 
     def ask():
         found = []
         while not stop.is_set():
-            found.append(service.classify(picture))
+            found.append(service.classify(image))
         return found
 
     with ThreadPoolExecutor(4) as threads:
         asking = [threads.submit(ask) for _ in range(4)]
         held.set()
         until(lambda: service.pool.status("a").engine == "openvino")
-        after = service.classify(picture)
+        after = service.classify(image)
         stop.set()
         found = [answer for each in asking for answer in each.result(30)]
     assert after.engine == "openvino"

@@ -15,7 +15,7 @@ NO_VERDICT = Agreement("", None, (), ())
 
 
 def test_an_answer_has_a_bar_for_each_label_and_says_what_ran():
-    tags = Tags(cards.answer(classification(seen=b"a picture", notes=("mind this",)), 3))
+    tags = Tags(cards.answer(classification(seen=b"an image", notes=("mind this",)), 3))
     fills = [attributes["style"] for _, attributes in tags.found if attributes.get("class") == "lu-fill"]
     assert fills == ["width:90.00%", "width:9.96%", "width:0.04%"]
     for words in ("jay", "90.0%", "crow", "10.0%", "owl", "< 0.1%", "256 × 224 px", "torch on cpu", "43 ms"):
@@ -136,7 +136,7 @@ def test_each_backbone_has_a_card_with_its_labels_and_its_time():
 
 
 def test_a_card_shows_the_crop_with_the_name_as_its_text():
-    crop = classification(backbone=EVIL, seen=b"a picture")
+    crop = classification(backbone=EVIL, seen=b"an image")
     (image,) = [attributes for tag, attributes in Tags(compared({"a": crop})).found if tag == "img"]
     assert image["src"].startswith("data:image/jpeg;base64,")
     assert image["alt"] == f"the crop that {EVIL} saw"
@@ -221,14 +221,14 @@ def test_several_that_are_still_to_answer_are_named_with_what_they_do():
 def test_the_last_one_is_told_by_itself():
     loading = BackboneStatus("b", "timm", "loading", progress=Progress("downloading", 25_000_000, 10**8))
     assert "b is getting ready: downloading 25.0 MB of 100.0 MB" in Tags(cards.getting_on([loading])).text
-    assert "a is looking at your picture" in Tags(cards.getting_on([BackboneStatus("a", "timm", "ready")])).text
+    assert "a is looking at your image" in Tags(cards.getting_on([BackboneStatus("a", "timm", "ready")])).text
     assert cards.getting_on([]) == ""
 
 
 def test_measuring_has_a_bar_and_says_what_runs():
     tags = Tags(panel.measuring(1, 4, html.thinking("b")))
     assert "1 of 4 measured" in tags.text
-    assert "b is looking at your picture" in tags.text
+    assert "b is looking at your image" in tags.text
     assert ("div", {"class": "lu-fill", "style": "width:25.0%"}) in tags.found
 
 

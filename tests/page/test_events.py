@@ -26,13 +26,13 @@ def all_of(stream) -> list[dict]:
     return asyncio.run(collect())
 
 
-def answered(service, picture, name="fake:a", others=(), visit=None, top_k=2):
+def answered(service, image, name="fake:a", others=(), visit=None, top_k=2):
     """Return the updates of an answer, with what the panels show at each that asks them."""
     visit, updates = visit or Visit(), []
 
     async def collect():
-        async for update in events.answer(service, visit, picture, name, list(others), top_k, 3):
-            updates.append(with_panels(service, visit, picture, update))
+        async for update in events.answer(service, visit, image, name, list(others), top_k, 3):
+            updates.append(with_panels(service, visit, image, update))
 
     asyncio.run(collect())
     return updates
@@ -62,50 +62,50 @@ def cards(update) -> dict[str, bool]:
     return {name: "<li" in body for name, body in re.findall("<h3>(.*?)</h3>(.*?)</article>", update["result"])}
 
 
-def test_a_picture_is_answered_and_the_answer_kept_for_another_top_k(make_service, picture):
+def test_a_image_is_answered_and_the_answer_kept_for_another_top_k(make_service, image):
     visit = Visit()
-    last = answered(make_service(TWO), picture, visit=visit)[-1]
+    last = answered(make_service(TWO), image, visit=visit)[-1]
     assert (last["status"], last["result"].count("<li")) == ("", 2)
     assert "cat" in last["result"]
     assert len(visit.found["fake:a"].predictions) == 3
     assert ("fake:a · ready", "fake:a") in last["choices"][0]
 
 
-def test_without_a_picture_the_backbone_is_made_ready_and_the_visitor_invited(make_service):
+def test_without_a_image_the_backbone_is_made_ready_and_the_visitor_invited(make_service):
     last = answered(make_service(TWO), None)[-1]
     assert "fake:a is ready" in last["status"]
     assert last["result"] == ""
 
 
-def test_a_backbone_that_cannot_be_had_says_why_and_clears_the_old_answer(make_service, picture, fakes):
+def test_a_backbone_that_cannot_be_had_says_why_and_clears_the_old_answer(make_service, image, fakes):
     fakes.errors["a"] = BackboneError("fake:a: expected weights; none came; add some")
     visit = Visit()
-    last = answered(make_service(TWO), picture, visit=visit)[-1]
+    last = answered(make_service(TWO), image, visit=visit)[-1]
     assert "fake:a cannot run now" in last["status"]
     assert "None came; add some." in last["status"]
     assert (last["result"], last["retry"], last["python"]) == ("", False, "")
 
 
-def test_what_may_work_later_offers_to_try_again(make_service, picture, fakes):
+def test_what_may_work_later_offers_to_try_again(make_service, image, fakes):
     fakes.errors["a"] = UnreachableError("fake:a: expected weights; nobody answers; try again later")
-    assert answered(make_service(TWO), picture)[-1]["retry"] is True
+    assert answered(make_service(TWO), image)[-1]["retry"] is True
 
 
-def test_a_bug_is_one_plain_sentence(make_service, picture, monkeypatch, caplog):
+def test_a_bug_is_one_plain_sentence(make_service, image, monkeypatch, caplog):
     service = make_service(TWO)
     monkeypatch.setattr(service, "answers", lambda *_, **__: 1 / 0)
-    last = answered(service, picture)[-1]
+    last = answered(service, image)[-1]
     assert "Something went wrong" in last["status"]
     assert "division" not in last["status"]
     assert "ZeroDivisionError" in caplog.text
 
 
 @pytest.mark.parametrize("name", [None, ["fake:a"], 3, "fake:c"])
-def test_a_name_that_is_none_of_the_line_up_is_refused(make_service, picture, name):
-    assert "This cannot be answered" in answered(make_service(TWO), picture, name)[-1]["status"]
+def test_a_name_that_is_none_of_the_line_up_is_refused(make_service, image, name):
+    assert "This cannot be answered" in answered(make_service(TWO), image, name)[-1]["status"]
 
 
-def test_who_changes_his_mind_gets_the_new_answer_and_never_the_old_one(make_service, picture, fakes):
+def test_who_changes_his_mind_gets_the_new_answer_and_never_the_old_one(make_service, image, fakes):
     service, visit = make_service(TWO), Visit()
     go = fakes.hold("build a")
 
@@ -113,7 +113,7 @@ def test_who_changes_his_mind_gets_the_new_answer_and_never_the_old_one(make_ser
         old, new = [], []
 
         async def collect(name, into):
-            async for update in events.answer(service, visit, picture, name, [], 1, 3):
+            async for update in events.answer(service, visit, image, name, [], 1, 3):
                 into.append(update)
 
         first = asyncio.create_task(collect("fake:a", old))
@@ -168,7 +168,7 @@ def test_a_visitor_who_has_chosen_keeps_the_choice(make_service, fakes):
     assert all("selected" not in update for update in updates)
 
 
-def test_a_load_that_ends_after_the_mind_was_changed_shows_nothing_more(make_service, picture, fakes):
+def test_a_load_that_ends_after_the_mind_was_changed_shows_nothing_more(make_service, image, fakes):
     service, visit = make_service(TWO), Visit()
     go = fakes.hold("build a")
 
@@ -176,7 +176,7 @@ def test_a_load_that_ends_after_the_mind_was_changed_shows_nothing_more(make_ser
         seen = []
 
         async def collect():
-            async for update in events.answer(service, visit, picture, "fake:a", [], 1, 3):
+            async for update in events.answer(service, visit, image, "fake:a", [], 1, 3):
                 seen.append(update)
 
         first = asyncio.create_task(collect())
@@ -190,20 +190,20 @@ def test_a_load_that_ends_after_the_mind_was_changed_shows_nothing_more(make_ser
     assert asyncio.run(change_of_mind()) == []
 
 
-def test_a_page_that_keeps_more_labels_than_there_are_does_not_blame_the_visitor(make_service, picture):
-    last = all_of(events.answer(make_service(TWO), Visit(), picture, "fake:a", [], 3, 20))[-1]
+def test_a_page_that_keeps_more_labels_than_there_are_does_not_blame_the_visitor(make_service, image):
+    last = all_of(events.answer(make_service(TWO), Visit(), image, "fake:a", [], 3, 20))[-1]
     assert "is more than there are classes" not in last["result"]
 
 
 # --- several backbones ---
 
 
-def test_cards_come_one_by_one_in_the_order_chosen_and_the_verdict_last(make_service, picture, fakes):
+def test_cards_come_one_by_one_in_the_order_chosen_and_the_verdict_last(make_service, image, fakes):
     service, release = make_service(THREE), {1: fakes.hold("build c"), 2: fakes.hold("build a")}
 
     async def watch():
         seen = []
-        async for update in events.answer(service, Visit(), picture, "fake:c", ["fake:a", "fake:b"], 1, 3):
+        async for update in events.answer(service, Visit(), image, "fake:c", ["fake:a", "fake:b"], 1, 3):
             if "result" in update:
                 seen.append(update)
                 answered = sum(cards(update).values())
@@ -229,9 +229,9 @@ def test_cards_come_one_by_one_in_the_order_chosen_and_the_verdict_last(make_ser
     assert seen[-1]["status"] == ""
 
 
-def test_one_that_fails_says_why_on_its_card_beside_the_others(make_service, picture, fakes):
+def test_one_that_fails_says_why_on_its_card_beside_the_others(make_service, image, fakes):
     fakes.errors["b"] = BackboneError("fake:b: expected weights; none came; add some")
-    last = answered(make_service(THREE), picture, "fake:a", ["fake:b", "fake:c"])[-1]
+    last = answered(make_service(THREE), image, "fake:a", ["fake:b", "fake:c"])[-1]
     assert cards(last) == {"fake:a": True, "fake:b": False, "fake:c": True}
     assert "None came; add some." in last["result"]
     assert "fake:b did not answer." in last["result"]
@@ -239,26 +239,26 @@ def test_one_that_fails_says_why_on_its_card_beside_the_others(make_service, pic
     assert figure_names(last) == ["fake:a", "fake:b", "fake:c"]
 
 
-def test_one_of_several_that_may_work_later_offers_to_try_again(make_service, picture, fakes):
+def test_one_of_several_that_may_work_later_offers_to_try_again(make_service, image, fakes):
     fakes.errors["b"] = UnreachableError("fake:b: expected weights; nobody answers; try again later")
-    last = answered(make_service(TWO), picture, "fake:a", ["fake:b"])[-1]
+    last = answered(make_service(TWO), image, "fake:a", ["fake:b"])[-1]
     assert cards(last) == {"fake:a": True, "fake:b": False}
     assert last["retry"] is True
 
 
-def test_a_picture_that_cannot_be_read_is_one_problem_and_no_cards(make_service, tmp_path):
-    (tmp_path / "text.jpg").write_text("no picture")
+def test_a_image_that_cannot_be_read_is_one_problem_and_no_cards(make_service, tmp_path):
+    (tmp_path / "text.jpg").write_text("no image")
     last = answered(make_service(TWO), tmp_path / "text.jpg", "fake:a", ["fake:b"])[-1]
     assert "not one that can be read" in last["status"]
     assert (last["result"], last["figures"], last["python"]) == ("", "", "")
 
 
-def test_two_visitors_never_see_each_others_cards(make_service, picture, fakes):
+def test_two_visitors_never_see_each_others_cards(make_service, image, fakes):
     service = make_service("backbones: ['fake:a', 'fake:b', 'fake:c', 'fake:d']")
 
     async def visitor(names, held):
         seen = []
-        async for update in events.answer(service, Visit(), picture, names[0], names[1:], 1, 3):
+        async for update in events.answer(service, Visit(), image, names[0], names[1:], 1, 3):
             if "result" in update:
                 seen.append(list(cards(update)))
                 if sum(cards(update).values()) == 1:  # one of the two has answered
@@ -284,9 +284,9 @@ def test_two_visitors_never_see_each_others_cards(make_service, picture, fakes):
         ("fake:b", ["fake:a"]),
     ],
 )
-def test_the_backbone_on_top_is_not_compared_with_itself(make_service, picture, others, chosen):
+def test_the_backbone_on_top_is_not_compared_with_itself(make_service, image, others, chosen):
     visit = Visit()
-    last = all_of(events.answer(make_service(THREE), visit, picture, "fake:a", others, 1, 3))[-1]
+    last = all_of(events.answer(make_service(THREE), visit, image, "fake:a", others, 1, 3))[-1]
     assert visit.names == chosen
     assert list(cards(last)) == (chosen if len(chosen) > 1 else [])
     assert last["result"].count("lu-line") == len(chosen)
@@ -305,7 +305,7 @@ def test_compare_all_chooses_what_can_be_had_and_the_first_example(make_service,
     service.looked.set()
     update = chosen_by_compare_all(service, visit)
     first = str(tmp_path / "first.png")
-    assert update == {"selected": "fake:a", "others": ["fake:c"], "picture": first}
+    assert update == {"selected": "fake:a", "others": ["fake:c"], "image": first}
     assert visit.example == ("first", first)
     last = answered(service, first, "fake:a", ["fake:c"], visit)[-1]
     assert "Left out: fake:b (unavailable)." in last["result"]
@@ -316,30 +316,30 @@ def test_compare_all_chooses_what_can_be_had_and_the_first_example(make_service,
     assert "Left out" not in last["result"]  # somebody chose these by hand
 
 
-def test_compare_all_keeps_the_image_and_the_backbone_that_are_there(make_service, picture):
+def test_compare_all_keeps_the_image_and_the_backbone_that_are_there(make_service, image):
     service = make_service(THREE)
     service.looked.set()
-    update = chosen_by_compare_all(service, Visit(), picture, "fake:c")
+    update = chosen_by_compare_all(service, Visit(), image, "fake:c")
     assert update == {"selected": "fake:c", "others": ["fake:a", "fake:b"]}
 
 
-def test_compare_all_says_which_are_too_many(make_service, picture):
+def test_compare_all_says_which_are_too_many(make_service, image):
     service, visit = make_service(f"limits: {{max_compared: 2}}\n{THREE}"), Visit()
     service.looked.set()
-    assert chosen_by_compare_all(service, visit, picture) == {"selected": "fake:a", "others": ["fake:b"]}
-    last = answered(service, picture, "fake:a", ["fake:b"], visit)[-1]
+    assert chosen_by_compare_all(service, visit, image) == {"selected": "fake:a", "others": ["fake:b"]}
+    last = answered(service, image, "fake:a", ["fake:b"], visit)[-1]
     assert "Left out: fake:c (at most 2 are compared at once)." in last["result"]
 
 
-def test_what_was_left_out_is_forgotten_with_the_next_choice(make_service, picture):
+def test_what_was_left_out_is_forgotten_with_the_next_choice(make_service, image):
     service, visit = make_service(f"limits: {{max_compared: 2}}\n{THREE}"), Visit()
     service.looked.set()
-    chosen_by_compare_all(service, visit, picture)
-    answered(service, picture, "fake:a", [], visit)
-    assert "Left out" not in answered(service, picture, "fake:a", ["fake:b"], visit)[-1]["result"]
+    chosen_by_compare_all(service, visit, image)
+    answered(service, image, "fake:a", [], visit)
+    assert "Left out" not in answered(service, image, "fake:a", ["fake:b"], visit)[-1]["result"]
 
 
-def test_compare_all_waits_until_it_is_known_what_can_be_had(make_service, picture, fakes, tmp_path):
+def test_compare_all_waits_until_it_is_known_what_can_be_had(make_service, image, fakes, tmp_path):
     draw(tmp_path / "first.png")
     fakes.errors["a"] = BackboneError("it is broken")
     service, visit, held = make_service(f"{THREE}\nexamples: ."), Visit(), fakes.hold("build a")
@@ -358,10 +358,10 @@ def test_compare_all_waits_until_it_is_known_what_can_be_had(make_service, pictu
     service.start()
     first, last = asyncio.run(click(lambda: None))
     assert "Checking which backbones are available" in first["status"]
-    assert last == {"selected": "fake:b", "others": ["fake:c"], "picture": str(tmp_path / "first.png")}
+    assert last == {"selected": "fake:b", "others": ["fake:c"], "image": str(tmp_path / "first.png")}
 
 
-def test_what_was_chosen_while_compare_all_waited_stays(make_service, picture, fakes, tmp_path):
+def test_what_was_chosen_while_compare_all_waited_stays(make_service, image, fakes, tmp_path):
     draw(tmp_path / "first.png")
     service, visit, held = make_service(f"{THREE}\nexamples: ."), Visit(), fakes.hold("build a")
     service.start()
@@ -392,42 +392,42 @@ def test_an_example_that_cannot_be_fetched_does_not_keep_compare_all_from_choosi
         ([["fake:b"]], "expected one name of the line-up"),
     ],
 )
-def test_others_that_cannot_be_compared_are_told(make_service, picture, fakes, others, told):
+def test_others_that_cannot_be_compared_are_told(make_service, image, fakes, others, told):
     service = make_service(f"limits: {{max_compared: 2}}\n{THREE}")
-    last = answered(service, picture, "fake:a", others)[-1]
+    last = answered(service, image, "fake:a", others)[-1]
     assert "This cannot be answered" in last["status"]
     assert told in last["status"]
     assert (last["result"], fakes.built) == ("", [])
 
 
-def test_another_top_k_shows_other_labels_and_runs_nothing(make_service, picture):
+def test_another_top_k_shows_other_labels_and_runs_nothing(make_service, image):
     service, visit = make_service(TWO), Visit()
-    answered(service, picture, "fake:a", ["fake:b"], visit, top_k=1)
-    more = shown_more(service, visit, picture, 3)
+    answered(service, image, "fake:a", ["fake:b"], visit, top_k=1)
+    more = shown_more(service, visit, image, 3)
     assert more["result"].count("lu-line") == 6
     assert "lu-verdict" in more["result"]
     assert more["link"].endswith("&top_k=3")
     assert "top_k=3" in more["client"]
-    assert shown_more(service, visit, picture, 1)["result"].count("lu-line") == 2
+    assert shown_more(service, visit, image, 1)["result"].count("lu-line") == 2
     assert service.timing("fake:a").runs == service.timing("fake:b").runs == 1
 
 
-def test_another_top_k_shows_nothing_where_nothing_was_answered(make_service, picture, fakes):
+def test_another_top_k_shows_nothing_where_nothing_was_answered(make_service, image, fakes):
     fakes.errors["a"] = BackboneError("fake:a: expected weights; none came; add some")
     service, visit = make_service(TWO), Visit()
     assert list(shown_more(service, visit, None, 3)) == ["refresh", "link"]
-    answered(service, picture, visit=visit)
-    assert list(shown_more(service, visit, picture, 3)) == ["refresh", "link"]
+    answered(service, image, visit=visit)
+    assert list(shown_more(service, visit, image, 3)) == ["refresh", "link"]
 
 
-def test_a_top_k_that_changes_meanwhile_holds_for_what_comes(make_service, picture, fakes):
+def test_a_top_k_that_changes_meanwhile_holds_for_what_comes(make_service, image, fakes):
     service, visit, held = make_service(TWO), Visit(), fakes.hold("build a")
 
     async def change():
-        async for said in events.answer(service, visit, picture, "fake:a", ["fake:b"], 1, 3):
-            update = with_panels(service, visit, picture, said)
+        async for said in events.answer(service, visit, image, "fake:a", ["fake:b"], 1, 3):
+            update = with_panels(service, visit, image, said)
             if "result" in update and not held.is_set():
-                assert list(shown_more(service, visit, picture, 3)) == ["refresh", "link"]
+                assert list(shown_more(service, visit, image, 3)) == ["refresh", "link"]
                 held.set()
         return update
 
@@ -437,11 +437,11 @@ def test_a_top_k_that_changes_meanwhile_holds_for_what_comes(make_service, pictu
     assert "top_k=3" in last["client"]
 
 
-def test_those_who_wait_for_a_download_keep_nobody_else_waiting(make_service, picture, fakes):
+def test_those_who_wait_for_a_download_keep_nobody_else_waiting(make_service, image, fakes):
     service, visit, held = make_service(TWO), Visit(), fakes.hold("build a")
 
     async def ask(name, visit):
-        return [update async for update in events.answer(service, visit, picture, name, [], 1, 3)][-1]
+        return [update async for update in events.answer(service, visit, image, name, [], 1, 3)][-1]
 
     async def many():
         waiting = [asyncio.create_task(ask("fake:a", visit)) for _ in range(40)]
@@ -458,11 +458,11 @@ def test_those_who_wait_for_a_download_keep_nobody_else_waiting(make_service, pi
 # --- what is taken along ---
 
 
-def test_the_code_is_for_what_was_answered(make_service, picture, fakes):
+def test_the_code_is_for_what_was_answered(make_service, image, fakes):
     fakes.more = {target: {"recipe": f"make_{target}()"} for target in "abc"}
     fakes.errors["b"] = BackboneError("fake:b: expected weights; none came; add some")
     visit = Visit(address="https://me-birds.hf.space/")
-    last = answered(make_service(THREE), picture, "fake:c", ["fake:b", "fake:a"], visit, top_k=1)[-1]
+    last = answered(make_service(THREE), image, "fake:c", ["fake:b", "fake:a"], visit, top_k=1)[-1]
     assert re.findall(r"^# backbone: .*|^make.*|^    \d+: .*", last["python"], re.MULTILINE) == [
         "# backbone: 'fake:c'",
         "make_c()",
@@ -478,26 +478,26 @@ def test_the_code_is_for_what_was_answered(make_service, picture, fakes):
     assert last["link"] == "https://me-birds.hf.space/?backbone=fake%3Ac&backbone=fake%3Ab&backbone=fake%3Aa&top_k=1"
 
 
-def test_the_code_for_one_backbone_asks_for_one(make_service, picture):
-    last = answered(make_service(TWO), picture)[-1]
+def test_the_code_for_one_backbone_asks_for_one(make_service, image):
+    last = answered(make_service(TWO), image)[-1]
     assert last["python"] == ""  # nobody knows how to make this one elsewhere
     assert "'/classify'" in last["client"]
     assert "/classify" in last["curl"]
     assert last["link"] == "http://127.0.0.1:7860/?backbone=fake%3Aa&top_k=2"
 
 
-def test_the_link_names_the_example_while_it_is_shown(make_service, picture, tmp_path):
+def test_the_link_names_the_example_while_it_is_shown(make_service, image, tmp_path):
     maze = draw(tmp_path / "maze.png", 1)
     service, visit = make_service(f"examples: [maze.png]\n{TWO}"), Visit(example=("maze", str(maze)))
     assert answered(service, maze, visit=visit)[-1]["link"].endswith("&example=maze")
-    assert answered(service, picture, visit=visit)[-1]["link"].endswith("&top_k=2")
+    assert answered(service, image, visit=visit)[-1]["link"].endswith("&top_k=2")
 
 
-def test_figures_are_for_several_and_the_plot_for_all_that_ran(make_service, picture):
+def test_figures_are_for_several_and_the_plot_for_all_that_ran(make_service, image):
     service = make_service(THREE)
-    alone = answered(service, picture)[-1]
+    alone = answered(service, image)[-1]
     assert alone["figures"] == ""
-    several = answered(service, picture, "fake:c", ["fake:b"])[-1]
+    several = answered(service, image, "fake:c", ["fake:b"])[-1]
     assert figure_names(several) == ["fake:c", "fake:b"]
     assert drawn(alone["plot"]) == {"fake:a"}
     assert drawn(several["plot"]) == {"fake:a", "fake:b", "fake:c"}
@@ -524,7 +524,7 @@ def test_a_link_brings_back_what_was_shown(make_service, tmp_path):
         "selected": "fake:b",
         "others": ["fake:a"],
         "top_k": 1,
-        "picture": str(maze),
+        "image": str(maze),
         "notice": "",
         "refresh": "final",
     }
@@ -536,7 +536,7 @@ def test_what_a_link_says_wrong_is_told_and_the_rest_holds(make_service):
     query = {"backbone": ["<b>", "fake:b"], "top_k": ["0"], "example": ["maze"]}
     told = last_of(opened(make_service(TWO), query))
     assert (told["selected"], told["others"]) == ("fake:b", [])
-    assert told.keys().isdisjoint({"top_k", "picture"})
+    assert told.keys().isdisjoint({"top_k", "image"})
     assert "this line-up has no &lt;b&gt;; its top_k is &#x27;0&#x27;" in told["notice"]
     assert "there is no example" in told["notice"]
 
@@ -555,6 +555,6 @@ def test_a_linked_example_that_cannot_be_had_is_told_and_the_page_opens(make_ser
     service, visit = make_service(f"examples: ['https://127.0.0.1:9/maze.png']\n{TWO}"), Visit()
     told = last_of(opened(service, {"example": ["maze"]}, visit))
     assert "maze.png: expected a download from 127.0.0.1; 127.0.0.1 cannot be reached" in told["notice"]
-    assert "picture" not in told
+    assert "image" not in told
     assert "fake:a is ready" in told["status"]
     assert visit.example is None

@@ -45,10 +45,10 @@ def test_a_link_is_one_that_people_can_read(service):
     assert query == "?backbone=fake%3Ab&backbone=fake%3Ac&top_k=5&example=maze"
 
 
-def test_a_picture_of_ones_own_is_not_in_the_link(service, picture):
-    assert link.write(["fake:b"], 5, None, picture) == "?backbone=fake%3Ab&top_k=5"
+def test_a_image_of_ones_own_is_not_in_the_link(service, image):
+    assert link.write(["fake:b"], 5, None, image) == "?backbone=fake%3Ab&top_k=5"
     assert (
-        link.write(["fake:b"], 5, chosen(service, 0), picture) == "?backbone=fake%3Ab&top_k=5"
+        link.write(["fake:b"], 5, chosen(service, 0), image) == "?backbone=fake%3Ab&top_k=5"
     )  # it took an example's place
     assert link.write(["fake:b"], 5, chosen(service, 0), None) == "?backbone=fake%3Ab&top_k=5"
 

@@ -34,7 +34,7 @@ def test_figures_come_in_the_order_of_their_headings():
 
 
 def test_a_figure_that_was_not_published_is_left_out():
-    """ImageNet-A is made of pictures that this one gets wrong, so it is not ranked there."""
+    """ImageNet-A is made of images that this one gets wrong, so it is not ranked there."""
     assert published.FIGURES.keys() - published.published("resnet50.tv_in1k", (224, 224)).keys() == {"a_top1"}
 
 

@@ -49,15 +49,15 @@ def rgb(path: Path) -> Image.Image:
     return Image.open(path).convert("RGB")
 
 
-def softmax_of(network, transform, picture: Path) -> np.ndarray:
+def softmax_of(network, transform, image: Path) -> np.ndarray:
     """Follow the recipe in the libraries' own documentation: ``(classes,)``."""
     with torch.inference_mode():
-        return network.eval()(transform(rgb(picture)).unsqueeze(0)).softmax(1)[0].numpy()
+        return network.eval()(transform(rgb(image)).unsqueeze(0)).softmax(1)[0].numpy()
 
 
-def probabilities(service, picture: Path) -> np.ndarray:
+def probabilities(service, image: Path) -> np.ndarray:
     """Return what the service answers, in the order of the classes."""
-    answer = service.classify(picture, top_k=30_000)
+    answer = service.classify(image, top_k=30_000)
     by_class = {prediction.class_index: prediction.probability for prediction in answer.predictions}
     return np.array([by_class[index] for index in range(len(by_class))])
 
@@ -88,24 +88,24 @@ def assert_same(ours: np.ndarray, theirs: np.ndarray) -> None:
         ("test_efficientnet.r160_in1k", {}, False),  # pytorch_model.bin
     ],
 )
-def test_timms_backbones_answer_as_timms_recipe(make_service, publish, hub, picture, name, arguments, safe):
+def test_timms_backbones_answer_as_timms_recipe(make_service, publish, hub, image, name, arguments, safe):
     assert ("model.safetensors" in publish(name, safe)) == safe
     network = timm.create_model(name, pretrained=True, **arguments)
     said = {"input_size": (3, *arguments["img_size"])} if arguments else {}
     data = timm.data.resolve_model_data_config(network, args=said)
-    theirs = softmax_of(network, timm.data.create_transform(**data, is_training=False), picture)
+    theirs = softmax_of(network, timm.data.create_transform(**data, is_training=False), image)
     size = f", input_size: {list(arguments['img_size'])}" if arguments else ""
     service = make_service(f"backbones: [{{backbone: {name}{size}}}]")
-    assert_same(probabilities(service, picture), theirs)
-    assert service.classify(picture).input_size == tuple(data["input_size"][1:])
+    assert_same(probabilities(service, image), theirs)
+    assert service.classify(image).input_size == tuple(data["input_size"][1:])
 
 
 @pytest.mark.parametrize("name", ["squeezenet1_0", "mobilenet_v3_small", "shufflenet_v2_x0_5", "googlenet"])
-def test_torchvisions_backbones_answer_as_torchvisions_own(make_service, fresh_cache, picture, name):
+def test_torchvisions_backbones_answer_as_torchvisions_own(make_service, fresh_cache, image, name):
     chosen = models.get_model_weights(name).DEFAULT
     keep_torchvision_weights(fresh_cache, name, chosen)
-    theirs = softmax_of(models.get_model(name, weights=chosen), chosen.transforms(), picture)
-    assert_same(probabilities(make_service(f"backbones: [torchvision/{name}]"), picture), theirs)
+    theirs = softmax_of(models.get_model(name, weights=chosen), chosen.transforms(), image)
+    assert_same(probabilities(make_service(f"backbones: [torchvision/{name}]"), image), theirs)
 
 
 def keep_torchvision_weights(cache: Path, name: str, chosen) -> None:
@@ -169,14 +169,14 @@ SAID = [
 
 
 @pytest.mark.parametrize("said", SAID, ids=lambda said: next(iter(said)))
-def test_timms_transform_is_the_checkpoints_with_what_the_entry_says(picture, said):
+def test_timms_transform_is_the_checkpoints_with_what_the_entry_says(image, said):
     usual = {"mean": IMAGENET_MEAN, "std": IMAGENET_STD, "crop_pct": 0.95, "interpolation": "bicubic"}
     theirs = timm.data.create_transform(**{**usual, **said, "input_size": (3, *size_of(said))})
-    check_transform("resnet18.a1_in1k", said, theirs, picture)
+    check_transform("resnet18.a1_in1k", said, theirs, image)
 
 
 @pytest.mark.parametrize("said", [SAID[0], *SAID[2:]], ids=lambda said: next(iter(said)))
-def test_torchvisions_transform_is_the_checkpoints_with_what_the_entry_says(picture, said):
+def test_torchvisions_transform_is_the_checkpoints_with_what_the_entry_says(image, said):
     resized = round(min(size_of(said)) / said.get("crop_pct", 224 / 256))
     steps = (
         transforms.Resize(resized, InterpolationMode(said.get("interpolation", "bilinear"))),
@@ -184,7 +184,7 @@ def test_torchvisions_transform_is_the_checkpoints_with_what_the_entry_says(pict
         transforms.ToTensor(),
         transforms.Normalize(said.get("mean", IMAGENET_MEAN), said.get("std", IMAGENET_STD)),
     )
-    check_transform("torchvision/resnet18", said, transforms.Compose(steps), picture)
+    check_transform("torchvision/resnet18", said, transforms.Compose(steps), image)
 
 
 def size_of(said) -> list[int]:
@@ -192,14 +192,14 @@ def size_of(said) -> list[int]:
     return size if isinstance(size, list) else [size, size]
 
 
-def check_transform(backbone: str, said, theirs, picture: Path) -> None:
-    usual, ours = plan(backbone).transform(rgb(picture)), plan({"backbone": backbone, **said}).transform
-    batch = ours(rgb(picture))
+def check_transform(backbone: str, said, theirs, image: Path) -> None:
+    usual, ours = plan(backbone).transform(rgb(image)), plan({"backbone": backbone, **said}).transform
+    batch = ours(rgb(image))
     assert batch.dtype == np.float32
     assert batch.shape == (1, 3, *ours.input_size)
     assert batch.shape != usual.shape or np.abs(batch - usual).max() > 0.1
     assert plan(backbone).transform.key == plan(backbone).transform.key != ours.key
-    np.testing.assert_allclose(batch[0], theirs(rgb(picture)).numpy(), atol=1e-6)
+    np.testing.assert_allclose(batch[0], theirs(rgb(image)).numpy(), atol=1e-6)
 
 
 def test_transforms_that_differ_a_little_are_two():
@@ -248,7 +248,7 @@ PREPARED_OTHERWISE = [
 
 @pytest.mark.parametrize("backbone", ["resnet18", "torchvision/resnet18"])
 @pytest.mark.parametrize("said", PREPARED_OTHERWISE, ids=lambda said: next(iter(said)))
-def test_nothing_is_published_for_pictures_prepared_in_another_way(backbone, said):
+def test_nothing_is_published_for_images_prepared_in_another_way(backbone, said):
     assert plan({"backbone": backbone, **said}).facts == {}
 
 
@@ -624,8 +624,8 @@ def test_config_and_weights_are_of_one_commit(hub, versions):
     assert {path.partition("/")[0] for _, path in hub.asked("me/pets") if "model" in path} == {old}
 
 
-def test_a_source_that_a_fork_adds_works_through_the_service(make_service, fakes, picture):
-    answer = make_service("backbones: [{name: mine, backbone: 'fake:a'}]").classify(picture)
+def test_a_source_that_a_fork_adds_works_through_the_service(make_service, fakes, image):
+    answer = make_service("backbones: [{name: mine, backbone: 'fake:a'}]").classify(image)
     assert (answer.backbone, answer.predictions[0].label) == ("mine", "cat")
 
 
@@ -641,7 +641,7 @@ TORCHVISION = [
 
 
 @pytest.mark.parametrize("name", [*timm.list_models()[::20], *TORCHVISION])
-def test_an_architecture_answers_with_random_weights(picture, name):
+def test_an_architecture_answers_with_random_weights(image, name):
     entry = {"backbone": name, "pretrained": False}
     if not name.startswith("torchvision/") and get_pretrained_cfg(name).num_classes == 0:
         assert "expected a number of classes" in refusal(entry)
@@ -651,7 +651,7 @@ def test_an_architecture_answers_with_random_weights(picture, name):
     device = "cpu" if planned.parameters <= RUN_AT_MOST else "meta"
     with torch.device(device), torch.inference_mode():
         network = registry.build(planned, None)
-        answer = network(torch.from_numpy(planned.transform(rgb(picture))).to(device))
+        answer = network(torch.from_numpy(planned.transform(rgb(image))).to(device))
     assert answer.shape == (1, planned.num_classes)
     assert device == "meta" or answer.isfinite().all()
 
@@ -659,19 +659,19 @@ def test_an_architecture_answers_with_random_weights(picture, name):
 # --- what once went wrong ---
 
 
-def test_torchvisions_transformers_take_the_size_of_their_transform(picture):
+def test_torchvisions_transformers_take_the_size_of_their_transform(image):
     planned = plan({"backbone": "torchvision/vit_b_16@IMAGENET1K_SWAG_E2E_V1", "pretrained": False})
     assert planned.transform.input_size == (384, 384)
     with torch.device("meta"):
         assert planned.make(None)(torch.empty(1, 3, 384, 384)).shape == (1, 1000)
 
 
-def test_a_checkpoint_of_googlenet_answers_as_its_published_weights_do(fresh_cache, picture):
+def test_a_checkpoint_of_googlenet_answers_as_its_published_weights_do(fresh_cache, image):
     chosen = models.GoogLeNet_Weights.DEFAULT
     keep_torchvision_weights(fresh_cache, "googlenet", chosen)
     file = fresh_cache / "torch" / "hub" / "checkpoints" / Path(chosen.url).name
     published, own = load("torchvision/googlenet"), load({"backbone": "torchvision/googlenet", "checkpoint": str(file)})
-    batch = torch.from_numpy(published.plan.transform(rgb(picture)))
+    batch = torch.from_numpy(published.plan.transform(rgb(image)))
     torch.testing.assert_close(published.network(batch), own.network(batch))
 
 
@@ -684,7 +684,7 @@ def test_a_folder_with_several_files_is_read_in_timms_order(tmp_path):
     assert "of another shape" in refusal("local-dir:mixed", tmp_path)
 
 
-def test_a_backbone_for_grey_pictures_is_refused(hub, fresh_cache):
+def test_a_backbone_for_grey_images_is_refused(hub, fresh_cache):
     hub.put("me/grey", {"config.json": timm_config(model_args={"in_chans": 1})})
     assert "it takes 1 channels" in refusal("hf-hub:me/grey")
 

@@ -21,7 +21,7 @@ from requesting import JSON, ask, file_data, join, outcome
 from serving import ROOT, free_port, without_hub
 from waiting import until
 
-from lineup.errors import PictureError
+from lineup.errors import ImageError
 from lineup.server import admission, allowlist, uploads
 
 TWO = "backbones: ['fake:a', 'fake:b']"
@@ -70,10 +70,10 @@ def client_of(page):
     return Client(f"http://{page.host}", verbose=False, analytics_enabled=False)
 
 
-def upload(page, picture):
+def upload(page, image):
     boundary = "lineup"
     head = f'--{boundary}\r\nContent-Disposition: form-data; name="files"; filename="a.jpg"\r\n\r\n'.encode()
-    body = head + picture.read_bytes() + f"\r\n--{boundary}--\r\n".encode()
+    body = head + image.read_bytes() + f"\r\n--{boundary}--\r\n".encode()
     headers = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
     status, _, text = ask(page.host, "POST", "/gradio_api/upload", body, headers)
     assert status == 200, text
@@ -103,30 +103,30 @@ def test_a_default_that_cannot_be_had_is_the_reason_why_it_is_not_ready(launch, 
 # --- a backbone that goes wrong ---
 
 
-def test_a_forward_pass_that_hangs_takes_only_its_backbone_away_and_two_are_too_many(launch, fakes, picture):
+def test_a_forward_pass_that_hangs_takes_only_its_backbone_away_and_two_are_too_many(launch, fakes, image):
     page = launch("limits: {forward_timeout_s: 0.3}\nbackbones: ['fake:c', 'fake:a', 'fake:b']")
     client, held = client_of(page), [fakes.hold("answer a"), fakes.hold("answer b")]
     for number, name in enumerate(("fake:a", "fake:b"), start=1):
         with pytest.raises(AppError, match=rf"{name}: expected an answer within 0.3 s; .*choose another backbone"):
-            client.predict(handle_file(picture), backbone=name, api_name="/classify")
+            client.predict(handle_file(image), backbone=name, api_name="/classify")
         status = {each["name"]: each for each in client.predict(api_name="/backbones")}
         assert status[name]["status"] == "unavailable"
         assert "has finished" in status[name]["reason"]
-        assert client.predict(handle_file(picture), api_name="/classify")["backbone"] == "fake:c"
+        assert client.predict(handle_file(image), api_name="/classify")["backbone"] == "fake:c"
         assert ask(page.host, "GET", "/readyz")[0] == (503 if number == 2 else 200)
     began = len(fakes.built)
     with pytest.raises(AppError, match="has finished"):  # who asks for it again waits for nothing
-        client.predict(handle_file(picture), backbone="fake:a", api_name="/classify")
+        client.predict(handle_file(image), backbone="fake:a", api_name="/classify")
     for event in held:
         event.set()
     until(lambda: ask(page.host, "GET", "/readyz")[0] == 200)
     for name in ("fake:a", "fake:b"):
-        assert client.predict(handle_file(picture), backbone=name, api_name="/classify")["backbone"] == name
+        assert client.predict(handle_file(image), backbone=name, api_name="/classify")["backbone"] == name
     assert len(fakes.built) == began
 
 
 @pytest.mark.parametrize("error", [RuntimeError("it broke"), MemoryError("too much"), RecursionError("deep")])
-def test_a_network_that_raises_fails_alone(launch, fakes, picture, error):
+def test_a_network_that_raises_fails_alone(launch, fakes, image, error):
     import torch
 
     class Broken(torch.nn.Module):
@@ -136,17 +136,17 @@ def test_a_network_that_raises_fails_alone(launch, fakes, picture, error):
     fakes.more["b"] = {"make": lambda _: Broken()}
     client = client_of(launch())
     with pytest.raises(AppError, match=f"fake:b: expected an answer; {error}; see the log"):
-        client.predict(handle_file(picture), backbone="fake:b", api_name="/classify")
-    found = client.predict(handle_file(picture), backbones=["fake:b", "fake:a"], api_name="/compare")
+        client.predict(handle_file(image), backbone="fake:b", api_name="/classify")
+    found = client.predict(handle_file(image), backbones=["fake:b", "fake:a"], api_name="/compare")
     assert "error" in found["results"][0]
     assert found["results"][1]["predictions"][0]["label"] == "cat"
 
 
-def test_many_at_once_get_the_numbers_that_each_gets_alone(launch, fakes, picture):
+def test_many_at_once_get_the_numbers_that_each_gets_alone(launch, fakes, image):
     fakes.logits = {"a": [3.0, 2.0, 1.0], "b": [0.0, 1.0, 5.0]}
     page = launch()
-    names, image = ["fake:a", "fake:b"] * 25, file_data(upload(page, picture))
-    alone = {name: page.service.classify(picture, name).to_json()["predictions"] for name in set(names)}
+    names, image = ["fake:a", "fake:b"] * 25, file_data(upload(page, image))
+    alone = {name: page.service.classify(image, name).to_json()["predictions"] for name in set(names)}
 
     def one(name):
         kind, data = outcome(page, join(page, {"image": image, "backbone": name})[1])
@@ -230,7 +230,7 @@ SERVED = {
     [
         ({}, "request: expected the fields of this endpoint"),
         ({"image": None, "more": 1}, "request: expected the fields of this endpoint"),
-        ({"picture": None}, "request: expected the fields of this endpoint"),
+        ({"image": None}, "request: expected the fields of this endpoint"),
     ],
 )
 def test_fields_that_an_endpoint_does_not_have_are_refused_with_where_to_look(plain, fields, told):
@@ -260,17 +260,17 @@ WRONG = [
     ({"top_k": True}, "top_k: expected a whole number from 1 to 100000; got True"),
     ({"top_k": "3"}, "top_k: expected a whole number from 1 to 100000; got '3'"),
     ({"top_k": [3]}, "top_k: expected a whole number from 1 to 100000; got [3]"),
-    ({"image": None}, "picture: expected an uploaded file; there is none"),
-    ({"image": "/etc/hostname"}, "picture: expected an uploaded file"),
-    ({"image": {"path": "/etc/hostname"}}, "picture: expected an uploaded file; got a path of another place"),
-    ({"image": {"path": ["a"]}}, "picture: expected an uploaded file; there is none"),
-    ({"image": 3}, "picture: expected an uploaded file; there is none"),
+    ({"image": None}, "image: expected an uploaded file; there is none"),
+    ({"image": "/etc/hostname"}, "image: expected an uploaded file"),
+    ({"image": {"path": "/etc/hostname"}}, "image: expected an uploaded file; got a path of another place"),
+    ({"image": {"path": ["a"]}}, "image: expected an uploaded file; there is none"),
+    ({"image": 3}, "image: expected an uploaded file; there is none"),
 ]
 
 
 @pytest.mark.parametrize(("fields", "told"), WRONG, ids=[str(fields)[:40] for fields, _ in WRONG])
-def test_a_field_that_is_wrong_is_named_with_what_was_expected(plain, picture, fields, told):
-    status, event = join(plain, {"image": file_data(upload(plain, picture)), **fields})
+def test_a_field_that_is_wrong_is_named_with_what_was_expected(plain, image, fields, told):
+    status, event = join(plain, {"image": file_data(upload(plain, image)), **fields})
     assert status == 200
     kind, data = outcome(plain, event)
     assert kind == "error"
@@ -278,8 +278,8 @@ def test_a_field_that_is_wrong_is_named_with_what_was_expected(plain, picture, f
 
 
 @pytest.mark.parametrize("names", ["lite0", [], ["lite0", "lite0"], [1], {"a": 1}, ["lite0"] * 1000])
-def test_a_list_of_names_that_is_none_is_refused(plain, picture, names):
-    _, event = join(plain, {"image": file_data(upload(plain, picture)), "backbones": names}, "compare")
+def test_a_list_of_names_that_is_none_is_refused(plain, image, names):
+    _, event = join(plain, {"image": file_data(upload(plain, image)), "backbones": names}, "compare")
     kind, data = outcome(plain, event, "compare")
     assert kind == "error"
     assert "backbones: expected" in json.dumps(data) or "backbone: expected" in json.dumps(data)
@@ -300,7 +300,7 @@ def test_an_address_is_refused_before_anything_is_fetched(launch):
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as elsewhere:
         threading.Thread(target=elsewhere.serve_forever, args=(0.05,), daemon=True).start()
-        address, page = f"http://127.0.0.1:{elsewhere.server_port}/picture.jpg", launch()
+        address, page = f"http://127.0.0.1:{elsewhere.server_port}/image.jpg", launch()
         for image in (file_data(address), {"path": address}, {**file_data(address), "url": address}):
             _, event = join(page, {"image": image})
             kind, data = outcome(page, event)
@@ -310,13 +310,13 @@ def test_an_address_is_refused_before_anything_is_fetched(launch):
     assert asked == []
 
 
-def test_a_link_out_of_the_upload_folder_is_not_followed(launch, picture, tmp_path):
+def test_a_link_out_of_the_upload_folder_is_not_followed(launch, image, tmp_path):
     page = launch()
-    there = upload(page, picture)
+    there = upload(page, image)
     link = Path(there).with_name("link.jpg")
     link.unlink(missing_ok=True)
-    link.symlink_to(picture)
-    for path in (str(link), there + "/../../../../../../etc/hostname", str(picture)):
+    link.symlink_to(image)
+    for path in (str(link), there + "/../../../../../../etc/hostname", str(image)):
         _, event = join(page, {"image": file_data(path)})
         kind, data = outcome(page, event)
         assert kind == "error", path
@@ -345,9 +345,9 @@ def test_an_upload_in_pieces_is_refused_once_it_is_too_large(plain):
     assert (status, "expected at most" in text) == (413, True)
 
 
-def test_old_uploads_are_removed_and_the_examples_stay(launch, picture, monkeypatch):
+def test_old_uploads_are_removed_and_the_examples_stay(launch, image, monkeypatch):
     page = launch(f"examples: {ROOT}/examples\n{TWO}")
-    there = Path(upload(page, picture))
+    there = Path(upload(page, image))
     page.gate.sweep()
     assert there.is_file()
     monkeypatch.setattr(admission, "UPLOAD_KEPT_S", 0)
@@ -360,16 +360,16 @@ def test_old_uploads_are_removed_and_the_examples_stay(launch, picture, monkeypa
         assert ask(page.host, "GET", f"/gradio_api/file={each['image']['path']}")[0] == 200
 
 
-def test_a_first_upload_finds_its_folder(launch, picture, monkeypatch, tmp_path):
+def test_a_first_upload_finds_its_folder(launch, image, monkeypatch, tmp_path):
     page = launch()
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "not yet"))
     assert uploads.free_bytes() > 0
-    assert Path(upload(page, picture)).is_file()
+    assert Path(upload(page, image)).is_file()
 
 
-def test_whoever_names_his_session_is_known_as_a_listener_by_it(launch, fakes, picture):
+def test_whoever_names_his_session_is_known_as_a_listener_by_it(launch, fakes, image):
     page, held = launch(), fakes.hold("answer a")
-    image = file_data(upload(page, picture))
+    image = file_data(upload(page, image))
     body = json.dumps({"data": [image, None, None], "session_hash": "mine"})
     event = json.loads(ask(page.host, "POST", "/gradio_api/call/classify", body, JSON)[2])["event_id"]
     with ThreadPoolExecutor(1) as threads:
@@ -382,21 +382,21 @@ def test_whoever_names_his_session_is_known_as_a_listener_by_it(launch, fakes, p
     assert "mine" not in page.demo._queue.pending_event_ids_session
 
 
-def test_a_disk_that_is_nearly_full_takes_no_more_pictures_and_the_log_says_so(launch, picture, monkeypatch, caplog):
+def test_a_disk_that_is_nearly_full_takes_no_more_images_and_the_log_says_so(launch, image, monkeypatch, caplog):
     page = launch()
     monkeypatch.setattr(uploads.shutil, "disk_usage", lambda _: SimpleNamespace(free=10**6))
     status, _, text = ask(page.host, "POST", "/gradio_api/upload", b"x", {"Content-Type": "multipart/form-data"})
     assert status == 503
-    assert "busy: there is no room for pictures; try again in" in text
+    assert "busy: there is no room for images; try again in" in text
     assert "the disk with the uploads is full" in caplog.text
 
 
 # --- overload ---
 
 
-def test_who_finds_no_place_is_told_before_he_has_sent_anything(launch, fakes, picture):
+def test_who_finds_no_place_is_told_before_he_has_sent_anything(launch, fakes, image):
     page, held = launch("limits: {queue_size: 2}\n" + TWO), fakes.hold("answer a")
-    image = file_data(upload(page, picture))
+    image = file_data(upload(page, image))
     events = [join(page, {"image": image})[1] for _ in range(2)]
     with ThreadPoolExecutor(2) as threads:
         listening = [threads.submit(outcome, page, event) for event in events]
@@ -417,17 +417,17 @@ def test_who_finds_no_place_is_told_before_he_has_sent_anything(launch, fakes, p
     assert outcome(page, join(page, {"image": image})[1])[0] == "complete"
 
 
-def test_whoever_was_let_in_with_a_picture_keeps_his_place_for_the_question(launch, fakes, picture):
+def test_whoever_was_let_in_with_a_image_keeps_his_place_for_the_question(launch, fakes, image):
     page, held = launch("limits: {queue_size: 1}\n" + TWO), fakes.hold("answer a")
-    image = file_data(upload(page, picture))
+    image = file_data(upload(page, image))
     assert join(page, {"image": image})[0] == 200  # the upload's place
     assert join(page, {"image": image})[0] == 503
     held.set()
 
 
-def test_who_joins_and_leaves_keeps_nobody_waiting_and_costs_no_answer(launch, fakes, picture, caplog):
+def test_who_joins_and_leaves_keeps_nobody_waiting_and_costs_no_answer(launch, fakes, image, caplog):
     page, held = launch("limits: {queue_size: 8}\n" + TWO), fakes.hold("answer a")
-    image = file_data(upload(page, picture))
+    image = file_data(upload(page, image))
     first = join(page, {"image": image})[1]
     with ThreadPoolExecutor(2) as threads:
         answering = threads.submit(outcome, page, first)
@@ -445,26 +445,26 @@ def test_who_joins_and_leaves_keeps_nobody_waiting_and_costs_no_answer(launch, f
     assert sum(each["outcome"] == "ok" for each in counted) <= 2
 
 
-def test_each_answer_has_a_line_in_the_log_that_tells_nothing_of_the_picture(launch, fakes, picture, caplog, tmp_path):
+def test_each_answer_has_a_line_in_the_log_that_tells_nothing_of_the_image(launch, fakes, image, caplog, tmp_path):
     caplog.set_level(logging.INFO, "lineup.requests")
     page = launch()
-    page.service.classify(picture, "fake:b")
-    (tmp_path / "secret.jpg").write_text("no picture")
-    with pytest.raises(PictureError):
+    page.service.classify(image, "fake:b")
+    (tmp_path / "secret.jpg").write_text("no image")
+    with pytest.raises(ImageError):
         page.service.classify(tmp_path / "secret.jpg")
     good, bad = (json.loads(each.message) for each in caplog.records if each.name == "lineup.requests")
     assert good.pop("milliseconds") > 0
     assert good == {"backbone": "fake:b", "outcome": "ok"}
-    assert bad["outcome"] == "PictureError"
+    assert bad["outcome"] == "ImageError"
     assert "secret" not in caplog.text
 
 
 # --- the end ---
 
 
-def test_those_inside_have_their_answers_before_the_end_and_nobody_else_comes_in(launch, fakes, picture):
+def test_those_inside_have_their_answers_before_the_end_and_nobody_else_comes_in(launch, fakes, image):
     page, held = launch(), fakes.hold("answer a")
-    image = file_data(upload(page, picture))
+    image = file_data(upload(page, image))
     with ThreadPoolExecutor(2) as threads:
         listening = threads.submit(outcome, page, join(page, {"image": image})[1])
         until(lambda: page.gate.pending() == 1)

@@ -18,13 +18,13 @@ def served(tmp_path_factory):
 
 @pytest.fixture
 def still_well(served: Page):
-    """Let a picture have the same answer afterwards as before."""
-    before = served.service.classify(served.aims.picture).predictions
+    """Let an image have the same answer afterwards as before."""
+    before = served.service.classify(served.aims.image).predictions
     yield
-    assert served.service.classify(served.aims.picture).predictions == before
+    assert served.service.classify(served.aims.image).predictions == before
     assert ask(served.host, "GET", "/healthz")[0] == ask(served.host, "GET", "/readyz")[0] == 200
     for name in NAMES:
-        kind, data = outcome(served, join(served, {"image": file_data(served.aims.picture), "backbone": name})[1])
+        kind, data = outcome(served, join(served, {"image": file_data(served.aims.image), "backbone": name})[1])
         assert (kind, data[0]["backbone"]) == ("complete", name)
 
 
@@ -33,7 +33,7 @@ def test_the_watch_sees_what_it_is_there_for(served, tmp_path):
     (tmp_path / "ab").write_text("")
     with watching(tmp_path / "a") as seen, served.watching() as also:
         (tmp_path / "a" / "b").write_text("")
-        Path(served.aims.picture).read_bytes()
+        Path(served.aims.image).read_bytes()
         Path(served.aims.link).read_bytes()
         (tmp_path / "ab").read_text()
         served.service.classify(served.aims.secret)
@@ -53,7 +53,7 @@ def test_a_page_that_is_open_takes_no_other_path_and_no_address(served):
             served.host, Request("POST", f"{API}/queue/join", body, JSON, f"{API}/queue/data?session_hash={session}")
         )
 
-    good = {"path": aims.picture, "meta": {"_type": "gradio.FileData"}}
+    good = {"path": aims.image, "meta": {"_type": "gradio.FileData"}}
     assert joined("open_page", [None])[0] == "answered"
     assert joined("answer", [good, NAMES[0], [], 1, None])[0] == "answered"
     elsewhere = [{"path": path, "meta": good["meta"]} for path in ELSEWHERE[:2]]

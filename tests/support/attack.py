@@ -103,9 +103,9 @@ class Page:
         from lineup.inference import preprocessing
 
         uploads = Path(os.path.realpath(get_upload_folder()))
-        opened, answered = preprocessing.open_picture, self.service._answer
+        opened, answered = preprocessing.open_image, self.service._answer
 
-        def open_picture(path: Any, *more: Any, **options: Any) -> Any:
+        def open_image(path: Any, *more: Any, **options: Any) -> Any:
             if not Path(os.path.realpath(path)).is_relative_to(uploads):
                 seen.leaked[f"path {path}"] += 1
             return opened(path, *more, **options)
@@ -119,11 +119,11 @@ class Page:
 
         caches = [os.environ[key] for key in ("HF_HOME", "TORCH_HOME", "LINEUP_CACHE") if key in os.environ]
         with watching(ROOT, uploads, sys.prefix, sys.base_prefix, *caches) as seen:
-            preprocessing.open_picture, self.service._answer = open_picture, answer
+            preprocessing.open_image, self.service._answer = open_image, answer
             try:
                 yield seen
             finally:
-                preprocessing.open_picture, self.service._answer = opened, answered
+                preprocessing.open_image, self.service._answer = opened, answered
 
 
 @contextmanager
@@ -142,10 +142,10 @@ def page(folder: Path) -> Iterator[Page]:
     demo, _ = app.launch(service, free_port())
     try:
         assert service.looked.wait(60)
-        picture = draw(folder / "picture.jpg").read_bytes()
+        image = draw(folder / "image.jpg").read_bytes()
         for name in NAMES:
-            service.classify(folder / "picture.jpg", name)  # all is imported, all is loaded
-        aims = aim(Path(get_upload_folder()), folder, picture, NAMES)
+            service.classify(folder / "image.jpg", name)  # all is imported, all is loaded
+        aims = aim(Path(get_upload_folder()), folder, image, NAMES)
         yield Page(service, demo, f"127.0.0.1:{demo.server_port}", aims)
     finally:
         demo.close(verbose=False)

@@ -41,12 +41,12 @@ backbones:
   - {backbone: "hf-hub:me/pets@v1", labels: pets.txt, input_size: 96}
 examples:
   - maze.jpg
-  - {picture: 'hf://datasets/me/birds/jay.png', caption: A jay}
+  - {image: 'hf://datasets/me/birds/jay.png', caption: A jay}
 limits: {memory_mb: 2048, max_compared: 4, hub_timeout_s: 7.5}
 """,
     """\
 backbones: [{backbone: resnet34, pretrained: false}, vit_tiny_patch16_224]
-examples: pictures
+examples: images
 device: cpu
 engine: torch
 precision: float32
@@ -191,8 +191,8 @@ WRONG = [  # a config, and all that is said of it; … stands for some words
     ),
     (
         "examples: [{path: a.jpg}]\nbackbones: [a]\n",
-        "1:12: examples[0].picture: expected a value; there is none; add `picture:`",
-        "1:13: examples[0].path: expected a known key; got 'path'; … one of: picture, caption",
+        "1:12: examples[0].image: expected a value; there is none; add `image:`",
+        "1:13: examples[0].path: expected a known key; got 'path'; … one of: image, caption",
     ),
     ("title: 5\nbackbones: [a]\n", "1:1: title: expected text; got 5; put it in quotes"),
     ("title: [a]\nbackbones: [a]\n", "1:1: title: expected text; got ['a']; mend it, or leave `title` out"),
@@ -254,7 +254,7 @@ WRONG = [  # a config, and all that is said of it; … stands for some words
     ),
     (
         "examples: 5\nbackbones: [a]\n",
-        "1:1: examples: expected a folder, or a list of pictures; got 5; put it in quotes",
+        "1:1: examples: expected a folder, or a list of images; got 5; put it in quotes",
     ),
     (
         "examples: [5]\nbackbones: [a]\n",

@@ -1,7 +1,7 @@
-"""Picture files that are damaged, that lie or that blow up: the same ones for the same seed.
+"""Image files that are damaged, that lie or that blow up: the same ones for the same seed.
 
-python tests/bad_pictures.py bad_files 2000 0 opens that many of that seed, and says as JSON what came of it;
-large_pictures, small_bombs and long_exif open those.
+python tests/bad_images.py bad_files 2000 0 opens that many of that seed, and says as JSON what came of it;
+large_images, small_bombs and long_exif open those.
 """
 
 import functools
@@ -24,26 +24,26 @@ from PIL import Image
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT)] if str(ROOT) not in sys.path else []
 
-from lineup.errors import PictureError
+from lineup.errors import ImageError
 from lineup.images.formats import SUFFIXES
-from lineup.images.reading import open_picture
+from lineup.images.reading import open_image
 
 SIZE = (64, 48)
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 
 
-# --- whole pictures, the ground that the others grow on ---
+# --- whole images, the ground that the others grow on ---
 
 
-def saved(picture: Image.Image, kind: str, **options: object) -> bytes:
+def saved(image: Image.Image, kind: str, **options: object) -> bytes:
     buffer = io.BytesIO()
-    picture.save(buffer, kind, **options)
+    image.save(buffer, kind, **options)
     return buffer.getvalue()
 
 
 @functools.cache
 def good_files() -> list[tuple[str, bytes]]:
-    """Return small whole pictures, ``(suffix, content)``, of every format and of most ways to store one."""
+    """Return small whole images, ``(suffix, content)``, of every format and of most ways to store one."""
     noise = np.random.default_rng(0).integers(0, 256, (6, 8, 4), np.uint8)
     rgba = Image.fromarray(noise).resize(SIZE, Image.Resampling.BICUBIC)
     rgb, grey = rgba.convert("RGB"), rgba.convert("L")
@@ -122,7 +122,7 @@ def tiled_tiff(*tiles: tuple[int, int], kind: int = 4) -> bytes:
 
 
 def bad_files(count: int, seed: int = 0) -> Iterator[tuple[str, bytes]]:
-    """Yield ``(name, content)`` of `count` files: each way to spoil one, for each whole picture, in turn."""
+    """Yield ``(name, content)`` of `count` files: each way to spoil one, for each whole image, in turn."""
     rng = random.Random(seed)
     good = good_files()
     for number in range(count):
@@ -186,7 +186,7 @@ def mixed(rng: random.Random, content: bytes) -> bytes:
 
 
 def mislabelled(rng: random.Random, content: bytes) -> bytes:
-    """Put a picture of another kind, whole or cut, under the name of this one."""
+    """Put an image of another kind, whole or cut, under the name of this one."""
     other = rng.choice(good_files())[1]
     return rng.choice((other, other[: _place(rng, other)], b"<svg/>", b"%PDF-1.7", rng.randbytes(300), b""))
 
@@ -218,11 +218,11 @@ def with_checksums(content: bytes) -> bytes:
 
 def bombs() -> Iterator[tuple[str, bytes]]:
     """Yield ``(name, content)`` of files that must be refused at once, though most of them are well-formed."""
-    yield from large_pictures()
+    yield from large_images()
     yield from small_bombs()
 
 
-def large_pictures() -> Iterator[tuple[str, bytes]]:
+def large_images() -> Iterator[tuple[str, bytes]]:
     """Yield files of every format that claim to have 41 to 400 megapixels."""
     for width, height in ((6400, 6410), (10_000, 10_000), (14_000, 14_280), (20_000, 20_000)):
         size = f"{width * height / 1e6:.0f}"
@@ -323,7 +323,7 @@ def tiled_tiff_that_promises(width: int, length: int) -> bytes:
 
 
 def long_exif() -> Iterator[tuple[str, bytes]]:
-    """Yield whole pictures with EXIF that takes gigabytes or minutes to parse."""
+    """Yield whole images with EXIF that takes gigabytes or minutes to parse."""
     for what, exif in (("overlaps", overlapping_tags(20_000, 300_000)), ("repeats", b"Exif\0\0" * 200_000)):
         yield f"{what}.jpg", jpeg_with_exif(exif)
         for kind in ("PNG", "WEBP", "AVIF")[: 2 if what == "repeats" else 3]:  # an AVIF's has to start as TIFF does
@@ -349,9 +349,9 @@ def _patched(suffix: str, at: int, layout: str, *values: int) -> bytes:
 
 
 def _patched_webp(kind: bytes, at: int, patch: bytes) -> bytes:
-    picture = Image.new("RGBA" if kind == b"VP8X" else "RGB", SIZE, (9, 9, 9, 9)[: 4 if kind == b"VP8X" else 3])
+    image = Image.new("RGBA" if kind == b"VP8X" else "RGB", SIZE, (9, 9, 9, 9)[: 4 if kind == b"VP8X" else 3])
     more = {"save_all": True, "append_images": [Image.new("RGB", SIZE, "red")]} if kind == b"ANIM" else {}
-    content = saved(picture, "WEBP", lossless=kind == b"VP8L", method=0, **more)
+    content = saved(image, "WEBP", lossless=kind == b"VP8L", method=0, **more)
     assert kind in content[:60], kind
     return content[:at] + patch + content[at + len(patch) :]
 
@@ -369,17 +369,17 @@ def report(files: Iterable[tuple[str, bytes]]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         good = Path(folder) / "good.png"
         good.write_bytes(next(content for suffix, content in good_files() if suffix == ".png"))
-        before, start_mb = open_picture(good).tobytes(), _peak_mb()
+        before, start_mb = open_image(good).tobytes(), _peak_mb()
         for name, content in files:
             count += 1
             path = Path(folder) / name
             path.write_bytes(content)
             started = time.process_time()
             try:
-                picture = open_picture(path)
-                if picture.mode != "RGB" or not 0 < picture.width * picture.height <= 40e6:
-                    failures.append(f"{name}: {picture}")
-            except PictureError as error:
+                image = open_image(path)
+                if image.mode != "RGB" or not 0 < image.width * image.height <= 40e6:
+                    failures.append(f"{name}: {image}")
+            except ImageError as error:
                 refused += 1
                 if not str(error).startswith(f"{name}: expected"):
                     failures.append(f"{name}: {error}")
@@ -393,7 +393,7 @@ def report(files: Iterable[tuple[str, bytes]]) -> dict[str, Any]:
             "failures": failures,
             "slowest_s": slowest,
             "growth_mb": _peak_mb() - start_mb,
-            "good_afterwards": open_picture(good).tobytes() == before,
+            "good_afterwards": open_image(good).tobytes() == before,
         }
 
 

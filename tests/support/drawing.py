@@ -1,4 +1,4 @@
-"""Draws a picture with something in it, the same each time."""
+"""Draws an image with something in it, the same each time."""
 
 from pathlib import Path
 

@@ -33,28 +33,28 @@ class Aims:
     """What payloads may name."""
 
     names: tuple[str, ...]  # of the line-up
-    picture: str  # a file that was uploaded
-    secret: str  # a picture outside of what may be opened
+    image: str  # a file that was uploaded
+    secret: str  # an image outside of what may be opened
     link: str  # a link to it, in the upload folder
     word: str = "xyzzy"  # stands in the secret, and must never come out
 
     def paths(self) -> tuple[str, ...]:
         """Return ways to name what nobody may have."""
-        folder = str(Path(self.picture).parent)
+        folder = str(Path(self.image).parent)
         return (
             *(self.secret, self.link, f"file://{self.secret}", f"{folder}/../../..{self.secret}", *TARGETS, *ELSEWHERE),
-            *(f"{folder}/{'../' * 12}etc/passwd", os.path.relpath(self.secret), f"{self.picture}\0.jpg", folder, "/"),
+            *(f"{folder}/{'../' * 12}etc/passwd", os.path.relpath(self.secret), f"{self.image}\0.jpg", folder, "/"),
             *(f"/gradio_api/file={self.secret}", f"data:image/gif;base64,{GIF}", "data:,", "~/.bashrc", "."),
             f"hf://datasets/me/birds{self.secret}",
         )
 
 
-def aim(uploads: Path, outside: Path, picture: bytes, names: tuple[str, ...]) -> Aims:
-    """Put a picture where uploads lie, and elsewhere one that nobody may have, with a link to it."""
-    there, secret = uploads / "hostile" / "picture.jpg", outside / "secret.jpg"
+def aim(uploads: Path, outside: Path, image: bytes, names: tuple[str, ...]) -> Aims:
+    """Put an image where uploads lie, and elsewhere one that nobody may have, with a link to it."""
+    there, secret = uploads / "hostile" / "image.jpg", outside / "secret.jpg"
     there.parent.mkdir(parents=True, exist_ok=True)
-    there.write_bytes(picture)
-    secret.write_bytes(picture + Aims.word.encode())
+    there.write_bytes(image)
+    secret.write_bytes(image + Aims.word.encode())
     link = there.with_name("link.jpg")
     link.unlink(missing_ok=True)
     link.symlink_to(secret)
@@ -89,7 +89,7 @@ def nested(depth: int, kind: str) -> Any:
 
 def image(chance: random.Random, aims: Aims) -> Any:
     """Return what names a file, as Gradio's clients do or a little otherwise."""
-    path: Any = chance.choice((aims.picture, *aims.paths(), *aims.paths()))
+    path: Any = chance.choice((aims.image, *aims.paths(), *aims.paths()))
     made = {"path": path, "meta": {"_type": "gradio.FileData"}}
     for key, options in (
         ("url", (path, *ELSEWHERE, f"file://{aims.secret}", None, 3)),
@@ -113,7 +113,7 @@ def good(part: Any, aims: Aims) -> Any:
     """Return what a part of the page sends when a visitor uses it as he should."""
     kind = type(part).__name__
     if kind == "Image" or "image" in str(part.label).lower():
-        return {"path": aims.picture, "meta": {"_type": "gradio.FileData"}}
+        return {"path": aims.image, "meta": {"_type": "gradio.FileData"}}
     if kind == "Dropdown":
         return [] if part.multiselect else aims.names[0]
     return {"Slider": 1}.get(kind)
@@ -232,7 +232,7 @@ def upload(chance: random.Random, aims: Aims) -> Request:
     )
     boundary, name = "lineup", chance.choice((*names, "a.jpg"))
     head = f'Content-Disposition: form-data; name="files"; filename="{name}"'
-    part = Path(aims.picture).read_bytes()
+    part = Path(aims.image).read_bytes()
     oddity = chance.choice(
         ("none", "no filename", "no name", "many", "header", "boundary", "cut", "type", "empty", "line")
     )

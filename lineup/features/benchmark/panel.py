@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 
 from lineup.analysis.comparison import row
-from lineup.errors import LineupError, PictureError
+from lineup.errors import ImageError, LineupError
 from lineup.inference.queue import WORK
 from lineup.page import html
 from lineup.page.html import panel, render_reason, track
@@ -55,9 +55,7 @@ class BenchmarkPanel:
                 yield own | page.changes(update)
 
         outputs = [self.measured, self.plot, page.backbone, page.others]
-        measuring = self.measure.click(
-            measure_line_up, [page.picture, page.visit], outputs, concurrency_id=WORK, **QUIET
-        )
+        measuring = self.measure.click(measure_line_up, [page.image, page.visit], outputs, concurrency_id=WORK, **QUIET)
         self.stop.click(stopped, None, [self.measured], cancels=[measuring], **QUIET)
 
     @property
@@ -71,9 +69,9 @@ class BenchmarkPanel:
 
 
 async def measure(service: Service, visit: Visit, path: Path | None) -> AsyncIterator[Update]:
-    """Run on the picture what has not run yet, or everything once more, and tell how it gets on."""
+    """Run on the image what has not run yet, or everything once more, and tell how it gets on."""
     if path is None:
-        yield {"measured": html.problem("There is no picture yet", "Choose one first: each backbone runs on it.")}
+        yield {"measured": html.problem("There is no image yet", "Choose one first: each backbone runs on it.")}
         return
     able = [status.name for status in service.backbones() if status.status != "unavailable"]
     ran = {name: timing.runs for name in able if (timing := service.timing(name))}
@@ -86,8 +84,8 @@ async def measure(service: Service, visit: Visit, path: Path | None) -> AsyncIte
             yield {"measured": measuring(place, len(names), html.thinking(name))}
             for _ in range(RUNS):
                 await on_thread(partial(service.classify, path, name, 1, asks))
-        except PictureError as error:
-            yield {"measured": html.problem("This picture cannot be read", str(error))}
+        except ImageError as error:
+            yield {"measured": html.problem("This image cannot be read", str(error))}
             return
         except LineupError as error:
             failed.append(str(error))

@@ -113,7 +113,7 @@ def _gradio(old: dict[str, Any]) -> str:
 def _description(config: Config) -> str:
     count, said = len(config.backbones), " ".join(config.description.split())
     made = f"{count} backbones, side by side" if count > 1 else config.default_name
-    choices = (said, f"Classify pictures with {made}", "Classify pictures with one backbone")
+    choices = (said, f"Classify images with {made}", "Classify images with one backbone")
     return next(each for each in choices if 0 < len(each) <= LONGEST_DESCRIPTION)
 
 

@@ -70,13 +70,13 @@ def _named(config: Config) -> Iterator[tuple[str, str, list[Path]]]:
             if isinstance(name, str):
                 yield config.where("backbones", index, key), name, [config.folder / name]
     if isinstance(config.examples, str):
-        pictures = [Path(each.picture) for each in examples.find(config)[0]]
+        images = [Path(each.image) for each in examples.find(config)[0]]
         credits = [path for path in (config.folder / config.examples).glob(CREDITS) if path.is_file()]
-        yield config.where("examples"), config.examples, pictures + credits
+        yield config.where("examples"), config.examples, images + credits
         return
     for index, each in enumerate(config.examples):
-        if "://" not in each.picture:
-            yield config.where("examples", index), each.picture, [config.folder / each.picture]
+        if "://" not in each.image:
+            yield config.where("examples", index), each.image, [config.folder / each.image]
 
 
 def _below(folder: Path) -> list[Path]:
@@ -86,7 +86,7 @@ def _below(folder: Path) -> list[Path]:
 
 
 def _attributes() -> bytes:
-    """Return .gitattributes for who clones the Space: its git refuses pictures and weights outside of LFS."""
+    """Return .gitattributes for who clones the Space: its git refuses images and weights outside of LFS."""
     own = ROOT / ".gitattributes"
     lines = own.read_text(encoding="utf-8").splitlines() if own.is_file() else []
     binary = (f"*{suffix} filter=lfs diff=lfs merge=lfs -text" for suffix in BINARY)

@@ -12,12 +12,12 @@ _PYTHON = """\
 import torch
 from PIL import Image, ImageOps
 {recipe}
-picture = Image.open({picture})
-{draft}picture = ImageOps.exif_transpose(picture).convert("RGBA")
-white = Image.new("RGBA", picture.size, "white")  # shows through where the picture is transparent
-picture = Image.alpha_composite(white, picture).convert("RGB")
+image = Image.open({image})
+{draft}image = ImageOps.exif_transpose(image).convert("RGBA")
+white = Image.new("RGBA", image.size, "white")  # shows through where the image is transparent
+image = Image.alpha_composite(white, image).convert("RGB")
 with torch.inference_mode():
-    probabilities = network(transform(picture).unsqueeze(0)).softmax(dim=1)[0]
+    probabilities = network(transform(image).unsqueeze(0)).softmax(dim=1)[0]
 
 labels = {{
 {labels}
@@ -25,21 +25,21 @@ labels = {{
 for class_index, label in labels.items():
     print(class_index, f"{{probabilities[class_index]:.6f}}", label)
 """
-_DRAFT = "picture.draft(None, ({0}, {0}))  # a large JPEG need not be decoded whole\n"
+_DRAFT = "image.draft(None, ({0}, {0}))  # a large JPEG need not be decoded whole\n"
 _CLIENT = """\
 import json
 
 from gradio_client import Client, handle_file
 
 client = Client({address}, verbose=False)
-answer = client.predict(image=handle_file({picture}), {fields}, api_name={endpoint})
+answer = client.predict(image=handle_file({image}), {fields}, api_name={endpoint})
 print(json.dumps(answer, indent=2))
 """
-# What comes back is JSON in known shapes, so sed can take it apart; the picture goes in as a stream, since
+# What comes back is JSON in known shapes, so sed can take it apart; the image goes in as a stream, since
 # curl reads a meaning into some characters of a file's name.
 _CURL = """\
 address={address}
-path=$(curl -sSf -F 'files=@-;filename=picture' "$address/gradio_api/upload" < {picture} | sed 's/^\\[//; s/\\]$//')
+path=$(curl -sSf -F 'files=@-;filename=image' "$address/gradio_api/upload" < {image} | sed 's/^\\[//; s/\\]$//')
 event=$(curl -sSf "$address/gradio_api/call/v2/{endpoint}" -H 'Content-Type: application/json' \\
   -d '{{"image": {{"meta": {{"_type": "gradio.FileData"}}, "path": '"$path"{fields} |
   sed -E 's/.*"event_id": ?"([^"]*)".*/\\1/')
@@ -48,7 +48,7 @@ curl -sSfN "$address/gradio_api/call/{endpoint}/$event" |
 """
 
 
-def python(recipe: str, answer: Classification, picture: str = "picture.jpg") -> str:
+def python(recipe: str, answer: Classification, image: str = "image.jpg") -> str:
     """Write a script that computes an answer without this project; nothing without a recipe."""
     if not recipe:
         return ""
@@ -59,32 +59,32 @@ def python(recipe: str, answer: Classification, picture: str = "picture.jpg") ->
         label=repr(first.label),
         probability=first.probability,
         recipe=recipe,
-        picture=repr(picture),
+        image=repr(image),
         draft=_DRAFT.format(answer.enough_px) if answer.enough_px else "",
         labels="\n".join(f"    {each.class_index}: {each.label!r}," for each in answer.predictions),
     )
 
 
-def client(address: str, backbones: Sequence[str], top_k: int, picture: str = "picture.jpg") -> str:
+def client(address: str, backbones: Sequence[str], top_k: int, image: str = "image.jpg") -> str:
     """Write a script that asks a page at an address through Gradio's client, and prints the answer's JSON."""
     endpoint, fields = _call(backbones, top_k)
     named = ", ".join(f"{name}={value!r}" for name, value in fields.items())
-    return _CLIENT.format(address=repr(address), picture=repr(picture), fields=named, endpoint=repr(f"/{endpoint}"))
+    return _CLIENT.format(address=repr(address), image=repr(image), fields=named, endpoint=repr(f"/{endpoint}"))
 
 
-def curl(address: str, backbones: Sequence[str], top_k: int, picture: str = "picture.jpg") -> str:
+def curl(address: str, backbones: Sequence[str], top_k: int, image: str = "image.jpg") -> str:
     """Write the same for bash: upload, call, and read the stream until the answer's JSON is there."""
     endpoint, fields = _call(backbones, top_k)
     return _CURL.format(
         address=shlex.quote(address.rstrip("/")),
-        picture=shlex.quote(picture),
+        image=shlex.quote(image),
         fields=shlex.quote("}, " + json.dumps(fields)[1:]),
         endpoint=endpoint,
     )
 
 
 def _call(backbones: Sequence[str], top_k: int) -> tuple[str, dict[str, object]]:
-    """Return the endpoint for so many backbones, and what it is sent beside the picture."""
+    """Return the endpoint for so many backbones, and what it is sent beside the image."""
     if len(backbones) == 1:
         return "classify", {"backbone": backbones[0], "top_k": top_k}
     return "compare", {"backbones": list(backbones), "top_k": top_k}

@@ -20,9 +20,9 @@ def last_of(updates) -> dict:
     return {key: value for update in updates for key, value in update.items()}
 
 
-def measured(service, picture):
+def measured(service, image):
     async def collect():
-        return [update async for update in panel.measure(service, Visit(), picture)]
+        return [update async for update in panel.measure(service, Visit(), image)]
 
     return asyncio.run(collect())
 
@@ -32,51 +32,51 @@ def runs(service) -> dict[str, int]:
     return {name: timing.runs for name, timing in found.items() if timing}
 
 
-def test_to_measure_takes_a_picture(make_service, fakes):
-    assert "There is no picture yet" in last_of(measured(make_service(TWO), None))["measured"]
+def test_to_measure_takes_a_image(make_service, fakes):
+    assert "There is no image yet" in last_of(measured(make_service(TWO), None))["measured"]
     assert fakes.built == []
 
 
-def test_measuring_runs_each_three_times_and_draws_as_it_goes(make_service, picture):
+def test_measuring_runs_each_three_times_and_draws_as_it_goes(make_service, image):
     service = make_service(THREE)
-    updates = measured(service, picture)
+    updates = measured(service, image)
     assert runs(service) == {"fake:a": 3, "fake:b": 3, "fake:c": 3}
     plots = [update["plot"] for update in updates if "plot" in update]
     assert [len(drawn(plot)) for plot in plots] == [1, 2, 3]
     told = "".join(update.get("measured", "") for update in updates)
     assert list(dict.fromkeys(re.findall(r"\d of 3", told))) == ["0 of 3", "1 of 3", "2 of 3"]
-    assert "fake:c is looking at your picture" in told
+    assert "fake:c is looking at your image" in told
     assert "<strong>3 measured" in updates[-1]["measured"]
     assert ("fake:c · ready", "fake:c") in updates[-1]["choices"][0]
 
 
-def test_measuring_leaves_out_what_has_run_until_all_has(make_service, picture):
+def test_measuring_leaves_out_what_has_run_until_all_has(make_service, image):
     service = make_service(TWO)
-    service.classify(picture)
-    measured(service, picture)
+    service.classify(image)
+    measured(service, image)
     assert runs(service) == {"fake:a": 4, "fake:b": 3}  # one run is a cold one
-    service.classify(picture, "fake:b")
-    measured(service, picture)
+    service.classify(image, "fake:b")
+    measured(service, image)
     assert runs(service) == {"fake:a": 7, "fake:b": 7}
 
 
-def test_what_cannot_be_measured_is_named_and_the_others_are_measured(make_service, picture, fakes):
+def test_what_cannot_be_measured_is_named_and_the_others_are_measured(make_service, image, fakes):
     fakes.errors["a"] = BackboneError("fake:a: expected weights; none came; add some")
     fakes.logits["b"] = [float("nan"), 0.0, 0.0]
     service = make_service(THREE)
-    told = last_of(measured(service, picture))["measured"]
+    told = last_of(measured(service, image))["measured"]
     assert runs(service) == {"fake:c": 3}
     assert "<strong>1 measured" in told
     assert "fake:a: expected weights" in told
     assert "fake:b: expected finite numbers" in told
-    assert "fake:a" not in last_of(measured(service, picture))["measured"]  # it is known that it cannot run
+    assert "fake:a" not in last_of(measured(service, image))["measured"]  # it is known that it cannot run
 
 
-def test_measuring_stops_when_nobody_listens(make_service, picture):
+def test_measuring_stops_when_nobody_listens(make_service, image):
     service = make_service(THREE)
 
     async def stop():
-        updates = panel.measure(service, Visit(), picture)
+        updates = panel.measure(service, Visit(), image)
         async for update in updates:
             if "plot" in update:
                 break

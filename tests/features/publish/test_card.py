@@ -175,10 +175,10 @@ def test_a_misspelt_entry_is_told_and_the_others_are_written(beside, tmp_path):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("backbones: [{name: NAME, backbone: resnet18}]", "Classify pictures with NAME"),
-        ("backbones: [{name: NAME, backbone: resnet18}, b]", "Classify pictures with 2 backbones, side by side"),
-        ("description: '" + 61 * "x" + "'\nbackbones: [a]", "Classify pictures with a"),
-        ("backbones: ['hf-hub:me/" + 60 * "x" + "']", "Classify pictures with one backbone"),
+        ("backbones: [{name: NAME, backbone: resnet18}]", "Classify images with NAME"),
+        ("backbones: [{name: NAME, backbone: resnet18}, b]", "Classify images with 2 backbones, side by side"),
+        ("description: '" + 61 * "x" + "'\nbackbones: [a]", "Classify images with a"),
+        ("backbones: ['hf-hub:me/" + 60 * "x" + "']", "Classify images with one backbone"),
         ("description: d\nspace: {short_description: s}\nbackbones: [a]", "s"),
     ],
 )

@@ -31,12 +31,12 @@ def serve(entries: dict[str, dict], folder) -> Service:
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
-    """Return a folder with a picture that lies on its side and one that is transparent."""
+    """Return a folder with an image that lies on its side and one that is transparent."""
     home = tmp_path_factory.mktemp("snippets")
     turned = Image.Exif()
     turned[ExifTags.Base.Orientation] = 6
     with Image.open(draw(home / "upright.png")) as image:
-        image.save(home / "picture.jpg", exif=turned)
+        image.save(home / "image.jpg", exif=turned)
         image.putalpha(Image.linear_gradient("L").resize(image.size))
         image.save(home / f"{HOSTILE}.png")
     return home
@@ -59,7 +59,7 @@ ENTRIES = {
     "torchvision's, of one's own": {"backbone": "torchvision/squeezenet1_1", "checkpoint": "squeezenet.pth"},
     "transparent": {"backbone": TINY, "crop_pct": 1},
 }
-PICTURES = {"transparent": f"{HOSTILE}.png"}  # the others answer on picture.jpg
+IMAGES = {"transparent": f"{HOSTILE}.png"}  # the others answer on image.jpg
 RUNNER = """
 import contextlib, io, json, runpy, traceback
 said = {}
@@ -105,12 +105,12 @@ def carried(home, weights, standing_hub):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TORCH_HOME", caches(home)["TORCH_HOME"])
         service = serve(ENTRIES, home)
-        answers = {name: service.classify(home / PICTURES.get(name, "picture.jpg"), name, 5) for name in ENTRIES}
+        answers = {name: service.classify(home / IMAGES.get(name, "image.jpg"), name, 5) for name in ENTRIES}
     scripts = {}
     for number, (name, answer) in enumerate(answers.items()):
         recipe = service.pool.get(name).plan.recipe
         scripts[name] = f"script_{number}.py"
-        script = snippets.python(recipe, answer, PICTURES.get(name, "picture.jpg"))
+        script = snippets.python(recipe, answer, IMAGES.get(name, "image.jpg"))
         (home / scripts[name]).write_text(script, encoding="utf-8")
     (home / "scripts.json").write_text(json.dumps(scripts))
     for branch in ("main", "refs/pr/1"):  # somebody pushes in between
