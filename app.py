@@ -63,6 +63,7 @@ except ConfigError as error:  # before gradio is imported, which takes seconds
 
 with fast_import.without_type_stubs():
     import gradio as gr
+    from gradio.components import api_component  # noqa: F401  (gr.api would import it later)
 
 from lineup.features import FEATURES, Feature
 from lineup.page import api, wiring

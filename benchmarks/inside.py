@@ -270,7 +270,7 @@ def _alternated(service: Any, folder: Path) -> tuple[float, float]:
 
     images, took = Images(folder, SMALL), {"same": [], "other": []}
     for name in SOAKED:
-        service.pool.get(name)
+        service._pool.get(name)
         with images.fresh() as image:
             service.classify(image, name)
     for _ in range(15):

@@ -142,7 +142,7 @@ def configs(quick: bool) -> list[Row]:
     must = "each problem names file:line:column; 0 uncaught; ≤ 1 s each"
     return [
         ("bad configs, fuzzed", must, measured, held),
-        _tests("bad configs, by hand", "each as above, in its words", "tests/test_bad_configs.py"),
+        _tests("bad configs, by hand", "each as above, in its words", "tests/config/test_bad_configs.py"),
     ]
 
 
@@ -409,11 +409,11 @@ def faults(quick: bool) -> list[Row]:
         "cached never fails; cold ends in its sentence within the deadline + 5 s, others answer; wrong bytes never load"
     )
     return [
-        _tests("12 faults of the Hub, cold and cached", hub, "tests/test_hub_faults.py"),
+        _tests("12 faults of the Hub, cold and cached", hub, "tests/hub/test_faults.py"),
         _tests(
             "an exception, MemoryError, a hang in a backbone",
             "only that backbone is affected",
-            "tests/test_server.py",
+            "tests/server/test_admission.py",
             "raises or hangs",
         ),
         _tests(

@@ -56,9 +56,9 @@ def ask(client: Client, config: Path) -> None:
 
     chosen = configs.load(config).model_copy(update={"device": "cpu", "engine": "torch", "precision": "float32"})
     here, took = Service(chosen), []
-    names = here.pool.names
+    names = here._pool.names
     for name in names:
-        here.pool.get(name)  # all are known before the first image is decoded
+        here._pool.get(name)  # all are known before the first image is decoded
     same, off = dict.fromkeys(names, 0), dict.fromkeys(names, 0.0)
     for image in IMAGES:
         for again in (False, True):

@@ -18,14 +18,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lineup.analysis.agreement import Comparison, Voice, agreement
+from lineup.analysis.comparison import ComparisonRow, row
 from lineup.config import Config
 from lineup.engines import zerogpu
 from lineup.errors import BackboneError, BusyError, GoneError, HubError, ImageError, LineupError, UnreachableError
+from lineup.hub.files import Weights
 from lineup.images import examples
 from lineup.inference.pool import Loaded, Pool
 from lineup.inference.postprocessing import classification
 from lineup.inference.preprocessing import ImagePath, Sitting, jpeg, timed
-from lineup.inference.queue import Patient, Presence, Turns, Visitor
+from lineup.inference.queue import Patient, Presence, Session, Turns, Visitor
 from lineup.inference.watchdog import Watch
 from lineup.results import Answer, BackboneStatus, Classification, Milliseconds, Timing
 
@@ -51,17 +53,17 @@ class Service:
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self.pool = Pool(config)
+        self._pool = Pool(config)
         self.examples, self.example_problems = examples.find(config)
         self.started = threading.Event()  # it is decided what the page opens with
         self.looked = threading.Event()  # all that can be known of every entry is known
         self._begun = False  # both are going to be set
         self._stand_in = config.default_name  # what the page opens with while the default cannot run
         # One answer is computed at a time: a network uses all cores, a second would only slow both.
-        self.turns, self.presence = Turns(config.limits.queue_size), Presence()
-        self._watch = Watch(config.limits.forward_timeout_s, self.pool.hangs, self.pool.returned)
+        self._turns, self._presence = Turns(config.limits.queue_size), Presence()
+        self._watch = Watch(config.limits.forward_timeout_s, self._pool.hangs, self._pool.returned)
         # how long forward passes took, in milliseconds; old ones are forgotten
-        self._forwards: dict[str, deque[float]] = {name: deque(maxlen=101) for name in self.pool.names}
+        self._forwards: dict[str, deque[float]] = {name: deque(maxlen=101) for name in self.names}
         self._forward = zerogpu.on_gpu_worker(self._run, self._lent_s)
         # On ZeroGPU: what runs, where a forked process finds it without a lock, and what a lent GPU computed
         self._engines: dict[str, Engine] = {}
@@ -73,8 +75,8 @@ class Service:
         for text in self.example_problems:
             _log.warning("%s", text)
         if zerogpu.on_zerogpu():
-            for name in self.pool.names:
-                if loaded := self.pool.load_here(name):
+            for name in self.names:
+                if loaded := self._pool.load_here(name):
                     self._engines[name] = loaded.engine
             self._decide()
             self.looked.set()
@@ -89,27 +91,84 @@ class Service:
     @property
     def default_problem(self) -> str:
         """Return why the config's default entry cannot run, or nothing."""
-        return self.pool.status(self.config.default_name).reason
+        return self._pool.status(self.config.default_name).reason
 
     @property
     def unreadiness(self) -> str:
         """Return why the page cannot be relied upon now, or nothing: the default must be able to answer."""
         if self._watch.hanging >= MOST_HANGING:
             return f"{self._watch.hanging} forward passes have not come back; restart"
-        status = self.pool.status(self.config.default_name)
+        status = self._pool.status(self.config.default_name)
         able = self.started.is_set() and status.status in ("ready", "idle")  # idle: it left, and loads when asked
         if able or (status.status == "loading" and self._forwards[status.name]):  # it has answered before
             return ""
         return f"{status.name} is {status.status}" + (f": {status.reason}" if status.reason else "")
 
+    @property
+    def names(self) -> list[str]:
+        """Return the entries' names, in the config's order."""
+        return self._pool.names
+
+    def status(self, name: str) -> BackboneStatus:
+        """Return what is known of an entry now.
+
+        Raises:
+            BackboneError: when there is no such entry.
+        """
+        return self._pool.status(name)
+
     def backbones(self) -> list[BackboneStatus]:
         """Return what is known of each entry now, in the config's order."""
-        return [self.pool.status(name) for name in self.pool.names]
+        return [self._pool.status(name) for name in self.names]
+
+    def rows(self, answers: Mapping[str, Answer | None]) -> list[ComparisonRow]:
+        """Return a row of the comparison's table for each entry, whether it has answered or not."""
+        return [row(self.status(name), self.timing(name), answer) for name, answer in answers.items()]
+
+    def recipe(self, name: str) -> str:
+        """Return Python that makes an entry's network and transform without Lineup; empty if there is none."""
+        plan = self._pool.plan(name)
+        return plan.recipe if plan else ""
+
+    def weights(self, name: str) -> Weights | None:
+        """Return where an entry's weights lie, as far as that is known without asking a server."""
+        if self._pool.plan(name) is None:
+            self._pool.look(name, offline=True)
+        plan = self._pool.plan(name)
+        return plan.weights if plan else None
+
+    def load(self, name: str) -> "Future[Loaded]":
+        """Begin to load an entry in the background, unless it is loaded or loading."""
+        return self._pool.start(self.known(name))
+
+    # --- clients that wait for an answer over HTTP, by the name of their session ---
+
+    def client_connected(self, session: str) -> None:
+        """Note that a client listens for its answer."""
+        self._presence.came(session)
+        self._turns.look()
+
+    def client_disconnected(self, session: str) -> None:
+        """Note that a connection on which a client listened has ended."""
+        self._presence.left(session)
+
+    def is_listening(self, session: str) -> bool:
+        """Tell whether a client listens for its answer now."""
+        return self._presence.listens(session)
+
+    def client(self, session: str | None) -> Visitor:
+        """Return the client of a request; one without a session waits until it has its answer."""
+        return Session(self._presence, session) if session is not None else Patient()
+
+    @property
+    def mean_answer_s(self) -> float:
+        """Return how long an answer took lately."""
+        return self._turns.mean_s
 
     def look(self, offline: bool = False) -> list[BackboneStatus]:
         """Find out what can be known of each entry without loading it, and return it."""
-        for name in self.pool.names:
-            self.pool.look(name, offline)
+        for name in self.names:
+            self._pool.look(name, offline)
         return self.backbones()
 
     def problems(self) -> list[str]:
@@ -121,7 +180,7 @@ class Service:
         return self._found(lambda problem: isinstance(problem, UnreachableError))
 
     def _found(self, wanted: Callable[[LineupError], bool]) -> list[str]:
-        found = [(index, self.pool.problem(name)) for index, name in enumerate(self.pool.names)]
+        found = [(index, self._pool.problem(name)) for index, name in enumerate(self.names)]
         return [
             f"{self.config.where('backbones', index)}: {problem}"
             for index, problem in found
@@ -132,7 +191,7 @@ class Service:
         """Return the name of an entry if it is one; the page and the API may be sent anything."""
         if not isinstance(name, str):
             raise BackboneError(f"backbone: expected one name of the line-up; got {repr(name)[:100]}; send a name")
-        self.pool.status(name)
+        self._pool.status(name)
         return name
 
     def example_path(self, index: int) -> str:
@@ -196,9 +255,9 @@ class Service:
         """
         if self._begun:
             self.looked.wait(self.config.limits.hub_timeout_s)
-        for name in self.pool.names:
-            if isinstance(self.pool.problem(name), HubError | BusyError) and not zerogpu.on_zerogpu():
-                self.pool.look(name)
+        for name in self.names:
+            if isinstance(self._pool.problem(name), HubError | BusyError) and not zerogpu.on_zerogpu():
+                self._pool.look(name)
         found, most = self.backbones(), self.config.limits.max_compared
         left_out = {each.name: each.reason for each in found if each.status == "unavailable"}
         names = [each.name for each in found if each.name not in left_out]
@@ -214,7 +273,7 @@ class Service:
             told = repr(names)[:100]
             raise BackboneError(f"backbones: expected a list of one name or more; got {told}; /backbones has them")
         most = self.config.limits.max_compared
-        if len(names) > len(self.pool.names):  # before each is looked at: a list may have a million
+        if len(names) > len(self.names):  # before each is looked at: a list may have a million
             raise BackboneError(f"backbones: expected at most {most} at once; got {len(names)}; leave some out")
         known = [self.known(name) for name in names]
         if repeated := [name for name, count in Counter(known).items() if count > 1]:
@@ -231,7 +290,7 @@ class Service:
         voices = [
             Voice(answer, plan.labels)
             for name, answer in ordered.items()
-            if isinstance(answer, Classification) and (plan := self.pool.plan(name))
+            if isinstance(answer, Classification) and (plan := self._pool.plan(name))
         ]
         failed = [name for name, answer in ordered.items() if isinstance(answer, LineupError)]
         return Comparison(ordered, agreement(voices, failed), left_out or {})
@@ -254,9 +313,9 @@ class Service:
                 asked has gone.
         """
         wanted, names = _top_k(top_k, self.config.top_k), [self.known(name) for name in backbones]
-        sitting = Sitting(image, self.config.limits, lambda: [*map(self.pool.plan, names)])
+        sitting = Sitting(image, self.config.limits, lambda: [*map(self._pool.plan, names)])
         sitting.check()
-        loads = {name: self.pool.hold(name) for name in names}
+        loads = {name: self._pool.hold(name) for name in names}
         try:
             while loads:
                 done, _ = wait(loads.values(), _STILL_THERE_S, return_when=FIRST_COMPLETED)
@@ -272,11 +331,11 @@ class Service:
                         outcome.append("ok" if isinstance(answer, Classification) else type(answer).__name__)
                 finally:
                     del loads[name]
-                    self.pool.release(name)  # it may leave for those that wait for memory
+                    self._pool.release(name)  # it may leave for those that wait for memory
                 yield name, answer
         finally:
             for name in loads:
-                self.pool.release(name)
+                self._pool.release(name)
 
     def _try_answer(
         self, name: str, load: "Future[Loaded]", sitting: "Sitting", top_k: int, keep: int, visitor: Visitor
@@ -284,8 +343,8 @@ class Service:
         try:
             loaded = load.result()
             # on ZeroGPU visitors wait for a GPU each by himself, in the Hub's queue
-            with nullcontext() if zerogpu.on_zerogpu() else self.turns.taken(visitor):
-                if problem := self.pool.problem(name):  # it hangs since
+            with nullcontext() if zerogpu.on_zerogpu() else self._turns.taken(visitor):
+                if problem := self._pool.problem(name):  # it hangs since
                     return problem
                 return self._answer(name, loaded, sitting, top_k, keep)
         except (ImageError, GoneError):
@@ -335,12 +394,12 @@ class Service:
         return LENT_S + math.ceil(parameters * 4 / LENT_BYTES_PER_S)
 
     def _run(self, name: str, batch: np.ndarray) -> tuple[np.ndarray, str]:
-        engine = self._engines.get(name) or self.pool.get(name).engine  # by name: on ZeroGPU this is another process
+        engine = self._engines.get(name) or self._pool.get(name).engine  # by name: on ZeroGPU this is another process
         return engine(batch), engine.name
 
     def _start(self) -> None:
         try:
-            if self.pool.start(self.config.default_name).exception() is None:  # waits
+            if self._pool.start(self.config.default_name).exception() is None:  # waits
                 self.started.set()
             self.look()
             self._decide()
@@ -360,7 +419,7 @@ class Service:
         for status in self.backbones():
             if status.status == "unavailable":
                 continue
-            if self.pool.start(status.name).exception() is None:
+            if self._pool.start(status.name).exception() is None:
                 return status.name
         return None
 

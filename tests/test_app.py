@@ -205,7 +205,7 @@ def test_a_wrong_wish_is_an_error_and_never_another_backbones_answer(client, ima
 
 
 @pytest.mark.parametrize(
-    ("image", "said"),
+    ("value", "said"),
     [
         (None, "expected an uploaded file; there is none"),
         ("a text", "expected an uploaded file; there is none"),
@@ -213,8 +213,8 @@ def test_a_wrong_wish_is_an_error_and_never_another_backbones_answer(client, ima
         ({"path": "../../etc/hostname"}, "got a path of another place; upload the image first"),
     ],
 )
-def test_only_an_uploaded_file_is_opened(client, image, said):
-    assert said in error(client, image, backbone="untrained")
+def test_only_an_uploaded_file_is_opened(client, value, said):
+    assert said in error(client, value, backbone="untrained")
 
 
 def test_a_file_that_is_no_image_is_told(client, tmp_path, image):
@@ -270,7 +270,7 @@ def test_the_page_is_served_before_torch_is_imported(env, tmp_path, hub):
     env |= {"PYTHONPROFILEIMPORTTIME": "1", "PYTHONUNBUFFERED": "1"}
     with serving(tmp_path / "config.yaml", env, tmp_path / "log.txt") as app:
         until = time.monotonic() + 60
-        while "lineup.inference.pool: resnet18" not in app.log.read_text() and time.monotonic() < until:
+        while "lineup.inference._pool: resnet18" not in app.log.read_text() and time.monotonic() < until:
             time.sleep(0.1)
     lines = app.log.read_text().splitlines()
     page = next(number for number, line in enumerate(lines) if "Running on local URL" in line)

@@ -176,19 +176,51 @@ def test_a_config_is_read_before_anything_heavy_is_imported():
     assert done.stdout == "[]\n"
 
 
-def test_the_package_stays_small_enough_to_read():
-    """Count lines of code: blank lines, comments and docstrings are there to be read, and do not count.
+# Lines of code: blank lines, comments and docstrings are there to be read, and do not count.
+BUDGETS = {"file": 250, "class": 150, "function": 50}
+FEATURE_BUDGET, PACKAGE_BUDGET = 800, 6000
+OVER_BUDGET = {  # what is over, and why
+    "lineup/service.py": "the facade still computes: the start, ZeroGPU's calls and timing leave it next",
+    "lineup/service.py: Service": "as above",
+    "lineup/inference/pool.py": "planning, loading and the memory budget leave it next",
+    "lineup/inference/pool.py: Pool": "as above",
+}
 
-    The whole package may have 6,000 of them.
-    """
-    count = 0
-    for path in sorted((ROOT / "lineup").rglob("*.py")):
-        text = path.read_text(encoding="utf-8")
-        kinds = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-        told = [
-            node.body[0] for node in ast.walk(ast.parse(text)) if isinstance(node, kinds) and ast.get_docstring(node)
-        ]
-        docstrings = {line for node in told for line in range(node.lineno, node.end_lineno + 1)}
-        lines = enumerate(map(str.strip, text.splitlines()), start=1)
-        count += sum(bool(line) and line[0] != "#" and number not in docstrings for number, line in lines)
-    assert 1000 < count <= 6000
+
+def code_lines(text, tree):
+    """Return the numbers of the lines that hold code."""
+    kinds = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    written = [node.body[0] for node in ast.walk(tree) if isinstance(node, kinds) and ast.get_docstring(node)]
+    docstrings = {line for node in written for line in range(node.lineno, node.end_lineno + 1)}
+    lines = enumerate(map(str.strip, text.splitlines()), start=1)
+    return {number for number, line in lines if line and line[0] != "#" and number not in docstrings}
+
+
+def sizes():
+    """Yield each file, class and function of the project: its kind, its name, and its lines of code."""
+    paths = [ROOT / "app.py", *sorted((ROOT / "lineup").rglob("*.py")), *sorted((ROOT / "tools").rglob("*.py"))]
+    for path in paths:
+        text, name = path.read_text(encoding="utf-8"), path.relative_to(ROOT).as_posix()
+        tree = ast.parse(text)
+        lines = code_lines(text, tree)
+        yield "file", name, len(lines)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+                kind = "class" if isinstance(node, ast.ClassDef) else "function"
+                inside = sum(node.lineno <= line <= node.end_lineno for line in lines)
+                yield kind, f"{name}: {node.name}", inside
+
+
+def test_each_file_class_and_function_stays_within_its_budget():
+    over = {name: f"{kind} of {count}" for kind, name, count in sizes() if count > BUDGETS[kind]}
+    assert {name: size for name, size in over.items() if name not in OVER_BUDGET} == {}
+    assert OVER_BUDGET.keys() <= over.keys(), "no longer over its budget: take it out of OVER_BUDGET"
+
+
+def test_each_feature_and_the_package_stay_within_their_budgets():
+    files = {name: count for kind, name, count in sizes() if kind == "file" and name.startswith("lineup/")}
+    assert sum(files.values()) <= PACKAGE_BUDGET
+    features = [name.split("/")[2] for name in files if name.startswith("lineup/features/") and name.count("/") > 2]
+    for feature in set(features):
+        found = sum(count for name, count in files.items() if name.startswith(f"lineup/features/{feature}/"))
+        assert found <= FEATURE_BUDGET, feature

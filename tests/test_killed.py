@@ -32,28 +32,30 @@ print(hashlib.sha256(fetch(file, 20).read_bytes()).hexdigest())
 CONVERT = """
 import sys, time
 from pathlib import Path
-from lineup import config, conversion, engine, registry
+from lineup import config, registry
+from lineup.engines import openvino_cache, openvino_engine
+from lineup.engines.torch_engine import TorchEngine
 stop, weights = sys.argv[1], Path(sys.argv[2])
 entry = config.Entry.model_validate({"backbone": "test_resnet", "checkpoint": weights.name, "input_size": 96})
 plan = registry.plan(entry, registry.Context(weights.parent, lambda file: weights))
-print("kept" if conversion.kept(plan, weights, "float32") else "none", flush=True)
+print("kept" if openvino_cache.kept(plan, weights, "float32") else "none", flush=True)
 
 def wait(*_):
     print("now", flush=True)
     time.sleep(60)
 
-def save_half(model, path, save=engine.save):
+def save_half(model, path, save=openvino_engine.save):
     save(model, path)
     body = path.with_suffix(".bin").read_bytes()
     path.with_suffix(".bin").write_bytes(body[: len(body) // 2])
     wait()
 
 if stop == "in the middle of a file":
-    engine.save = save_half
+    openvino_engine.save = save_half
 if stop == "before it has its name":
     Path.rename = wait
-made = conversion.convert(engine.TorchEngine(registry.build(plan, weights), "cpu"), plan, weights, "float32")
-print("kept" if conversion.kept(plan, weights, "float32") else "none", flush=True)
+made = openvino_cache.convert(TorchEngine(registry.build(plan, weights), "cpu"), plan, weights, "float32")
+print("kept" if openvino_cache.kept(plan, weights, "float32") else "none", flush=True)
 """
 
 

@@ -299,6 +299,16 @@ def test_the_table_of_what_to_change_names_files_that_are_there():
         assert (ROOT / name).exists(), name
 
 
+def test_every_promise_names_tests_that_are_there():
+    text, path = (ROOT / "SECURITY.md").read_text(encoding="utf-8"), ""
+    for name in re.findall(r"`((?:tests/[\w/]+\.py)|test_\w+)`", text):
+        if name.startswith("tests/"):
+            path = name
+            assert (ROOT / path).is_file(), name
+        else:
+            assert f"def {name}(" in (ROOT / path).read_text(encoding="utf-8"), f"{path}: {name}"
+
+
 def pins() -> dict[str, str]:
     lines = (ROOT / "constraints.txt").read_text().splitlines()
     return {name.lower().replace("-", "_"): version for name, _, version in (line.partition("==") for line in lines)}

@@ -159,7 +159,7 @@ def test_numbers_that_are_no_answer_are_an_error(make_service, fakes, image, log
 
 def test_too_many_at_once_are_told_so_and_the_rest_are_served(make_service, fakes, image):
     service, held = make_service(f"limits: {{queue_size: 2}}\n{TWO}"), fakes.hold("answer a")
-    service.pool.get("fake:a")
+    service._pool.get("fake:a")
     refused = threading.Event()
 
     def ask(_: int) -> str:
@@ -249,10 +249,10 @@ def test_one_that_cannot_answer_is_a_result_beside_the_others(make_service, fake
 
 def test_when_too_many_wait_each_backbone_says_so(make_service, fakes, image):
     service, held = make_service(f"limits: {{queue_size: 1}}\n{TWO}"), fakes.hold("answer a")
-    service.pool.get("fake:a")
+    service._pool.get("fake:a")
     with ThreadPoolExecutor(1) as threads:
         asked = threads.submit(service.classify, image)
-        until(lambda: len(service.turns))
+        until(lambda: len(service._turns))
         found = service.compare(image, ["fake:a", "fake:b"])
         held.set()
         assert asked.result()
@@ -325,8 +325,8 @@ def test_the_time_that_forward_passes_took_is_kept_for_each_backbone(make_servic
 def test_the_first_that_can_be_had_are_compared_when_none_is_named(make_service, fakes, image):
     fakes.errors["b"] = BackboneError("it is broken")
     service = make_service(f"limits: {{max_compared: 2}}\n{FOUR}")
-    assert service.pool.start("fake:b").exception()
-    service.pool.get("fake:d")  # that one is ready already does not matter
+    assert service.load("fake:b").exception()
+    service._pool.get("fake:d")  # that one is ready already does not matter
     found = service.compare(image)
     assert list(found.answers) == ["fake:a", "fake:c"]
     too_many = "at most 2 are compared at once"
@@ -341,7 +341,7 @@ def test_the_first_that_can_be_had_are_compared_when_none_is_named(make_service,
 def test_the_one_that_is_chosen_comes_first_if_it_can_be_had(make_service, fakes):
     fakes.errors["b"] = BackboneError("it is broken")
     service = make_service(f"limits: {{max_compared: 2}}\n{FOUR}")
-    assert service.pool.start("fake:b").exception()
+    assert service.load("fake:b").exception()
     assert service.comparable_all("fake:d")[0] == ["fake:d", "fake:a"]
     assert service.comparable_all("fake:b")[0] == ["fake:a", "fake:c"]
 

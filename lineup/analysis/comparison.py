@@ -1,31 +1,69 @@
-"""What is told of each backbone in a comparison, and which of them no other beats."""
+"""The rows of a comparison's table: what each backbone answers, how fast it is here, and what is published of it."""
 
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from lineup.registry import published
 from lineup.results import BackboneStatus, Classification, Timing
 
 
-def row(status: BackboneStatus, timing: Timing | None, answer: object = None) -> dict[str, Any]:
-    """Return a backbone's row: its answer, its speed here, and what is published of it; None where nothing is.
+@dataclass(frozen=True)
+class ComparisonRow:
+    """One backbone's row; None where nothing is known.
 
-    Milliseconds are those of forward passes; published accuracies are in percent.
+    Milliseconds are those of forward passes here; published accuracies are in percent. The fields from
+    `imagenet_top1` to `gmacs` are the columns of registry/published.csv.
+    """
+
+    backbone: str
+    label: str | None = None
+    id: str | None = None
+    probability: float | None = None
+    last_ms: float | None = None
+    median_ms: float | None = None
+    runs: int | None = None
+    parameters: int | None = None
+    input_size: str | None = None
+    imagenet_top1: float | None = None
+    imagenet_top5: float | None = None
+    real_top1: float | None = None
+    v2_top1: float | None = None
+    a_top1: float | None = None
+    r_top1: float | None = None
+    sketch_top1: float | None = None
+    gmacs: float | None = None
+    facts_note: str | None = None
+    license: str | None = None
+    download_bytes: int | None = None
+    error: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the row as CSV and JSON have it."""
+        return asdict(self)
+
+
+def row(status: BackboneStatus, timing: Timing | None, answer: object = None) -> ComparisonRow:
+    """Return a backbone's row.
+
+    Args:
+        status: what is known of the backbone.
+        timing: how long its forward passes took here; None before the first.
+        answer: its Classification, or the error that came in its place; None before either.
     """
     said = answer if isinstance(answer, Classification) else None
     first = said.predictions[0] if said else None
-    return {
-        "backbone": status.name,
-        "label": first.label if first else None,
-        "id": first.id if first else None,
-        "probability": round(first.probability, 6) if first else None,
-        "last_ms": round(timing.last_ms, 3) if timing else None,
-        "median_ms": round(timing.median_ms, 3) if timing else None,
-        "runs": timing.runs if timing else None,
-        "parameters": status.parameters,
-        "input_size": "{1} × {0}".format(*said.input_size) if said else None,
-        **{key: status.facts.get(key) for key in published.FIGURES},
-        "facts_note": status.facts_note or None,
-        "license": status.license,
-        "download_bytes": status.download_bytes,
-        "error": str(answer) if isinstance(answer, Exception) else None,
-    }
+    return ComparisonRow(
+        backbone=status.name,
+        label=first.label if first else None,
+        id=first.id if first else None,
+        probability=round(first.probability, 6) if first else None,
+        last_ms=round(timing.last_ms, 3) if timing else None,
+        median_ms=round(timing.median_ms, 3) if timing else None,
+        runs=timing.runs if timing else None,
+        parameters=status.parameters,
+        input_size="{1} × {0}".format(*said.input_size) if said else None,
+        facts_note=status.facts_note or None,
+        license=status.license,
+        download_bytes=status.download_bytes,
+        error=str(answer) if isinstance(answer, Exception) else None,
+        **status.facts,
+    )

@@ -24,15 +24,12 @@ def answer(answer: "Classification") -> list[str]:
 
 
 def comparison(service: "Service", found: "Comparison") -> list[str]:
-    from lineup.analysis.comparison import row
-
     said, notes = [], []
     rows: list[Sequence[str]] = [("backbone", "says", "probability", "forward", "parameters", "ImageNet top-1")]
     forms = {"probability": "{:.2%}", "last_ms": "{:.0f} ms", "parameters": "{:,}", "imagenet_top1": "{:.1f} %"}
-    for name, answer in found.answers.items():
-        told = row(service.pool.status(name), service.timing(name), answer)
-        rows.append((name, told["label"] or "-", *(or_dash(told[key], form) for key, form in forms.items())))
-        notes += [f"note: {name}: {told['facts_note']}"] if told["facts_note"] else []
+    for row, (name, answer) in zip(service.rows(found.answers), found.answers.items(), strict=True):
+        rows.append((name, row.label or "-", *(or_dash(getattr(row, key), form) for key, form in forms.items())))
+        notes += [f"note: {name}: {row.facts_note}"] if row.facts_note else []
         if not isinstance(answer, LineupError):
             said.append(f"{name}: {', '.join(f'{each.label} {each.probability:.1%}' for each in answer.predictions)}")
             notes += [f"note: {name}: {note}" for note in answer.notes]

@@ -1,7 +1,7 @@
 """Reads image files: whatever comes in, an upright RGB image or one clear error comes out.
 
 The files are strangers', and Pillow believes what their headers say. The bounds here keep a small file from filling
-the memory or taking minutes; `tests/bad_images.py` makes such files.
+the memory or taking minutes; `tests/support/bad_images.py` makes such files.
 """
 
 import os

@@ -3,15 +3,14 @@
 import csv
 import io
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from html import escape
 from typing import Any
 from urllib.parse import quote
 
+from lineup.analysis.comparison import ComparisonRow
 from lineup.formatting import count, size
 from lineup.registry import published
-
-Row = Mapping[str, Any]
 
 # What the page shows of a row: its key, the column's heading, and how a value is written.
 COLUMNS: dict[str, tuple[str, Callable[[Any], str]]] = {
@@ -29,36 +28,40 @@ COLUMNS: dict[str, tuple[str, Callable[[Any], str]]] = {
 }
 
 
-def table(rows: Sequence[Row]) -> str:
+def table(rows: Sequence[ComparisonRow]) -> str:
     """Render a row for each backbone; what is not known or not published is an empty cell."""
     heads = "".join(f'<th scope="col"><button>{escape(heading)}</button></th>' for heading, _ in COLUMNS.values())
-    body = "".join(f"<tr>{''.join(_cell(row[key], key) for key in COLUMNS)}</tr>" for row in rows)
+    body = "".join(f"<tr>{''.join(_cell(getattr(row, key), key) for key in COLUMNS)}</tr>" for row in rows)
     return (
         f'<div class="lu-figures"><table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>'
         f'<p class="lu-detail">{escape(published.SOURCE)}, and for its own weights by torchvision. '
         "Milliseconds are forward passes on this machine. "
         f"{_download('comparison.csv', 'text/csv', as_csv(rows))} · "
-        f"{_download('comparison.json', 'application/json', json.dumps(rows, indent=2, ensure_ascii=False))}</p>"
+        f"{_download('comparison.json', 'application/json', _as_json(rows))}</p>"
         f"{_notes(rows)}"
     )
 
 
-def _notes(rows: Sequence[Row]) -> str:
+def _notes(rows: Sequence[ComparisonRow]) -> str:
     """Render each remark on published figures once, after the backbones that it is about."""
     names: dict[str, list[str]] = {}
     for row in rows:
-        if row["facts_note"]:
-            names.setdefault(row["facts_note"], []).append(row["backbone"])
+        if row.facts_note:
+            names.setdefault(row.facts_note, []).append(row.backbone)
     notes = (f"{', '.join(about)}: {note}." for note, about in names.items())
     return "".join(f'<p class="lu-detail">{escape(note)}</p>' for note in notes)
 
 
-def as_csv(rows: Sequence[Row]) -> str:
+def _as_json(rows: Sequence[ComparisonRow]) -> str:
+    return json.dumps([row.to_json() for row in rows], indent=2, ensure_ascii=False)
+
+
+def as_csv(rows: Sequence[ComparisonRow]) -> str:
     """Write rows as CSV, with a line of keys first."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]))
+    writer = csv.DictWriter(text, list(rows[0].to_json()))
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows(row.to_json() for row in rows)
     return text.getvalue()
 
 

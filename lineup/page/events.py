@@ -14,7 +14,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lineup.analysis.comparison import row
 from lineup.errors import BusyError, GoneError, HubError, ImageError, LineupError
 from lineup.inference.queue import Fickle
 from lineup.page import cards, comparison_table, html, link
@@ -63,7 +62,7 @@ async def open_page(service: Service, visit: Visit, query: Mapping[str, Sequence
         over = service.looked.is_set()  # asked first: what follows is then the last word
         update: Update = {"choices": choices(service)}
         if service.started.is_set() and "selected" not in linked:
-            default, selected = service.pool.status(service.config.default_name), service.preselected
+            default, selected = service.status(service.config.default_name), service.preselected
             if not visit.names or visit.names[0] in (default.name, selected):  # nobody has chosen another one meanwhile
                 update["selected"] = selected
             if default.status == "unavailable":
@@ -106,7 +105,7 @@ async def answer(
             async for _ in _answering(service, visit, path, top_k, most):
                 if visit.turn != turn:
                     return
-                text = cards.getting_on([service.pool.status(each) for each in missing(visit)])
+                text = cards.getting_on([service.status(each) for each in missing(visit)])
                 news = {"status": text} if text != told else {}
                 if len(visit.found) != rendered:  # a card more: the crops are not drawn for every byte that comes
                     news["result"] = result(service, visit)
@@ -166,10 +165,7 @@ def _finished(service: Service, visit: Visit) -> Update:
     update: Update = {"retry": any(map(_may_work_later, failed))}
     if len(visit.names) == 1 and failed:
         return {**update, "status": _problem(service, visit.names[0], failed[0])}
-    rows = [
-        row(service.pool.status(name), service.timing(name), visit.found[name])  # in the order chosen
-        for name in visit.names
-    ]
+    rows = service.rows({name: visit.found[name] for name in visit.names})  # in the order chosen
     update |= {"status": "", "result": result(service, visit)}
     return {**update, "figures": comparison_table.table(rows) if len(rows) > 1 else ""}
 
@@ -179,12 +175,12 @@ def _may_work_later(error: LineupError) -> bool:
 
 
 def _before_a_image(service: Service, name: str) -> str:
-    status = service.pool.status(name)
+    status = service.status(name)
     if status.status == "unavailable":
         return html.problem(f"{name} cannot run now", status.reason)
     return html.invitation(status) if status.status == "ready" else html.waiting(status)
 
 
 def _problem(service: Service, name: Any, error: LineupError) -> str:
-    unavailable = name in service.pool.names and service.pool.status(name).status == "unavailable"
+    unavailable = name in service.names and service.status(name).status == "unavailable"
     return html.problem(f"{name} cannot run now" if unavailable else "This cannot be answered", str(error))

@@ -34,7 +34,7 @@ def read(service: Service, query: Mapping[str, Sequence[str]]) -> tuple[dict[str
     found: dict[str, Any] = {}
     wrong = []
     names = list(dict.fromkeys(query.get("backbone", ())))
-    known = [name for name in names if name in service.pool.names]
+    known = [name for name in names if name in service.names]
     if names != known:
         wrong.append(f"this line-up has no {', '.join(name for name in names if name not in known)}")
     if known:

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from gradio.context import LocalContext
 
-from lineup.inference.queue import Patient, Session, Visitor
+from lineup.inference.queue import Visitor
 from lineup.service import Service
 
 T = TypeVar("T")
@@ -24,4 +24,4 @@ def on_thread(call: Callable[[], T]) -> "asyncio.Future[T]":
 def visitor(service: Service) -> Visitor:
     """Return who asked for what runs now."""
     name = getattr(LocalContext.request.get(None), "session_hash", None)
-    return Session(service.presence, name) if isinstance(name, str) else Patient()
+    return service.client(name if isinstance(name, str) else None)

@@ -42,9 +42,9 @@ def address(visit: Visit, path: Path | None) -> str:
 
 async def until_loaded(service: Service, name: Any) -> AsyncIterator[str]:
     """Load a backbone, and tell how it gets on whenever that changes."""
-    load, shown = service.pool.start(service.known(name)), ""
+    load, shown = service.load(name), ""
     while not load.done():
-        text = html.waiting(service.pool.status(name))
+        text = html.waiting(service.status(name))
         if text != shown:
             yield text
         shown = text

@@ -122,7 +122,7 @@ class Gate:
 
     def pending(self) -> int:
         """Return how many visitors have a place: their answer is waited for, or was asked for just now."""
-        now, listens = time.monotonic(), self._service.presence.listens
+        now, listens = time.monotonic(), self._service.is_listening
         return sum(
             event.fn.concurrency_id == WORK and (listens(event.session_hash) or now - event.enqueue_time < FRESH_S)
             for event in self._events()
@@ -157,7 +157,7 @@ class Gate:
                 self._kept.append(time.monotonic())
 
     async def _busy(self, send: Send, problem: str) -> None:
-        wait_s = min(60, max(1, math.ceil(self.pending() * self._service.turns.mean_s)))
+        wait_s = min(60, max(1, math.ceil(self.pending() * self._service.mean_answer_s)))
         _requests.info(json.dumps({"outcome": "busy", "retry_after_s": wait_s}))
         await answer(send, 503, f"busy: {problem}; try again in {wait_s} s", wait_s)
 
@@ -172,12 +172,11 @@ class Gate:
         if not session:
             await self._app(scope, receive, send)
             return
-        self._service.presence.came(session)
-        self._service.turns.look()
+        self._service.client_connected(session)
         try:
             await self._app(scope, receive, send)
         finally:
-            self._service.presence.left(session)
+            self._service.client_disconnected(session)
 
     def _session(self, path: str, scope: Message) -> str | None:
         """Return whose answer a request waits for, empty if for none, None if Gradio does not know it.
@@ -200,7 +199,7 @@ class Gate:
         """
         asked, busy = self._blocks._queue.pending_event_ids_session, {event.session_hash for event in self._events()}
         for session in list(asked):
-            if session not in busy and not self._service.presence.listens(session):
+            if session not in busy and not self._service.is_listening(session):
                 asked.pop(session, None)
         shown = set().union(*(getattr(part, "keep_in_cache", ()) for part in self._blocks.blocks.values()))
         for path in Path(get_upload_folder()).rglob("*"):

@@ -114,7 +114,7 @@ IN_LINE_2 = [
     (f"space: {{short_description: {'x' * 61}}}", "9: space.short_description: expected at most 60 characters; got 'x"),
     ("examples: [a.jpg, 5]", "19: examples[1]: expected keys and values; got 5"),
     ("examples: [{caption: x}]", "12: examples[0].image: expected a value; there is none; add `image:`"),
-    ("examples: [{image: a, captoin: b}]", "25: examples[0].captoin: expected a known key; got 'captoin'; did you"),
+    ("examples: [{image: a, captoin: b}]", "23: examples[0].captoin: expected a known key; got 'captoin'; did you"),
 ]
 
 

@@ -49,7 +49,7 @@ def loads(make_service, fakes, hub, fresh_cache):
 
     def start(hub_timeout_s):
         service = make_service(f"backbones: ['fake:a', 'fake:b']\nlimits: {{hub_timeout_s: {hub_timeout_s}}}")
-        service.pool.get("fake:a")
+        service._pool.get("fake:a")
         return service
 
     return start, loaded
@@ -84,7 +84,7 @@ def test_a_first_download_ends_in_its_own_sentence_and_others_answer_meanwhile(l
     service = start(HUB_TIMEOUT_S[fault])
     with broken(hub, fault, monkeypatch):
         started = time.monotonic()
-        load = service.pool.start("fake:b")
+        load = service.load("fake:b")
         while True:
             assert service.classify(image, "fake:a").backbone == "fake:a"
             if load.done():
@@ -97,9 +97,9 @@ def test_a_first_download_ends_in_its_own_sentence_and_others_answer_meanwhile(l
     assert text.endswith(FAULTS[fault])
     assert "\n" not in text
     assert took_s < HUB_TIMEOUT_S[fault] + SLACK_S
-    assert service.pool.status("fake:b").reason == text
+    assert service.status("fake:b").reason == text
     assert (loaded, cached(FILE)) == ([], None)
-    assert start(8).pool.get("fake:b")  # it has come back
+    assert start(8)._pool.get("fake:b")  # it has come back
     assert loaded == [NEW]
 
 
@@ -107,15 +107,15 @@ def test_a_first_download_ends_in_its_own_sentence_and_others_answer_meanwhile(l
 def test_what_was_downloaded_before_answers_when_a_newer_version_cannot_be_had(loads, hub, monkeypatch, fault):
     start, loaded = loads
     hub.put("me/pets", {"model.safetensors": OLD})
-    start(8).pool.get("fake:b")
+    start(8)._pool.get("fake:b")
     hub.put("me/pets", {"model.safetensors": NEW})
     service = start(8)
     with broken(hub, fault, monkeypatch):
         started = time.monotonic()
-        service.pool.get("fake:b")
+        service._pool.get("fake:b")
         assert time.monotonic() - started < CACHED_TIMEOUT_S + SLACK_S
         assert cached(FILE).read_bytes() == OLD  # and so it stays for the next start, with or without the Hub
     assert loaded == [OLD, OLD]
-    start(8).pool.get("fake:b")
+    start(8)._pool.get("fake:b")
     assert loaded == [OLD, OLD, NEW]
     assert cached(FILE).read_bytes() == NEW

@@ -23,7 +23,7 @@ TWO = "backbones: ['fake:a', 'fake:b']"
 
 @pytest.fixture
 def make_pool(make_service, fakes):
-    return lambda text=TWO: make_service(text).pool
+    return lambda text=TWO: make_service(text)._pool
 
 
 def failure(loading, name: str, of=BackboneError) -> str:
@@ -345,7 +345,7 @@ def test_openvino_takes_over_while_visitors_ask_and_no_answer_is_wrong_or_lost(m
     monkeypatch.setattr(openvino_cache, "convert", slowly)
     first, stop = service.classify(image), threading.Event()
     assert first.engine == "torch"
-    assert service.pool.status("a").engine_note == "answers with torch while it is converted to OpenVINO"
+    assert service.status("a").engine_note == "answers with torch while it is converted to OpenVINO"
 
     def ask():
         found = []
@@ -356,7 +356,7 @@ def test_openvino_takes_over_while_visitors_ask_and_no_answer_is_wrong_or_lost(m
     with ThreadPoolExecutor(4) as threads:
         asking = [threads.submit(ask) for _ in range(4)]
         held.set()
-        until(lambda: service.pool.status("a").engine == "openvino")
+        until(lambda: service.status("a").engine == "openvino")
         after = service.classify(image)
         stop.set()
         found = [answer for each in asking for answer in each.result(30)]
@@ -365,7 +365,7 @@ def test_openvino_takes_over_while_visitors_ask_and_no_answer_is_wrong_or_lost(m
     wanted = {each.class_index: each.probability for each in first.predictions}
     for answer in (*found, after):
         assert {each.class_index: each.probability for each in answer.predictions} == pytest.approx(wanted, abs=1e-4)
-    assert service.pool.status("a").engine_note == ""
+    assert service.status("a").engine_note == ""
 
 
 @pytest.mark.openvino

@@ -87,7 +87,7 @@ def test_a_remark_on_figures_stands_once_under_the_table():
     rows = [row(BackboneStatus(name, "timm", "ready", facts_note=note), None) for name, note in remarks.items()]
     told = Tags(comparison_table.table(rows)).text.splitlines()
     assert told[-2:] == ["a, c: of <another> file.", "d: half."]
-    assert [each["facts_note"] for each in rows] == ["of <another> file", None, "of <another> file", "half"]
+    assert [each.facts_note for each in rows] == ["of <another> file", None, "of <another> file", "half"]
     assert "another" not in Tags(comparison_table.table([FIRST])).text
 
 
@@ -95,11 +95,13 @@ def test_the_csv_reads_back_as_the_rows():
     text = taken("comparison.csv")
     assert text == comparison_table.as_csv(ROWS)
     found = list(csv.DictReader(io.StringIO(text, newline="")))
-    assert found == [{key: "" if value is None else str(value) for key, value in row.items()} for row in ROWS]
+    assert found == [
+        {key: "" if value is None else str(value) for key, value in each.to_json().items()} for each in ROWS
+    ]
 
 
 def test_the_json_is_the_rows():
-    assert json.loads(taken("comparison.json")) == ROWS
+    assert json.loads(taken("comparison.json")) == [each.to_json() for each in ROWS]
 
 
 def test_what_is_taken_along_lies_in_the_page_and_cannot_leave_its_attribute():

@@ -301,7 +301,7 @@ def test_compare_all_chooses_what_can_be_had_and_the_first_example(make_service,
     draw(tmp_path / "second.png")
     fakes.errors["b"] = BackboneError("it is broken")
     service, visit = make_service(f"{THREE}\nexamples: ."), Visit()
-    assert service.pool.start("fake:b").exception()
+    assert service.load("fake:b").exception()
     service.looked.set()
     update = chosen_by_compare_all(service, visit)
     first = str(tmp_path / "first.png")

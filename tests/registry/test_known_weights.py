@@ -144,6 +144,7 @@ def test_names_for_its_classes_leave_a_checkpoint_what_it_is(released):
     assert top1({**LCNET, "labels": [str(number) for number in range(1000)]}, released) == 63.138
 
 
+@pytest.mark.usefixtures("fresh_cache")
 @pytest.mark.parametrize("value", [{"backbone": "lcnet_050", "checkpoint": "own.pth"}, "local-dir:own"])
 def test_nothing_is_hashed_that_cannot_be_published(tmp_path, monkeypatch, value, publish):
     torch.save(seeded_timm("lcnet_050", num_classes=3).state_dict(), tmp_path / "own.pth")

@@ -145,11 +145,11 @@ def test_a_network_that_raises_fails_alone(launch, fakes, image, error):
 def test_many_at_once_get_the_numbers_that_each_gets_alone(launch, fakes, image):
     fakes.logits = {"a": [3.0, 2.0, 1.0], "b": [0.0, 1.0, 5.0]}
     page = launch()
-    names, image = ["fake:a", "fake:b"] * 25, file_data(upload(page, image))
+    names, sent = ["fake:a", "fake:b"] * 25, file_data(upload(page, image))
     alone = {name: page.service.classify(image, name).to_json()["predictions"] for name in set(names)}
 
     def one(name):
-        kind, data = outcome(page, join(page, {"image": image, "backbone": name})[1])
+        kind, data = outcome(page, join(page, {"image": sent, "backbone": name})[1])
         assert kind == "complete", data
         return data[0]["backbone"], data[0]["predictions"]
 
@@ -230,7 +230,7 @@ SERVED = {
     [
         ({}, "request: expected the fields of this endpoint"),
         ({"image": None, "more": 1}, "request: expected the fields of this endpoint"),
-        ({"image": None}, "request: expected the fields of this endpoint"),
+        ({"photo": None}, "request: expected the fields of this endpoint"),
     ],
 )
 def test_fields_that_an_endpoint_does_not_have_are_refused_with_where_to_look(plain, fields, told):
@@ -374,7 +374,7 @@ def test_whoever_names_his_session_is_known_as_a_listener_by_it(launch, fakes, i
     event = json.loads(ask(page.host, "POST", "/gradio_api/call/classify", body, JSON)[2])["event_id"]
     with ThreadPoolExecutor(1) as threads:
         listening = threads.submit(outcome, page, event)
-        until(lambda: page.service.presence.listens("mine"))
+        until(lambda: page.service._presence.listens("mine"))
         held.set()
         assert listening.result()[0] == "complete"
     until(lambda: not page.gate._events())
@@ -436,9 +436,9 @@ def test_who_joins_and_leaves_keeps_nobody_waiting_and_costs_no_answer(launch, f
             _, event = join(page, {"image": image})
             with socket.create_connection(page.host.split(":"), 10) as gone:
                 gone.sendall(f"GET /gradio_api/call/classify/{event} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-        until(lambda: len(page.service.turns) == 1)  # all but the first were dropped
+        until(lambda: len(page.service._turns) == 1)  # all but the first were dropped
         later = threads.submit(outcome, page, join(page, {"image": image, "backbone": "fake:b"})[1])
-        until(lambda: len(page.service.turns) == 2)
+        until(lambda: len(page.service._turns) == 2)
         held.set()
         assert answering.result()[0] == later.result()[0] == "complete"
     counted = [json.loads(each.message) for each in caplog.records if each.name == "lineup.requests"]

@@ -9,7 +9,6 @@ from typing import Any
 
 import gradio as gr
 
-from lineup.analysis.comparison import row
 from lineup.errors import ImageError, LineupError
 from lineup.inference.queue import WORK
 from lineup.page import html
@@ -95,8 +94,8 @@ async def measure(service: Service, visit: Visit, path: Path | None) -> AsyncIte
 
 def chart(service: Service, visit: Visit) -> Any:
     """Draw every backbone that has run, or return None before one has."""
-    rows = [row(status, service.timing(status.name)) for status in service.backbones()]
-    if all(each["median_ms"] is None for each in rows):
+    rows = service.rows(dict.fromkeys(service.names))
+    if all(each.median_ms is None for each in rows):
         # altair takes a while to import: the first answer should not wait for it
         threading.Thread(target=importlib.import_module, args=["lineup.features.benchmark.plot"], daemon=True).start()
         return None

@@ -2,14 +2,15 @@
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import altair as alt
 
+from lineup.analysis.comparison import ComparisonRow
+
 pass
 
-Row = Mapping[str, Any]
 Point = dict[str, Any]
 Box = tuple[float, float, float, float]  # left, right, top, bottom
 Align = Literal["left", "center", "right"]
@@ -33,7 +34,7 @@ STYLE: dict[str, Any] = {
 }
 
 
-def chart(rows: Sequence[Row], selected: Sequence[str]) -> Any:
+def chart(rows: Sequence[ComparisonRow], selected: Sequence[str]) -> Any:
     """Draw a dot for each backbone that has run: size by parameters, the selected ones marked.
 
     A line joins the Pareto front: the backbones that no other beats in both. One without a published
@@ -41,14 +42,14 @@ def chart(rows: Sequence[Row], selected: Sequence[str]) -> Any:
     """
     ran = [
         {
-            "backbone": row["backbone"],
-            "ms": row["median_ms"],
-            "accuracy": row["imagenet_top1"],
-            "parameters": (row["parameters"] or 0) / 1e6,
-            "selected": row["backbone"] in selected,
+            "backbone": row.backbone,
+            "ms": row.median_ms,
+            "accuracy": row.imagenet_top1,
+            "parameters": (row.parameters or 0) / 1e6,
+            "selected": row.backbone in selected,
         }
         for row in rows
-        if row["median_ms"] is not None
+        if row.median_ms is not None
     ]
     if not ran:
         return None

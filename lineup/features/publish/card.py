@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import httpx2
 import yaml
@@ -16,10 +16,7 @@ from huggingface_hub import HfApi
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, OfflineModeIsEnabled
 
 from lineup.config import Config
-from lineup.hub.files import HubFile
-
-if TYPE_CHECKING:
-    from lineup.registry import Plan
+from lineup.hub.files import HubFile, Weights
 
 CONSTRAINTS = Path(__file__).parents[3] / "constraints.txt"
 PYTHON = "3.12"  # ZeroGPU has this one and 3.10
@@ -34,21 +31,21 @@ _STUB = (
     "\n# {title}\n\n{description}\n\nAll of this page comes from `config.yaml`: edit it, and the Space is built anew.\n"
 )
 
-Plans = Callable[[str], "Plan | None"]  # what is known of an entry, by its name
+WeightsOf = Callable[[str], Weights | None]  # where the weights of an entry lie, by its name
 
 
-def text(config: Config, plans: Plans, readme: Path, ask: bool = False) -> str:
+def text(config: Config, weights: WeightsOf, readme: Path, ask: bool = False) -> str:
     """Return README.md as it should be: the derived front matter, then the body that is there.
 
     Args:
         config: what to derive it from.
-        plans: what is known of each entry without its weights.
+        weights: where the weights of an entry lie, by its name.
         readme: the file that may be there; keys that are not derived stay, and so does the body.
         ask: ask the Hub which files it would give anybody; if not, what was written before is believed.
     """
     before = readme.read_text(encoding="utf-8-sig") if readme.is_file() else ""
     old, body = _split(before)
-    front = _front(config, plans, old, ask)
+    front = _front(config, weights, old, ask)
     if before and not _differing(front, old):
         return before
     others = {key: value for key, value in old.items() if key not in DERIVED}
@@ -56,10 +53,10 @@ def text(config: Config, plans: Plans, readme: Path, ask: bool = False) -> str:
     return f"---\n{dumped}---\n" + (body if before else _stub(config))
 
 
-def stale(config: Config, plans: Plans, readme: Path) -> list[str]:
+def stale(config: Config, weights: WeightsOf, readme: Path) -> list[str]:
     """Return the keys in which a README's front matter is not what the config gives; asks nobody."""
     old, _ = _split(readme.read_text(encoding="utf-8-sig"))
-    return _differing(_front(config, plans, old, ask=False), old)
+    return _differing(_front(config, weights, old, ask=False), old)
 
 
 def _differing(front: dict[str, Any], old: dict[str, Any]) -> list[str]:
@@ -82,8 +79,8 @@ def _stub(config: Config) -> str:
     return re.sub("\n{3,}", "\n\n", _STUB.format(title=config.title, description=config.description))
 
 
-def _front(config: Config, plans: Plans, old: dict[str, Any], ask: bool) -> dict[str, Any]:
-    space, files = config.space, list(files_of(config, plans))
+def _front(config: Config, weights: WeightsOf, old: dict[str, Any], ask: bool) -> dict[str, Any]:
+    space, files = config.space, list(files_of(config, weights))
     front = {
         "title": config.title or "Lineup",
         "emoji": space.emoji,
@@ -132,13 +129,13 @@ class _Files(NamedTuple):
     either: tuple[str, ...]
 
 
-def files_of(config: Config, plans: Plans) -> Iterator[_Files]:
+def files_of(config: Config, weights: WeightsOf) -> Iterator[_Files]:
     """Yield what the line-up loads from the Hub, entry by entry."""
     for entry in config.backbones:
         if entry.source == "hf-hub":
             yield _Files(entry.spec.target, entry.spec.revision or "main", ("config.json",), _WEIGHTS)
-        elif entry.source == "timm" and (plan := plans(entry.name)) and isinstance(plan.weights, HubFile):
-            yield _Files(plan.weights.repo, plan.weights.revision or "main", (), plan.weights.names)
+        elif entry.source == "timm" and isinstance(file := weights(entry.name), HubFile):
+            yield _Files(file.repo, file.revision or "main", (), file.names)
 
 
 def _preload(files: list[_Files], old: dict[str, Any], ask: bool) -> list[str]:

@@ -14,7 +14,6 @@ from lineup.features.publish import text
 
 if TYPE_CHECKING:  # `--help` waits for none of these
     from lineup.features.publish.space import Wish
-    from lineup.registry import Plan
     from lineup.service import Service
 
 
@@ -59,7 +58,7 @@ def stale_card(service: "Service", config: Path) -> list[str]:
     from lineup.features.publish import card
 
     readme = _readme(config)
-    keys = card.stale(service.config, service.pool.plan, readme) if readme.is_file() else []
+    keys = card.stale(service.config, service.weights, readme) if readme.is_file() else []
     found = f"got another {', '.join(keys)}; run python -m lineup readme"
     return [f"{readme.name}: expected the front matter that {config.name} gives; {found}"] if keys else []
 
@@ -72,11 +71,8 @@ def _readme(config: Path) -> Path:
 def _write_readme(service: "Service", arguments: argparse.Namespace) -> int:
     from lineup.features.publish import card
 
-    for entry in service.config.backbones:
-        if entry.source == "timm":  # of all others their names say where they are
-            service.pool.look(entry.name, offline=True)
     readme = _readme(arguments.config)
-    content = card.text(service.config, service.pool.plan, readme, ask=not arguments.offline)
+    content = card.text(service.config, service.weights, readme, ask=not arguments.offline)
     changed = _rewrite(readme, content)
     told = {"file": str(readme), "changed": changed}
     print_answer(told, arguments.json, lambda: [f"{readme}: {'written' if changed else 'nothing changed'}"])
@@ -100,7 +96,7 @@ def _push(service: "Service", arguments: argparse.Namespace) -> int:
     if problems := service.problems():
         return report(problems)
     config, readme = service.config, _readme(arguments.config)
-    content = card.text(config, service.pool.plan, readme, ask=True)
+    content = card.text(config, service.weights, readme, ask=True)
     collected = files.collect(config, arguments.config, content)
     plan = space.plan(collected, wish, config.space.hardware, arguments.dry_run)
     if arguments.dry_run:
@@ -161,14 +157,10 @@ def _refuse_unless_name(argument: str, space: str) -> None:
 def _doctor(service: "Service", arguments: argparse.Namespace) -> int:
     from lineup.features.publish import doctor
 
-    def plan(name: str) -> "Plan | None":
-        service.pool.look(name, offline=True)
-        return service.pool.plan(name)
-
     if arguments.space:
         _refuse_unless_name("OWNER/NAME", arguments.space)
     config, found = service.config, []
-    for check in doctor.examine(doctor.sample(config, plan), config.space.hardware, arguments.space):
+    for check in doctor.examine(doctor.sample(config, service.weights), config.space.hardware, arguments.space):
         found.append(check)
         if not arguments.json:
             print(text.check(check), flush=True)  # the next one may take seconds

@@ -50,9 +50,9 @@ class Check:
         return asdict(self)
 
 
-def sample(config: Config, plans: card.Plans) -> HubFile:
+def sample(config: Config, weights: card.WeightsOf) -> HubFile:
     """Choose a small file to try: the first entry's that lies on the Hub, else one that is always there."""
-    for each in card.files_of(config, plans):
+    for each in card.files_of(config, weights):
         return HubFile(each.repo, ("config.json",), each.revision)
     return HubFile(FALLBACK, ("config.json",))
 

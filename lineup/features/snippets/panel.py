@@ -55,8 +55,7 @@ def code(service: Service, visit: Visit) -> tuple[str, str, str]:
         return "", "", ""
     scripts = []
     for name, each in found.items():
-        if plan := service.pool.plan(name):
-            scripts.append(snippets.python(plan.recipe, each.first(visit.top_k)))
+        scripts.append(snippets.python(service.recipe(name), each.first(visit.top_k)))
     return (
         "\n\n".join(filter(None, scripts)),
         snippets.client(visit.address, visit.names, visit.top_k),

@@ -184,7 +184,7 @@ def test_a_misspelt_entry_is_told_and_the_others_are_written(beside, tmp_path):
 )
 def test_the_short_description_fits(make_service, text, said, tmp_path):
     service = make_service(text)
-    found = yaml.safe_load(card.text(service.config, service.pool.plan, tmp_path / "README.md").split("---")[1])
+    found = yaml.safe_load(card.text(service.config, service.weights, tmp_path / "README.md").split("---")[1])
     assert found["short_description"] == said
 
 
@@ -198,4 +198,4 @@ def test_a_clone_of_a_space_has_no_constraints_and_keeps_its_gradio(beside, tmp_
 def test_the_readme_of_this_repository_is_not_stale():
     service = Service(config.load(ROOT / "config.yaml"))
     service.look(offline=True)
-    assert card.stale(service.config, service.pool.plan, ROOT / "README.md") == [], "run python -m lineup readme"
+    assert card.stale(service.config, service.weights, ROOT / "README.md") == [], "run python -m lineup readme"

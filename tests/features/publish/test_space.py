@@ -17,11 +17,11 @@ from huggingface_hub import HfApi
 from lineup.features.publish import files, space
 
 ROOT = Path(__file__).parents[3]
-CONFIG = "title: Birds\nbackbones:\n  - {name: a, backbone: 'fake:a', labels: names.txt}\nexamples: images\n"
+CONFIG = "title: Birds\nbackbones:\n  - {name: a, backbone: 'fake:a', labels: names.txt}\nexamples: photos\n"
 CODE = {"app.py": "app", "requirements.txt": "gradio\n", "lineup/__init__.py": "", "lineup/__main__.py": "main"}
 LEFT_AT_HOME = ("tests/test_a.py", "lineup/__pycache__/a.pyc", "lineup/.env", ".env", ".venv/a.py", "notes.txt")
 PUSHED = [".gitattributes", ".lineup-push.json", "README.md", "app.py", "config.yaml", "lineup/__init__.py"]
-PUSHED += ["lineup/__main__.py", "names.txt", "images/jay.png", "requirements.txt"]
+PUSHED += ["lineup/__main__.py", "names.txt", "photos/jay.png", "requirements.txt"]
 
 
 @dataclass
@@ -64,7 +64,7 @@ def fork(tmp_path, monkeypatch, capsys, hub, fakes, fresh_cache):
         return Told(status, out, err)
 
     made = Fork(folder, hub, push)
-    others = {"config.yaml": CONFIG, "names.txt": "cat\ndog\nowl\n", "images/jay.png": "an image"}
+    others = {"config.yaml": CONFIG, "names.txt": "cat\ndog\nowl\n", "photos/jay.png": "an image"}
     made.write(**CODE, **others, **dict.fromkeys(LEFT_AT_HOME, "secret"))
     return made
 
@@ -106,38 +106,38 @@ def test_a_second_push_sends_what_changed(fork):
 
 
 def test_what_the_last_push_left_behind_goes_and_what_was_added_by_hand_stays(fork):
-    fork.write(**{"images/owl.png": "an owl", "lineup/old.py": "old"})
+    fork.write(**{"photos/owl.png": "an owl", "lineup/old.py": "old"})
     fork.push()
-    fork.hub.spaces.edit("me/birds", **{"by_hand.txt": b"mine", "images/crow.png": b"mine too"})
-    (fork.folder / "images/owl.png").unlink()
+    fork.hub.spaces.edit("me/birds", **{"by_hand.txt": b"mine", "photos/crow.png": b"mine too"})
+    (fork.folder / "photos/owl.png").unlink()
     (fork.folder / "lineup/old.py").unlink()
-    assert changes(fork.push("--dry-run", "--json"))["images/owl.png"] == "deleted"
+    assert changes(fork.push("--dry-run", "--json"))["photos/owl.png"] == "deleted"
     assert fork.push().status == 0
-    assert sorted(fork.files) == sorted([*PUSHED, "by_hand.txt", "images/crow.png"])
-    assert fork.hub.spaces.commits[1].split()[1:] == ["deletedFile:lineup/old.py", "deletedFile:images/owl.png"]
+    assert sorted(fork.files) == sorted([*PUSHED, "by_hand.txt", "photos/crow.png"])
+    assert fork.hub.spaces.commits[1].split()[1:] == ["deletedFile:lineup/old.py", "deletedFile:photos/owl.png"]
 
 
 def test_a_file_edited_on_the_space_is_not_deleted_and_one_overwritten_is_told(fork):
-    fork.write(**{"images/owl.png": "an owl"})
+    fork.write(**{"photos/owl.png": "an owl"})
     fork.push()
-    fork.hub.spaces.edit("me/birds", **{"images/owl.png": b"another owl", "config.yaml": b"title: edited\n"})
-    (fork.folder / "images/owl.png").unlink()
+    fork.hub.spaces.edit("me/birds", **{"photos/owl.png": b"another owl", "config.yaml": b"title: edited\n"})
+    (fork.folder / "photos/owl.png").unlink()
     told = fork.push()
     assert told.status == 0
     assert "note: config.yaml was edited on the Space since the last push: this push overwrites it" in told.out
-    assert "note: images/owl.png was edited on the Space since the last push: it stays" in told.out
-    assert (fork.files["images/owl.png"], fork.files["config.yaml"]) == (b"another owl", CONFIG.encode())
+    assert "note: photos/owl.png was edited on the Space since the last push: it stays" in told.out
+    assert (fork.files["photos/owl.png"], fork.files["config.yaml"]) == (b"another owl", CONFIG.encode())
 
 
 def test_a_list_of_the_last_push_that_somebody_spoilt_deletes_nothing(fork):
-    fork.write(**{"images/owl.png": "an owl"})
+    fork.write(**{"photos/owl.png": "an owl"})
     fork.push()
-    (fork.folder / "images/owl.png").unlink()
+    (fork.folder / "photos/owl.png").unlink()
     for spoilt in (b"{", b"[1]", b'{"app.py": 3}', b"null"):
         fork.hub.spaces.edit("me/birds", **{".lineup-push.json": spoilt})
         assert "deleted" not in changes(fork.push("--dry-run", "--json")).values()
     assert fork.push().status == 0
-    assert "images/owl.png" in fork.files
+    assert "photos/owl.png" in fork.files
 
 
 def test_a_dry_run_touches_nothing_and_says_everything(fork):
@@ -325,7 +325,7 @@ def test_large_files_are_uploaded_through_lfs_once(fork, weights):
     siblings = HfApi().space_info("me/birds", files_metadata=True).siblings
     large = {each.rfilename: (each.lfs.sha256, each.lfs.size) for each in siblings if each.lfs}
     assert large["lineup/large.safetensors"] == (oid, len(weights))
-    assert large.keys() == {"lineup/large.safetensors", "images/jay.png"}  # by the .gitattributes that was pushed
+    assert large.keys() == {"lineup/large.safetensors", "photos/jay.png"}  # by the .gitattributes that was pushed
     fork.hub.requests.clear()
     assert "nothing changed: no commit" in fork.push().out
     assert uploads(fork.hub) == []
@@ -342,12 +342,12 @@ def test_a_large_file_that_moves_is_not_uploaded_again(fork, weights):
 
 
 def test_a_image_goes_through_lfs_on_the_first_push_and_on_the_next(fork):
-    (fork.folder / "images/jay.png").write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR")
+    (fork.folder / "photos/jay.png").write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR")
     fork.push()
-    (fork.folder / "images/jay.png").write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR another")
+    (fork.folder / "photos/jay.png").write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR another")
     assert fork.push().status == 0
-    assert all("lfsFile:images/jay.png" in commit.split() for commit in fork.hub.spaces.commits)
-    assert fork.files["images/jay.png"].endswith(b"another")
+    assert all("lfsFile:photos/jay.png" in commit.split() for commit in fork.hub.spaces.commits)
+    assert fork.files["photos/jay.png"].endswith(b"another")
 
 
 @pytest.mark.parametrize(
@@ -482,16 +482,16 @@ def test_a_build_that_does_not_end_is_left_to_itself(fork, monkeypatch):
         ("backbones: [{name: a, backbone: 'fake:a', labels: ../names.txt}]", "config.yaml:1:43: backbones[0].labels"),
         ("backbones: [{name: a, backbone: 'fake:a', labels: HERE/names.txt}]", "config.yaml:1:43: backbones[0].labels"),
         ("backbones: [{name: a, backbone: 'fake:a', labels: linked.txt}]", "config.yaml:1:43: backbones[0].labels"),
-        ("backbones: ['fake:a']\nexamples: ../images", "config.yaml:2:1: examples"),
-        ("backbones: ['fake:a']\nexamples: [../images/jay.png]", "config.yaml:2:12: examples[0]"),
+        ("backbones: ['fake:a']\nexamples: ../photos", "config.yaml:2:1: examples"),
+        ("backbones: ['fake:a']\nexamples: [../photos/jay.png]", "config.yaml:2:12: examples[0]"),
         ("backbones: ['fake:a']\nexamples: .", "config.yaml:2:1: examples"),
     ],
 )
 def test_a_file_outside_the_configs_folder_is_refused_with_its_place(fork, config, where):
-    shutil.copytree(fork.folder / "images", fork.folder.parent / "images")
+    shutil.copytree(fork.folder / "photos", fork.folder.parent / "photos")
     (fork.folder.parent / "names.txt").write_text("cat\ndog\nowl\n")
     (fork.folder / "linked.txt").symlink_to(fork.folder.parent / "names.txt")
-    shutil.copy(fork.folder / "images/jay.png", fork.folder)
+    shutil.copy(fork.folder / "photos/jay.png", fork.folder)
     fork.write(**{"config.yaml": config.replace("HERE", str(fork.folder))})
     told = fork.push("--dry-run")
     assert told.status == 2

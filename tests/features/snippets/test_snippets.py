@@ -108,7 +108,7 @@ def carried(home, weights, standing_hub):
         answers = {name: service.classify(home / IMAGES.get(name, "image.jpg"), name, 5) for name in ENTRIES}
     scripts = {}
     for number, (name, answer) in enumerate(answers.items()):
-        recipe = service.pool.get(name).plan.recipe
+        recipe = service._pool.get(name).plan.recipe
         scripts[name] = f"script_{number}.py"
         script = snippets.python(recipe, answer, IMAGES.get(name, "image.jpg"))
         (home / scripts[name]).write_text(script, encoding="utf-8")
