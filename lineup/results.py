@@ -91,7 +91,7 @@ class BackboneStatus:
     name: str
     source: str
     status: Availability
-    reason: str = ""  # why it is unavailable
+    problem: LineupError | None = None  # why it is unavailable
     progress: Progress | None = None  # while it is loading
     num_classes: int | None = None
     parameters: int | None = None
@@ -102,9 +102,15 @@ class BackboneStatus:
     engine: str = ""  # what computes, once it is ready
     engine_note: str = ""  # why it is not the one that was meant
 
+    @property
+    def reason(self) -> str:
+        """Return why it is unavailable, in words, or nothing."""
+        return str(self.problem or "")
+
     def to_json(self) -> dict[str, Any]:
         """Return what the API's contract promises."""
-        return {each.name: getattr(self, each.name) for each in fields(self) if each.name != "progress"}
+        names = ["reason" if each.name == "problem" else each.name for each in fields(self)]
+        return {name: getattr(self, name) for name in names if name != "progress"}
 
 
 Answer = Classification | LineupError  # one that cannot answer says why

@@ -21,7 +21,16 @@ from lineup.analysis.agreement import Comparison, Voice, agreement
 from lineup.analysis.comparison import ComparisonRow, row
 from lineup.config import Config
 from lineup.engines import zerogpu
-from lineup.errors import BackboneError, BusyError, GoneError, HubError, ImageError, LineupError, UnreachableError
+from lineup.errors import (
+    BackboneError,
+    BusyError,
+    ClientDisconnected,
+    HubError,
+    ImageError,
+    LineupError,
+    UnreachableError,
+    brief,
+)
 from lineup.hub.files import Weights
 from lineup.images import examples
 from lineup.inference.pool import Loaded, Pool
@@ -190,7 +199,7 @@ class Service:
     def known(self, name: object) -> str:
         """Return the name of an entry if it is one; the page and the API may be sent anything."""
         if not isinstance(name, str):
-            raise BackboneError(f"backbone: expected one name of the line-up; got {repr(name)[:100]}; send a name")
+            raise BackboneError("backbone", "one name of the line-up", f"got {repr(name)[:100]}", "send a name")
         self._pool.status(name)
         return name
 
@@ -244,7 +253,7 @@ class Service:
         names, left_out = self.comparable_all() if backbones is None else (self.comparable(backbones), {})
         return self.comparison(names, dict(self.answers(image, names, top_k, visitor=visitor)), left_out)
 
-    def comparable_all(self, first: str = "") -> tuple[list[str], dict[str, str]]:
+    def comparable_all(self, first: str = "") -> tuple[list[str], dict[str, LineupError | str]]:
         """Return the entries that are compared when none is named, and why others are left out.
 
         These are the first that can be had, in the config's order, as many as may be compared; all of them
@@ -259,7 +268,7 @@ class Service:
             if isinstance(self._pool.problem(name), HubError | BusyError) and not zerogpu.on_zerogpu():
                 self._pool.look(name)
         found, most = self.backbones(), self.config.limits.max_compared
-        left_out = {each.name: each.reason for each in found if each.status == "unavailable"}
+        left_out: dict[str, LineupError | str] = {each.name: each.problem for each in found if each.problem}
         names = [each.name for each in found if each.name not in left_out]
         if not names:
             names, left_out = list(left_out), {}
@@ -271,19 +280,19 @@ class Service:
         """Return the names of a comparison if they are some, each once, and no more than may be compared."""
         if not isinstance(names, list | tuple) or not names:
             told = repr(names)[:100]
-            raise BackboneError(f"backbones: expected a list of one name or more; got {told}; /backbones has them")
+            raise BackboneError("backbones", "a list of one name or more", f"got {told}", "/backbones has them")
         most = self.config.limits.max_compared
         if len(names) > len(self.names):  # before each is looked at: a list may have a million
-            raise BackboneError(f"backbones: expected at most {most} at once; got {len(names)}; leave some out")
+            raise BackboneError("backbones", f"at most {most} at once", f"got {len(names)}", "leave some out")
         known = [self.known(name) for name in names]
         if repeated := [name for name, count in Counter(known).items() if count > 1]:
-            raise BackboneError(f"backbones: expected each name once; got {repeated[0]!r} again; leave one out")
+            raise BackboneError("backbones", "each name once", f"got {repeated[0]!r} again", "leave one out")
         if len(known) > most:
-            raise BackboneError(f"backbones: expected at most {most} at once; got {len(known)}; leave some out")
+            raise BackboneError("backbones", f"at most {most} at once", f"got {len(known)}", "leave some out")
         return known
 
     def comparison(
-        self, names: Sequence[str], found: Mapping[str, Answer], left_out: Mapping[str, str] | None = None
+        self, names: Sequence[str], found: Mapping[str, Answer], left_out: Mapping[str, LineupError | str] | None = None
     ) -> Comparison:
         """Put answers in the order of `names`, and say how far they agree; some may still be missing."""
         ordered = {name: found[name] for name in names if name in found}
@@ -320,7 +329,7 @@ class Service:
             while loads:
                 done, _ = wait(loads.values(), _STILL_THERE_S, return_when=FIRST_COMPLETED)
                 if visitor.gone():
-                    raise GoneError
+                    raise ClientDisconnected
                 if not done:
                     sitting.forget()  # a download may take minutes, and an image 120 MB
                     continue
@@ -347,16 +356,15 @@ class Service:
                 if problem := self._pool.problem(name):  # it hangs since
                     return problem
                 return self._answer(name, loaded, sitting, top_k, keep)
-        except (ImageError, GoneError):
+        except (ImageError, ClientDisconnected):
             raise
         except LineupError as error:
             return error
         except Exception as error:  # a network of somebody's own may raise anything; the others still answer
-            reason = " ".join(str(error).split())[:200] or type(error).__name__
             if zerogpu.on_zerogpu():  # no quota, no GPU in time, or the worker that has it failed: its log says that
-                return BusyError(f"{name}: expected to be lent a GPU; {reason}; try again later")
+                return BusyError(name, "to be lent a GPU", brief(error), "try again later")
             _log.exception("%s cannot answer", name)
-            return BackboneError(f"{name}: expected an answer; {reason}; see the log")
+            return BackboneError(name, "an answer", brief(error), "see the log")
 
     def _answer(self, name: str, loaded: Loaded, sitting: "Sitting", top_k: int, keep: int) -> Classification:
         transform = loaded.plan.transform
@@ -445,5 +453,5 @@ def _top_k(top_k: object, default: int) -> int:
         top_k = int(top_k)
     if not isinstance(top_k, int) or isinstance(top_k, bool) or not 1 <= top_k <= MOST_TOP_K:
         told = repr(top_k)[:100]
-        raise LineupError(f"top_k: expected a whole number from 1 to {MOST_TOP_K}; got {told}; send another, or none")
+        raise LineupError("top_k", f"a whole number from 1 to {MOST_TOP_K}", f"got {told}", "send another, or none")
     return top_k

@@ -147,7 +147,7 @@ def test_a_comparison_has_each_answer_or_its_error_and_a_verdict(client, image):
         alone = client.predict(handle_file(str(image)), backbone=name, top_k=1, api_name="/classify")
         assert list(answer) == list(alone)
         assert (answer["backbone"], answer["predictions"]) == (name, alone["predictions"])
-    assert list(gated) == ["backbone", "error"]
+    assert list(gated) == ["backbone", "error", "where", "expected", "got", "remedy"]
     assert gated["backbone"] == "hf-hub:me/gated"
     assert "its owner lets in only those who asked" in gated["error"]
     assert found["agreement"]["apart"] == ["own", "resnet18"]

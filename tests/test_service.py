@@ -83,7 +83,7 @@ def test_an_answer_is_never_another_backbones(make_service, fakes, image):
 
 
 def test_a_backbone_that_cannot_run_is_not_stood_in_for(make_service, fakes, image):
-    fakes.errors["a"] = BackboneError("it is broken")
+    fakes.errors["a"] = BackboneError("", "", "it is broken")
     service = started(make_service(TWO))
     assert service.preselected == "fake:b"
     for named in (None, "fake:a"):
@@ -237,7 +237,7 @@ def test_a_network_that_writes_into_its_input_spoils_nobody_elses(make_service, 
 
 
 def test_one_that_cannot_answer_is_a_result_beside_the_others(make_service, fakes, image):
-    fakes.errors["a"] = BackboneError("it is broken")
+    fakes.errors["a"] = BackboneError("", "", "it is broken")
     fakes.logits["b"] = [float("nan"), 0.0, 0.0]
     found = make_service(THREE).compare(image, ["fake:a", "fake:b", "fake:c"])
     broken, damaged, answer = found.answers.values()
@@ -323,23 +323,27 @@ def test_the_time_that_forward_passes_took_is_kept_for_each_backbone(make_servic
 
 
 def test_the_first_that_can_be_had_are_compared_when_none_is_named(make_service, fakes, image):
-    fakes.errors["b"] = BackboneError("it is broken")
+    fakes.errors["b"] = BackboneError("", "", "it is broken")
     service = make_service(f"limits: {{max_compared: 2}}\n{FOUR}")
     assert service.load("fake:b").exception()
     service._pool.get("fake:d")  # that one is ready already does not matter
     found = service.compare(image)
     assert list(found.answers) == ["fake:a", "fake:c"]
     too_many = "at most 2 are compared at once"
-    assert found.left_out == {"fake:b": "fake:b: it is broken", "fake:d": too_many}
+    assert {name: str(why) for name, why in found.left_out.items()} == {
+        "fake:b": "fake:b: it is broken",
+        "fake:d": too_many,
+    }
+    fields = {"where": "fake:b", "expected": "", "got": "it is broken", "remedy": ""}
     assert found.to_json()["left_out"] == [
-        {"backbone": "fake:b", "error": "fake:b: it is broken"},
+        {"backbone": "fake:b", "error": "fake:b: it is broken", **fields},
         {"backbone": "fake:d", "error": too_many},
     ]
     assert service.compare(image, ["fake:a"]).left_out == {}
 
 
 def test_the_one_that_is_chosen_comes_first_if_it_can_be_had(make_service, fakes):
-    fakes.errors["b"] = BackboneError("it is broken")
+    fakes.errors["b"] = BackboneError("", "", "it is broken")
     service = make_service(f"limits: {{max_compared: 2}}\n{FOUR}")
     assert service.load("fake:b").exception()
     assert service.comparable_all("fake:d")[0] == ["fake:d", "fake:a"]
@@ -361,7 +365,7 @@ def test_what_failed_at_the_hub_is_asked_for_again_when_all_are_compared(make_se
 
 
 def test_when_nothing_can_run_each_says_why(make_service, fakes, image):
-    fakes.errors = {"a": BackboneError("it is broken"), "b": BackboneError("so is this")}
+    fakes.errors = {"a": BackboneError("", "", "it is broken"), "b": BackboneError("", "", "so is this")}
     service = started(make_service(TWO))
     found = service.compare(image)
     assert [str(answer) for answer in found.answers.values()] == ["fake:a: it is broken", "fake:b: so is this"]
@@ -370,11 +374,12 @@ def test_when_nothing_can_run_each_says_why(make_service, fakes, image):
 
 
 def test_a_comparison_as_json_is_what_the_contract_says(make_service, fakes, image):
-    fakes.errors["b"] = BackboneError("it is broken")
+    fakes.errors["b"] = BackboneError("", "", "it is broken")
     found = make_service(TWO).compare(image, ["fake:b", "fake:a"], top_k=1).to_json()
     assert list(found) == ["results", "agreement", "left_out"]
     failed, answer = found["results"]
-    assert failed == {"backbone": "fake:b", "error": "fake:b: it is broken"}
+    fields = {"where": "fake:b", "expected": "", "got": "it is broken", "remedy": ""}
+    assert failed == {"backbone": "fake:b", "error": "fake:b: it is broken", **fields}
     assert list(answer) == ["backbone", "predictions", "input_size", "engine", "milliseconds", "notes"]
     assert answer["predictions"] == [
         {"class_index": 0, "id": None, "label": "cat", "probability": pytest.approx(0.66524, abs=1e-5)}
@@ -413,7 +418,7 @@ def test_nothing_is_loaded_before_the_start(make_service, fakes):
 
 
 def test_the_page_opens_with_the_first_that_runs_when_the_default_cannot(make_service, fakes):
-    fakes.errors = {"a": BackboneError("it is broken"), "b": BackboneError("so is this")}
+    fakes.errors = {"a": BackboneError("", "", "it is broken"), "b": BackboneError("", "", "so is this")}
     names = ["resnet19", "fake:a", "fake:b", "fake:c", "fake:d"]
     service = started(make_service(f"default: fake:a\nbackbones: {names}"))
     assert service.preselected == "fake:c"
@@ -423,7 +428,7 @@ def test_the_page_opens_with_the_first_that_runs_when_the_default_cannot(make_se
 
 
 def test_the_start_ends_when_nothing_runs_at_all(make_service, fakes):
-    fakes.errors = {"a": BackboneError("it is broken"), "b": BackboneError("so is this")}
+    fakes.errors = {"a": BackboneError("", "", "it is broken"), "b": BackboneError("", "", "so is this")}
     service = started(make_service(TWO))
     assert service.preselected == "fake:a"
     assert service.default_problem == "fake:a: it is broken"

@@ -7,6 +7,7 @@ from itertools import compress
 from operator import not_
 from typing import Any
 
+from lineup.errors import LineupError
 from lineup.registry.labels import Label, LabelSet
 from lineup.results import Answer, Classification
 
@@ -206,13 +207,16 @@ class Comparison:
 
     answers: Mapping[str, Answer]
     agreement: Agreement
-    left_out: Mapping[str, str] = field(default_factory=dict)  # name → why; only where all were to be compared
+    left_out: Mapping[str, LineupError | str] = field(default_factory=dict)  # name → why; where all were to be compared
 
     def to_json(self) -> dict[str, Any]:
         """Return what the API's contract promises."""
         results = [
-            answer.to_json() if isinstance(answer, Classification) else {"backbone": name, "error": str(answer)}
+            answer.to_json() if isinstance(answer, Classification) else {"backbone": name, **answer.to_json()}
             for name, answer in self.answers.items()
         ]
-        left_out = [{"backbone": name, "error": reason} for name, reason in self.left_out.items()]
+        left_out = [
+            {"backbone": name, **(why.to_json() if isinstance(why, LineupError) else {"error": why})}
+            for name, why in self.left_out.items()
+        ]
         return {"results": results, "agreement": self.agreement.to_json(), "left_out": left_out}

@@ -47,5 +47,5 @@ def _misnamed(config: Config, source: Document) -> Iterator[str]:
             where = source.where(("backbones", index))
             yield f"{where}: expected each name once; got {name!r} again; give one of the two another `name`"
     if config.default and config.default not in names:
-        hint = did_you_mean(config.default, names) or f"; use one of: {', '.join(dict.fromkeys(names))}"
-        yield f"{source.where(('default',))}: expected the name of an entry; got {config.default!r}{hint}"
+        hint = did_you_mean(config.default, names) or f"use one of: {', '.join(dict.fromkeys(names))}"
+        yield f"{source.where(('default',))}: expected the name of an entry; got {config.default!r}; {hint}"

@@ -43,8 +43,8 @@ def explain(source: Document, problem: Any) -> str:
     where = source.where(trail)
     if kind == "extra_forbidden":
         known = list(_model_at(trail[:-1]).model_fields)
-        hint = did_you_mean(str(trail[-1]), known) or f"; remove it, or use one of: {', '.join(known)}"
-        return f"{where}: expected a known key; got {trail[-1]!r}{hint}"
+        hint = did_you_mean(str(trail[-1]), known) or f"remove it, or use one of: {', '.join(known)}"
+        return f"{where}: expected a known key; got {trail[-1]!r}; {hint}"
     if kind == "missing" and isinstance(trail[-1], int):
         where = source.where(trail[:-1])
         return f"{where}: expected {trail[-1] + 1} numbers; got {shown(value)}{_remedy(trail, value)}"

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from lineup.errors import ConfigError
+from lineup.errors import ConfigError, brief
 
 LONGEST_NUMBER = 100  # characters
 DEEPEST_KEY = 20  # brackets around it
@@ -81,7 +81,7 @@ def parse(text: str, name: str) -> Document:
     except yaml.MarkedYAMLError as error:
         raise ConfigError(_broken(error, name)) from None
     except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
-        raise ConfigError(f"{name}:1:1: expected YAML; got {_first_line(error)}; check the file's text") from None
+        raise ConfigError(f"{name}:1:1: expected YAML; got {brief(error, line=0)}; check the file's text") from None
     return Document(name, values, loader.positions, tuple(loader.problems))
 
 
@@ -166,7 +166,7 @@ def _position(node: yaml.Node) -> tuple[int, int]:
 def _broken(error: yaml.MarkedYAMLError, name: str) -> str:
     mark = error.problem_mark or error.context_mark
     line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-    problem = error.problem or _first_line(error)
+    problem = error.problem or brief(error, line=0)
     hint = "" if ";" in problem else "; check the indentation there and above, and put special characters in quotes"
     return f"{name}:{line}:{column}: expected YAML; got {printable(problem)}{hint}"
 
@@ -174,10 +174,6 @@ def _broken(error: yaml.MarkedYAMLError, name: str) -> str:
 def printable(text: str) -> str:
     """Put a question mark for each character that would break a message's line, or cannot be seen."""
     return "".join(letter if letter.isprintable() else "?" for letter in text)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def shown(value: Any) -> str:

@@ -45,7 +45,7 @@ def choose(device: str) -> Runtime:
         return Runtime(zerogpu=False, device=next(name for name in ("cuda", "mps", "cpu") if there[name]))
     if not there[device]:
         raise BackboneError(
-            f"device: expected {device} on this machine; torch finds none; write `device: auto` in the config"
+            "device", f"{device} on this machine", "torch finds none", "write `device: auto` in the config"
         )
     return Runtime(zerogpu=False, device=device)
 

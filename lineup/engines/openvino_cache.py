@@ -21,7 +21,7 @@ from lineup.config import Config
 from lineup.engines import devices, engine, openvino_engine
 from lineup.engines.openvino_engine import OpenVINOEngine
 from lineup.engines.torch_engine import TorchEngine
-from lineup.errors import BackboneError
+from lineup.errors import BackboneError, brief
 from lineup.hub import checksums
 
 if TYPE_CHECKING:
@@ -44,9 +44,9 @@ def wanted(config: Config, device: str) -> bool:
     if config.engine == "torch" or (config.engine == "auto" and device != "cpu"):
         return False
     if device != "cpu":
-        raise BackboneError(f"engine: expected torch on {device}; got openvino; write `engine: auto`")
+        raise BackboneError("engine", f"torch on {device}", "got openvino", "write `engine: auto`")
     if config.engine == "openvino" and (missing := openvino_engine.unavailable(config.precision)):
-        raise BackboneError(f"engine: expected openvino to run here; {missing}; write `engine: auto`")
+        raise BackboneError("engine", "openvino to run here", missing, "write `engine: auto`")
     return True
 
 
@@ -69,7 +69,7 @@ def convert(torch_engine: TorchEngine, plan: "Plan", path: Path | None, precisio
         BackboneError: when it cannot be converted, with the reason.
     """
     if missing := openvino_engine.unavailable(precision):
-        raise BackboneError(missing)
+        raise BackboneError("", "", missing)
     size, settings = plan.transform.input_size, {"precision": precision, "threads": devices.cores()}
     model, file = openvino_engine.convert(torch_engine.network, size), None
     if key := _key(plan, path):
@@ -128,8 +128,7 @@ def _keep(key: str, save: Callable[[Path], None]) -> Path | None:
             draft.rename(home / key)
         return _find(key)
     except Exception as error:  # OpenVINO raises a RuntimeError of its own when it cannot write
-        reason = " ".join(str(error).split())[:200]
-        _log.warning("%s: a converted network cannot be kept, and is made anew next time: %s", home, reason)
+        _log.warning("%s: a converted network cannot be kept, and is made anew next time: %s", home, brief(error))
         return None
     finally:
         if draft:

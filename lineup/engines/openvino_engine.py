@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lineup.engines.engine import Engine, Precision, softmax
-from lineup.errors import BackboneError
+from lineup.errors import BackboneError, brief
 
 if TYPE_CHECKING:
     from torch import nn
@@ -76,7 +76,7 @@ def convert(network: "nn.Module", input_size: tuple[int, int]) -> Any:
             warnings.simplefilter("ignore")  # tracing warns of each shape that it takes for fixed: here it is
             return _openvino().convert_model(own, input=list(example.shape), example_input=example)
     except Exception as error:  # each operation that it does not know has its own way to say so
-        raise BackboneError(f"OpenVINO cannot convert it ({_brief(error)})") from error
+        raise BackboneError("", "", f"OpenVINO cannot convert it ({brief(error, line=-1)})") from error
     finally:  # after a failure it leaves the root logger deaf
         root.setLevel(level)
         root.filters = filters
@@ -95,13 +95,13 @@ def compile_checked(model: Any, torch_engine: Engine, input_size: tuple[int, int
     except BackboneError:
         raise
     except Exception as error:
-        raise BackboneError(f"OpenVINO cannot run it ({_brief(error)})") from error
+        raise BackboneError("", "", f"OpenVINO cannot run it ({brief(error, line=-1)})") from error
     off = float(np.abs(found - wanted).max())
     unlike = float(np.abs(softmax(found) - softmax(wanted)).max()) if engine.hint == "f32" else 0.0
     # written so that NaN is not close to anything
     close = off <= LOGIT_TOLERANCE[engine.hint] * max(1.0, float(np.abs(wanted).max()))
     if not (close and unlike <= PROBABILITY_TOLERANCE):
-        raise BackboneError(f"OpenVINO's numbers are not torch's (logits differ by {off:.2g})")
+        raise BackboneError("", "", f"OpenVINO's numbers are not torch's (logits differ by {off:.2g})")
     return engine
 
 
@@ -120,8 +120,3 @@ def _openvino() -> Any:
 
 def _computes_in_bfloat16(core: Any) -> bool:
     return "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-
-
-def _brief(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[-1] if lines else type(error).__name__)[:200]

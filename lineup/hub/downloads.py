@@ -31,7 +31,7 @@ from huggingface_hub import (
 )
 from huggingface_hub import errors as hub
 
-from lineup.errors import HubError, UnreachableError
+from lineup.errors import HubError, UnreachableError, brief
 from lineup.hub.checksums import delete_cached, matches_etag, sha256, sha256_of_etag
 from lineup.hub.files import HubFile, LocalFile, UrlFile, Weights
 
@@ -149,9 +149,10 @@ def _bring(weights: HubFile | UrlFile, kept: Path | None, timeout_s: float, repo
         if time.monotonic() - advanced_at > timeout_s:
             stopped = f"it stopped after {come} bytes, and " if come else ""
             raise UnreachableError(
-                f"{weights}: expected a download from {server(weights)}; "
-                f"{stopped}nothing has arrived for {timeout_s:g} s; "
-                "try again later, or raise limits.hub_timeout_s if the connection is slow"
+                str(weights),
+                f"a download from {server(weights)}",
+                f"{stopped}nothing has arrived for {timeout_s:g} s",
+                "try again later, or raise limits.hub_timeout_s if the connection is slow",
             )
         time.sleep(0.02)
     return got.result()
@@ -210,8 +211,10 @@ def _download_whole(weights: HubFile, name: str, said: HfFileMetadata, report: R
 
 def _wrong(weights: HubFile | UrlFile) -> HubError:
     return HubError(
-        f"{weights}: expected the file that {server(weights)} publishes; other bytes came, twice; "
-        "try again later, or look for a proxy that changes downloads"
+        str(weights),
+        f"the file that {server(weights)} publishes",
+        "other bytes came, twice",
+        "try again later, or look for a proxy that changes downloads",
     )
 
 
@@ -277,7 +280,7 @@ def _told(weights: Weights) -> Iterator[None]:
         host = server(weights)
         what, remedy = _explain(error, host)
         kind = UnreachableError if what in (_SILENT, _unreachable(host)) else HubError
-        raise kind(f"{weights}: expected a download from {host}; {what}; {remedy}") from error
+        raise kind(str(weights), f"a download from {host}", what, remedy) from error
 
 
 _COMMIT = re.compile("[0-9a-f]{40}")
@@ -300,9 +303,9 @@ _STATUSES = {
 }
 
 
-def _explain(error: BaseException | None, host: str) -> tuple[str, str]:
+def _explain(first: BaseException, host: str) -> tuple[str, str]:
     """Say what happened and what to do, from the error that is at the bottom of it."""
-    first = error
+    error: BaseException | None = first
     while error:
         for kinds, what, remedy in _SAID:
             if isinstance(error, kinds):
@@ -318,7 +321,7 @@ def _explain(error: BaseException | None, host: str) -> tuple[str, str]:
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             return "the disk is full", "make room where downloads are kept (HF_HOME, TORCH_HOME)"
         error = error.__cause__ or error.__context__
-    return (str(first).splitlines() or [type(first).__name__])[0][:200], _LATER
+    return brief(first, line=0), _LATER
 
 
 def _explain_status(status: int) -> tuple[str, str]:

@@ -7,18 +7,14 @@ import httpx2
 from huggingface_hub import get_token
 from huggingface_hub.errors import HfHubHTTPError
 
-from lineup.errors import LineupError
+from lineup.errors import LineupError, brief
 
 TOKENS = "https://huggingface.co/settings/tokens"
 _KEPT = ": what is done stays done"
 
 
 class RefusalError(LineupError):
-    """The Hub did not do what was asked; `what` says why, in a few words."""
-
-    def __init__(self, text: str, what: str) -> None:
-        super().__init__(text)
-        self.what = what
+    """The Hub did not do what was asked."""
 
 
 @contextmanager
@@ -39,7 +35,7 @@ def told(repo: str, expected: str, hardware: str = "", command: str = "push") ->
         what, remedy = _explain(error, repo, expected, hardware)
         if command != "push":
             remedy = remedy.removesuffix(_KEPT).replace("push again", f"{command} again")
-        raise RefusalError(f"{repo}: expected {expected}; {what}; {remedy}", what) from error
+        raise RefusalError(repo, expected, what, remedy) from error
 
 
 def _explain(error: BaseException, repo: str, expected: str, hardware: str) -> tuple[str, str]:
@@ -63,7 +59,7 @@ def _explain(error: BaseException, repo: str, expected: str, hardware: str) -> t
         if isinstance(root, httpx2.HTTPError):
             return "the connection broke off", f"push again{_KEPT}"
         root = root.__cause__ or root.__context__
-    return " ".join(str(error).split())[:300], "mend that, and push again"
+    return brief(error, most=300), "mend that, and push again"
 
 
 def _explain_status(status: int, repo: str, expected: str, hardware: str) -> tuple[str, str]:

@@ -47,7 +47,7 @@ def fetch(example: Example, limits: Limits) -> str:
     try:
         return str(downloads.fetch(kept, limits.hub_timeout_s))
     except HubError as error:
-        raise ImageError(str(error)) from None
+        raise ImageError(error.where, error.expected, error.got, error.remedy) from None
 
 
 def find(config: Config) -> tuple[list[Example], list[str]]:

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 
 from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
-from lineup.errors import ImageError
+from lineup.errors import ImageError, brief
 from lineup.images.formats import FORMATS
 from lineup.images.guards import FIRST_FRAME, TILE_LENGTH, TILE_WIDTH, MeteredFile, check_tags
 
@@ -54,7 +54,7 @@ def open_image(
     try:
         size_mb = Path(path).stat().st_size / 1e6
         if 0 < max_mb < size_mb:
-            raise ImageError(f"{name}: expected at most {max_mb} MB; got {size_mb:.1f}; {_SMALLER}")
+            raise ImageError(name, f"at most {max_mb} MB", f"got {size_mb:.1f}", _SMALLER)
         # Pillow raises nearly anything on damaged files (struct.error, SyntaxError, …): no list is complete
         with MeteredFile(path) as file:
             check_tags(file)
@@ -70,14 +70,14 @@ def open_image(
     except ImageError:
         raise
     except FileNotFoundError:
-        raise ImageError(f"{name}: expected an image; there is no such file; check the path") from None
+        raise ImageError(name, "an image", "there is no such file", "check the path") from None
     except UnidentifiedImageError:
-        raise ImageError(f"{name}: expected an image; this file is not one that can be read; {_ADVICE}") from None
+        raise ImageError(name, "an image", "this file is not one that can be read", _ADVICE) from None
     except Exception as error:
         # an OSError's text would name the folder
-        reason = " ".join(str(getattr(error, "strerror", None) or error).split()) or type(error).__name__
+        reason = getattr(error, "strerror", None) or brief(error, most=1000)
         raise ImageError(
-            f"{name}: expected a whole image; it is damaged or cut off ({reason}); save or send it again"
+            name, "a whole image", f"it is damaged or cut off ({reason})", "save or send it again"
         ) from None
 
 
@@ -87,7 +87,7 @@ def _draft(image: ImageFile.ImageFile, file: BinaryIO, name: str, max_megapixels
     short, long = sorted(size)
     if long > LONGEST * short:  # resized until the shorter side fits, a thread of pixels fills the memory
         raise ImageError(
-            f"{name}: expected sides of at most {LONGEST} to 1; got {long} × {short} pixels; cut a part out of it"
+            name, f"sides of at most {LONGEST} to 1", f"got {long} × {short} pixels", "cut a part out of it"
         )
     if image.format == "JPEG":
         if _in_one_scan(image, file):
@@ -117,7 +117,7 @@ def _in_one_scan(image: ImageFile.ImageFile, file: BinaryIO) -> bool:
 def _check_megapixels(decoded: tuple[int, int], size: tuple[int, int], name: str, most: int) -> None:
     if decoded[0] * decoded[1] > most * 1e6:
         got = f"{size[0] * size[1] / 1e6:.1f} ({size[0]} × {size[1]} pixels)"
-        raise ImageError(f"{name}: expected at most {most} megapixels; got {got}; {_SMALLER}")
+        raise ImageError(name, f"at most {most} megapixels", f"got {got}", _SMALLER)
 
 
 def _rgb(image: Image.Image) -> Image.Image:

@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING
 
 from lineup.config import Config, Entry
 from lineup.engines import devices, torch_engine, zerogpu
-from lineup.errors import BackboneError, BusyError, HangError, HubError, LineupError, UnreachableError, did_you_mean
+from lineup.errors import (
+    BackboneError,
+    BusyError,
+    ForwardTimeout,
+    HubError,
+    LineupError,
+    UnreachableError,
+    did_you_mean,
+)
 from lineup.hub import files
 from lineup.results import Availability, BackboneStatus, Progress
 
@@ -56,7 +64,7 @@ class _Slot:
     memory_bytes: int = 0  # that it takes, or that its load was promised
     holders: int = 0  # who need it: it does not leave before they are done
     used_at: float = 0.0
-    hang: HangError | None = None  # while a forward pass has not come back
+    hang: ForwardTimeout | None = None  # while a forward pass has not come back
     engine_note: str = ""  # why it does not run on the engine that it was meant for
 
 
@@ -80,13 +88,13 @@ class Pool:
     def status(self, name: str) -> BackboneStatus:
         """Return what is known of a backbone now."""
         slot = self._slot(name)
-        availability, reason, engine = _availability(slot)
+        availability, problem, engine = _availability(slot)
         plan = slot.plan
         return BackboneStatus(
             name=name,
             source=slot.entry.source,
             status=availability,
-            reason=reason,
+            problem=problem,
             progress=slot.progress if availability == "loading" else None,
             num_classes=plan.num_classes if plan else None,
             parameters=plan.parameters if plan else None,
@@ -124,7 +132,7 @@ class Pool:
             self._slot(name).holders -= 1
             self._changed.notify_all()
 
-    def hangs(self, name: str, error: HangError) -> None:
+    def hangs(self, name: str, error: ForwardTimeout) -> None:
         """Make a backbone unavailable until its forward pass has come back; its memory is in use all the while."""
         self.hold(name)
         self._slot(name).hang = error
@@ -171,7 +179,7 @@ class Pool:
                 if _may_retry(slot):  # a load failed, but the server answers now: it can be had
                     slot.load = None
         except LineupError as error:
-            slot.problem = _named(error, name)
+            slot.problem = error.at(name)
 
     def problem(self, name: str) -> LineupError | None:
         """Return why a backbone is unavailable, or None."""
@@ -185,7 +193,7 @@ class Pool:
         server = downloads.server(file)
         if time.monotonic() < self._silent_until.get(server, 0) and not patient and not downloads.cached(file):
             raise UnreachableError(
-                f"{file}: expected an answer from {server}; there was none a moment ago; try again later"
+                str(file), f"an answer from {server}", "there was none a moment ago", "try again later"
             )
         try:
             yield
@@ -195,8 +203,8 @@ class Pool:
 
     def _slot(self, name: str) -> _Slot:
         if name not in self._slots:
-            hint = did_you_mean(name, self.names) or f"; use one of: {', '.join(self.names)}"
-            raise BackboneError(f"backbone: expected a name of the line-up; got {name[:100]!r}{hint}")
+            hint = did_you_mean(name, self.names) or f"use one of: {', '.join(self.names)}"
+            raise BackboneError("backbone", "a name of the line-up", f"got {name[:100]!r}", hint)
         return self._slots[name]
 
     def _plan(self, slot: _Slot, offline: bool = False, patient: bool = False) -> "Plan":
@@ -210,7 +218,7 @@ class Pool:
                         return downloads.fetch(file, self._config.limits.hub_timeout_s)
                 if path := downloads.cached(file):
                     return path
-                raise UnreachableError(f"{file}: expected to read it; nobody was asked; leave --offline out")
+                raise UnreachableError(str(file), "to read it", "nobody was asked", "leave --offline out")
 
             def sha256(file: files.HubFile) -> str:
                 if (kept := downloads.kept_sha256(file)) or offline:
@@ -259,11 +267,11 @@ class Pool:
             slot.failed_at, slot.memory_bytes = time.monotonic(), 0
             self._changed.notify_all()
         if isinstance(error, LineupError):
-            error = _named(error, slot.entry.name)
+            error = error.at(slot.entry.name)
             _log.warning("%s", error)
         else:
             _log.error("cannot load %s", slot.entry.name, exc_info=error)
-            error = BackboneError(f"{slot.entry.name}: expected to load; {type(error).__name__} came; see the log")
+            error = BackboneError(slot.entry.name, "to load", f"{type(error).__name__} came", "see the log")
         load.set_exception(error)
 
     def _load(self, slot: _Slot) -> tuple[Loaded, Path | None]:
@@ -285,7 +293,7 @@ class Pool:
                 with self._listening(plan.weights, patient=True):
                     path = downloads.fetch(plan.weights, self._config.limits.hub_timeout_s, report)
             except HubError as error:
-                raise _named(error, slot.entry.name) from error.__cause__
+                raise error.at(slot.entry.name) from error.__cause__
             slot.download_bytes = path.stat().st_size
         if not zerogpu.on_zerogpu():  # there all are loaded, and none leaves
             self._make_room(slot, plan, device)
@@ -338,8 +346,10 @@ class Pool:
         needed, until = plan.parameters * _PARAMETER_BYTES + _WORK_BYTES, time.monotonic() + ROOM_TIMEOUT_S
         if needed > budget:
             raise BackboneError(
-                f"{slot.entry.name}: expected a backbone that fits into {budget >> 20} MB; it needs about "
-                f"{needed >> 20} MB; choose a smaller one" + (", or raise limits.memory_mb" if most else "")
+                slot.entry.name,
+                f"a backbone that fits into {budget >> 20} MB",
+                f"it needs about {needed >> 20} MB",
+                "choose a smaller one" + (", or raise limits.memory_mb" if most else ""),
             )
         others = [other for other in self._slots.values() if other is not slot]
         left = False
@@ -352,17 +362,14 @@ class Pool:
                 slot.progress = Progress("waiting for memory")
                 if not self._changed.wait(until - time.monotonic()):
                     raise BusyError(
-                        f"{slot.entry.name}: expected {needed >> 20} MB for it; the other backbones are at work "
-                        "and keep theirs; try again in some seconds"
+                        slot.entry.name,
+                        f"{needed >> 20} MB for it",
+                        "the other backbones are at work and keep theirs",
+                        "try again in some seconds",
                     )
             slot.memory_bytes = needed
         if left:
             devices.give_back_memory()
-
-
-def _named(error: LineupError, name: str) -> LineupError:
-    """Put the entry's name in front of an error that does not say it yet."""
-    return error if str(error).startswith(f"{name}:") else type(error)(f"{name}: {error}")
 
 
 def _problem(slot: _Slot) -> LineupError | None:
@@ -375,14 +382,14 @@ def _problem(slot: _Slot) -> LineupError | None:
     return error if isinstance(error, LineupError) else None
 
 
-def _availability(slot: _Slot) -> tuple[Availability, str, str]:
+def _availability(slot: _Slot) -> tuple[Availability, LineupError | None, str]:
     """Return whether a backbone can answer, why not, and with which engine."""
     load = slot.load  # it may be changed meanwhile
     if load and not load.done():
-        return "loading", "", ""
+        return "loading", None, ""
     if problem := _problem(slot):
-        return "unavailable", str(problem), ""
-    return ("ready", "", load.result().engine.name) if load else ("idle", "", "")
+        return "unavailable", problem, ""
+    return ("ready", None, load.result().engine.name) if load else ("idle", None, "")
 
 
 def _may_leave(slot: _Slot) -> bool:

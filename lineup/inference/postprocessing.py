@@ -19,11 +19,9 @@ def classification(
     plan = loaded.plan
     labels, names = plan.labels.labels, plan.labels.display_names
     if logits.shape != (1, len(labels)):
-        raise BackboneError(f"{name}: expected {len(labels)} numbers for an image; got shape {logits.shape}")
+        raise BackboneError(name, f"{len(labels)} numbers for an image", f"got shape {logits.shape}")
     if not np.isfinite(logits).all():
-        raise BackboneError(
-            f"{name}: expected finite numbers; got NaN or infinity; its weights are damaged: fetch them anew"
-        )
+        raise BackboneError(name, "finite numbers", "got NaN or infinity", "its weights are damaged: fetch them anew")
     probabilities = softmax(logits)[0]  # (classes,)
     notes = plan.notes
     if not plan.labels.named:

@@ -38,7 +38,7 @@ class Sitting:
             ImageError: when there is none.
         """
         if not Path(self._image).is_file():
-            raise ImageError(f"{Path(self._image).name}: expected an image; there is no such file; check the path")
+            raise ImageError(Path(self._image).name, "an image", "there is no such file", "check the path")
 
     @cached_property
     def enough_px(self) -> int:

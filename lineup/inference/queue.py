@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from lineup.errors import BusyError, GoneError
+from lineup.errors import BusyError, ClientDisconnected
 
 WORK = "work"  # the kind of Gradio's events that compute
 BACK_S = 1.0  # who stops listening for less has not gone
@@ -129,7 +129,7 @@ class Turns:
 
         Raises:
             BusyError: when too many are here.
-            GoneError: when the visitor leaves before it is his turn.
+            ClientDisconnected: when the visitor leaves before it is his turn.
         """
         self._wait(self._stand(visitor))
         started = time.monotonic()
@@ -147,7 +147,7 @@ class Turns:
                 self._taken = True
                 place.called.set()
             elif (waiting := 1 + sum(place.visitor.listening() for place in self._line)) >= self._most:
-                raise BusyError(f"busy: {waiting} visitors are waiting already; try again in some seconds")
+                raise BusyError("busy", "", f"{waiting} visitors are waiting already", "try again in some seconds")
             else:
                 self._line.append(place)
         return place
@@ -158,11 +158,11 @@ class Turns:
                 with self._lock:
                     if not place.called.is_set():
                         self._line.remove(place)
-                        raise GoneError
+                        raise ClientDisconnected
         if place.visitor.gone():
             with self._lock:
                 self._call_next()
-            raise GoneError
+            raise ClientDisconnected
 
     def look(self) -> None:
         """Call somebody who stands in line and has just begun to listen, if nobody has the turn."""

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from lineup.errors import HangError
+from lineup.errors import ForwardTimeout
 
 T = TypeVar("T")
 
@@ -20,7 +20,7 @@ class Watch:
     """
 
     def __init__(
-        self, timeout_s: float, hangs: Callable[[str, HangError], None], returned: Callable[[str], None]
+        self, timeout_s: float, hangs: Callable[[str, ForwardTimeout], None], returned: Callable[[str], None]
     ) -> None:
         self._timeout_s, self._hangs, self._returned = timeout_s, hangs, returned
         self._thread = _one_thread()
@@ -35,7 +35,7 @@ class Watch:
         """Return what a call returns.
 
         Raises:
-            HangError: when it takes too long; its thread is left to it.
+            ForwardTimeout: when it takes too long; its thread is left to it.
         """
         running = self._thread.submit(call)
         try:
@@ -43,9 +43,11 @@ class Watch:
         except TimeoutError:
             if running.done():  # just now; or it is the call's own
                 return running.result()
-        error = HangError(
-            f"{name}: expected an answer within {self._timeout_s:g} s; it still computes, and is unavailable until it "
-            "has finished; choose another backbone"
+        error = ForwardTimeout(
+            name,
+            f"an answer within {self._timeout_s:g} s",
+            "it still computes, and is unavailable until it has finished",
+            "choose another backbone",
         )
         with self._lock:
             self._hanging += 1

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import gradio as gr
 from gradio import FileData
 
-from lineup.errors import LineupError
+from lineup.errors import WENT_WRONG, LineupError
 from lineup.inference.queue import WORK
 from lineup.page.image_field import uploaded
 from lineup.page.threads import on_thread, visitor
@@ -31,9 +31,7 @@ def visible_errors(function: F) -> F:
             raise gr.Error(str(error), print_exception=False) from None
         except Exception:
             _log.exception("%s failed", function.__name__)
-            raise gr.Error(
-                "Something went wrong on the server; its log has the details.", print_exception=False
-            ) from None
+            raise gr.Error(WENT_WRONG, print_exception=False) from None
 
     return guarded  # type: ignore[return-value]
 

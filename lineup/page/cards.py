@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 
 from lineup.analysis.agreement import Comparison
-from lineup.errors import LineupError
+from lineup.errors import DID_YOU_MEAN, LineupError
 from lineup.formatting import count, size
 from lineup.page.html import PULSE, data_uri, panel, render_reason, stage, thinking, waiting
 from lineup.results import BackboneStatus, Classification, Prediction
@@ -29,7 +29,7 @@ def choice(status: BackboneStatus) -> str:
     if status.download_bytes:
         parts.append(size(status.download_bytes))
     if status.status == "unavailable":
-        parts.append(f"✕ unavailable: {short_reason(status)}")
+        parts.append(f"✕ unavailable: {short_reason(status.problem)}" if status.problem else "✕ unavailable")
     else:
         parts.append(_MARK[status.status])
     return " · ".join(parts)
@@ -40,11 +40,9 @@ def short_choice(status: BackboneStatus) -> str:
     return status.name if status.status != "unavailable" else f"{status.name} · ✕ unavailable"
 
 
-def short_reason(status: BackboneStatus) -> str:
+def short_reason(problem: LineupError) -> str:
     """Return what came of an unavailable backbone, or what it may have meant: a few words."""
-    expected, *rest = status.reason.removeprefix(f"{status.name}: ").split("; ")
-    meant = [part for part in rest if part.startswith("did you mean")]
-    return (meant or rest or [expected])[0]
+    return problem.remedy if problem.remedy.startswith(DID_YOU_MEAN) else problem.got or problem.expected
 
 
 def stand_in(default: BackboneStatus, selected: str) -> str:
@@ -52,7 +50,7 @@ def stand_in(default: BackboneStatus, selected: str) -> str:
     title = "No backbone of this line-up can run now"
     if default.name != selected:
         title = f"{escape(default.name)} cannot run now, so {escape(selected)} is selected"
-    return panel("notice", title, render_reason(default.reason))
+    return panel("notice", title, render_reason(default.problem or ""))
 
 
 def wrong_link(problems: Iterable[str]) -> str:
@@ -108,7 +106,7 @@ def _left_out(found: Comparison) -> str:
     """Render which entries were not compared: those that are unavailable, and those that were too many."""
     groups: dict[str, list[str]] = {}
     for name, reason in found.left_out.items():
-        why = "unavailable" if reason.startswith(f"{name}: ") else reason
+        why = "unavailable" if isinstance(reason, LineupError) else reason
         groups.setdefault(why, []).append(name)
     told = "; ".join(f"{', '.join(names)} ({why})" for why, names in groups.items())
     return f'<p class="lu-detail">Left out: {escape(told)}.</p>' if told else ""
@@ -121,7 +119,7 @@ def _chip(label: str, count: int, kind: str, backbones: Sequence[str]) -> str:
 def _small_card(name: str, answer: Classification | LineupError | None, top_k: int, kind: str, lacking: str) -> str:
     body = PULSE
     if isinstance(answer, LineupError):
-        kind, body = "lu-failed", render_reason(str(answer))
+        kind, body = "lu-failed", render_reason(answer)
     elif answer:
         size = f"{answer.input_size[1]} × {answer.input_size[0]} px"
         ran = f"<span>{answer.milliseconds.forward:.0f} ms<br>{size}</span>"

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lineup.errors import BusyError, GoneError, HubError, ImageError, LineupError
+from lineup.errors import WENT_WRONG, BusyError, ClientDisconnected, HubError, ImageError, LineupError
 from lineup.inference.queue import Fickle
 from lineup.page import cards, comparison_table, html, link
 from lineup.page.threads import on_thread, visitor
@@ -68,7 +68,7 @@ async def open_page(service: Service, visit: Visit, query: Mapping[str, Sequence
             if default.status == "unavailable":
                 update["notice"] = notice + cards.stand_in(default, selected)
         if visit.turn == 0:
-            update["status"] = _before_a_image(service, linked.get("selected", service.preselected))
+            update["status"] = _before_an_image(service, linked.get("selected", service.preselected))
         changed = {key: value for key, value in update.items() if shown.get(key) != value}
         shown |= changed
         if changed:
@@ -100,7 +100,7 @@ async def answer(
                 if visit.turn != turn:
                     return
                 yield {"status": text}
-            update: Update = {"status": _before_a_image(service, name)}
+            update: Update = {"status": _before_an_image(service, name)}
         else:
             async for _ in _answering(service, visit, path, top_k, most):
                 if visit.turn != turn:
@@ -119,7 +119,7 @@ async def answer(
         update = {"status": _problem(service, name, error), "retry": _may_work_later(error)}
     except Exception:
         _log.exception("an answer failed")
-        update = {"status": html.problem("Something went wrong", "The server's log has the details.")}
+        update = {"status": html.problem("This cannot be answered", WENT_WRONG)}
     if visit.turn == turn:
         empty = {"result": "", "figures": ""}
         yield {**empty, **update, "choices": choices(service), "refresh": "final"}
@@ -147,7 +147,7 @@ async def _answering(service: Service, visit: Visit, path: Path, top_k: int, mos
     asks = Fickle(visitor(service), lambda: visit.turn != turn or left.is_set())
 
     def work() -> None:
-        with suppress(GoneError):
+        with suppress(ClientDisconnected):
             found.update(service.answers(path, names, top_k, most, asks))
 
     working = on_thread(work)
@@ -174,13 +174,13 @@ def _may_work_later(error: LineupError) -> bool:
     return isinstance(error, HubError | BusyError)
 
 
-def _before_a_image(service: Service, name: str) -> str:
+def _before_an_image(service: Service, name: str) -> str:
     status = service.status(name)
     if status.status == "unavailable":
-        return html.problem(f"{name} cannot run now", status.reason)
+        return html.problem(f"{name} cannot run now", status.problem or "")
     return html.invitation(status) if status.status == "ready" else html.waiting(status)
 
 
 def _problem(service: Service, name: Any, error: LineupError) -> str:
     unavailable = name in service.names and service.status(name).status == "unavailable"
-    return html.problem(f"{name} cannot run now" if unavailable else "This cannot be answered", str(error))
+    return html.problem(f"{name} cannot run now" if unavailable else "This cannot be answered", error)

@@ -3,6 +3,7 @@
 import base64
 from html import escape
 
+from lineup.errors import LineupError
 from lineup.formatting import size
 from lineup.results import BackboneStatus
 
@@ -47,17 +48,17 @@ def invitation(status: BackboneStatus) -> str:
     return panel("idle", f"{escape(status.name)} is ready", "<p>Drop, paste or take an image to see what it says.</p>")
 
 
-def problem(title: str, reason: str) -> str:
+def problem(title: str, reason: LineupError | str) -> str:
     """Render why there is no answer, and what to do."""
     return panel("problem", escape(title), render_reason(reason))
 
 
-def render_reason(reason: str) -> str:
+def render_reason(reason: LineupError | str) -> str:
     """Show what came and what to do first; where, and what was expected, is for the owner."""
-    expected, *rest = reason.split("; ")
-    if not rest:
-        return f"<p>{escape(expected)}</p>"
-    told = "; ".join(rest)
+    if isinstance(reason, str) or not (reason.got and (reason.expected or reason.remedy)):
+        return f"<p>{escape(str(reason))}</p>"
+    told = f"{reason.got}; {reason.remedy}" if reason.remedy else reason.got
+    expected = ": ".join(filter(None, (reason.where, reason.expected and f"expected {reason.expected}")))
     if "." not in told.split(" ")[0]:  # an address stays as it is
         told = told[:1].upper() + told[1:]
     return f'<p>{escape(told)}.</p><p class="lu-detail">{escape(expected)}</p>'

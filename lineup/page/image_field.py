@@ -22,12 +22,12 @@ def uploaded(path: object) -> Path:
         ImageError: when there is no path, or it leads elsewhere.
     """
     if not isinstance(path, str) or not path:
-        raise ImageError("image: expected an uploaded file; there is none; send one")
+        raise ImageError("image", "an uploaded file", "there is none", "send one")
     with suppress(ValueError):  # a path with a zero in it
         real, folder = Path(os.path.realpath(path)), Path(os.path.realpath(get_upload_folder()))
         if real.is_relative_to(folder) and real.is_file():
             return real
-    raise ImageError("image: expected an uploaded file; got a path of another place; upload the image first")
+    raise ImageError("image", "an uploaded file", "got a path of another place", "upload the image first")
 
 
 def image_field(**settings: Any) -> gr.Image:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lineup.errors import LineupError
 from lineup.page import cards, html, link
 from lineup.results import Answer, Classification
 from lineup.service import Service
@@ -23,7 +24,8 @@ class Visit:
     found: dict[str, Answer] = field(default_factory=dict)  # what they answered so far
     top_k: int = 1  # how many classes of each are shown; may change while some are still to answer
     example: tuple[str, str] | None = None  # name and file of the last one that was clicked
-    all_chosen: tuple[frozenset[str], Mapping[str, str]] = frozenset(), {}  # by "Compare all", and why not others
+    # by "Compare all", and why not others
+    all_chosen: tuple[frozenset[str], Mapping[str, LineupError | str]] = frozenset(), {}
     address: str = "http://127.0.0.1:7860/"  # under which the visitor sees this server
 
 

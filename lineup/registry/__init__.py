@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lineup.config import Entry
-from lineup.errors import BackboneError, LineupError, did_you_mean
+from lineup.errors import BackboneError, LineupError, brief, did_you_mean
 from lineup.registry.plan import Context, Plan, Source, Transform
 
 if TYPE_CHECKING:
@@ -57,15 +57,15 @@ def plan(entry: Entry, context: Context) -> Plan:
     source = SOURCES.get(entry.source)
     if source is None:
         known = [name for name in SOURCES if name not in ("checkpoint", "untrained")]  # these are not written
-        hint = did_you_mean(entry.source, known) or f"; use one of: {', '.join(known)}"
-        raise BackboneError(f"{entry.name}: expected a known source; got {entry.source!r}{hint}")
+        hint = did_you_mean(entry.source, known) or f"use one of: {', '.join(known)}"
+        raise BackboneError(entry.name, "a known source", f"got {entry.source!r}", hint)
     try:
         return source(entry, context)
     except LineupError as error:
-        raise type(error)(f"{entry.name}: {error}") from error.__cause__
+        raise error.at(entry.name) from error.__cause__
     except Exception as error:
         _log.exception("cannot plan %s", entry.name)
-        raise BackboneError(_unexpected(entry.name, "can be built", error)) from error
+        raise _unexpected(entry.name, "can be built", error) from error
 
 
 def build(plan: Plan, path: Path | None) -> "nn.Module":
@@ -81,12 +81,12 @@ def build(plan: Plan, path: Path | None) -> "nn.Module":
     try:
         return plan.make(path).eval()
     except LineupError as error:
-        raise type(error)(f"{plan.name}: {error}") from error.__cause__
+        raise error.at(plan.name) from error.__cause__
     except Exception as error:
         _log.exception("cannot build %s", plan.name)
-        raise BackboneError(_unexpected(plan.name, f"loads {plan.weights}", error)) from error
+        raise _unexpected(plan.name, f"loads {plan.weights}", error) from error
 
 
-def _unexpected(name: str, expected: str, error: Exception) -> str:
-    reason = " ".join(str(error).split())[:300] or type(error).__name__
-    return f"{name}: expected a backbone that {expected}; got {type(error).__name__}: {reason}; the log has the rest"
+def _unexpected(name: str, expected: str, error: Exception) -> BackboneError:
+    got = f"got {type(error).__name__}: {brief(error, most=300)}"
+    return BackboneError(name, f"a backbone that {expected}", got, "the log has the rest")

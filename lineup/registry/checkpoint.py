@@ -12,7 +12,7 @@ from timm.models import clean_state_dict, load_state_dict
 from torch import nn
 
 from lineup.config import Entry
-from lineup.errors import BackboneError
+from lineup.errors import BackboneError, brief
 from lineup.hub.files import LocalFile
 from lineup.registry import known_weights
 from lineup.registry.known_weights import Candidate
@@ -44,7 +44,7 @@ def plan(entry: Entry, context: Context, architecture: Architecture) -> Plan:
         there = shapes(file.path)
         num_classes = there.get(f"{architecture.head}.weight", (num_classes,))[0]
     if num_classes == 0:
-        raise BackboneError(f"expected a number of classes; {architecture.name} has none of its own; add `labels`")
+        raise BackboneError("", "a number of classes", f"{architecture.name} has none of its own", "add `labels`")
     create = partial(architecture.create, num_classes=num_classes)
     network = blank(create)
     dry_run(network, entry, architecture.transform)
@@ -101,8 +101,10 @@ def dry_run(network: nn.Module, entry: Entry, transform: Transform) -> None:
         network.eval()(torch.empty(1, 3, *transform.input_size, device=device))
     except Exception as error:  # each network has its own way to say so
         raise BackboneError(
-            f"expected an input_size that the network takes; got {list(entry.input_size)}: {_first(error)}; "
-            "choose another one, or leave it out"
+            "",
+            "an input_size that the network takes",
+            f"got {list(entry.input_size)}: {brief(error, line=0)}",
+            "choose another one, or leave it out",
         ) from None
 
 
@@ -118,7 +120,7 @@ def shapes(path: Path) -> Shapes:
         BackboneError: when there is no file, it is no checkpoint, or it holds more than weights.
     """
     if not os.path.isfile(path):
-        raise BackboneError(f"expected a checkpoint; {path} is not there; paths start at the config's folder")
+        raise BackboneError("", "a checkpoint", f"{path} is not there", "paths start at the config's folder")
     try:
         if path.suffix == ".safetensors":
             with safe_open(path, "pt") as file:
@@ -126,11 +128,13 @@ def shapes(path: Path) -> Shapes:
         tensors = load_state_dict(str(path), device="meta")
         return {key: tuple(tensor.shape) for key, tensor in tensors.items()}
     except (SafetensorError, OSError, EOFError) as error:
-        raise BackboneError(f"{path.name}: expected a whole checkpoint; got {_first(error)}; copy it again") from None
+        raise BackboneError(path.name, "a whole checkpoint", f"got {brief(error, line=0)}", "copy it again") from None
     except Exception as error:  # unpickling raises what it likes, and says it at length
         raise BackboneError(
-            f"{path.name}: expected a state dict and nothing else; this is something else, or cut off "
-            f"({type(error).__name__}); save it anew: safetensors.torch.save_file(model.state_dict(), …)"
+            path.name,
+            "a state dict and nothing else",
+            f"this is something else, or cut off ({type(error).__name__})",
+            "save it anew: safetensors.torch.save_file(model.state_dict(), …)",
         ) from None
 
 
@@ -152,8 +156,10 @@ def fit(there: Mapping[str, tuple[int, ...]], network: nn.Module, architecture: 
     ]
     if found:
         raise BackboneError(
-            f"expected the {len(wanted)} tensors of {architecture}; the checkpoint has {', '.join(found)}; "
-            "name the architecture, and the input_size, that it was trained with"
+            "",
+            f"the {len(wanted)} tensors of {architecture}",
+            f"the checkpoint has {', '.join(found)}",
+            "name the architecture, and the input_size, that it was trained with",
         )
 
 
@@ -168,7 +174,3 @@ def _recipe(path: str, recipe: str) -> str:
     # timm's loader also unwraps what training scripts put around a state dict
     load = f"network.load_state_dict(load_state_dict({path!r}))  # a relative path starts at the config's folder"
     return f"from timm.models import load_state_dict\n{recipe}{load}\n"
-
-
-def _first(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]

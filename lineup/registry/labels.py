@@ -84,10 +84,10 @@ def from_hub(names: object, descriptions: object, wordnet: WordNet, origin: str)
             names = [by_index[index] for index in range(len(by_index))]
         except (ValueError, KeyError):
             raise BackboneError(
-                f"{origin}: expected one name for each class index from 0; got other indices; mend config.json"
+                origin, "one name for each class index from 0", "got other indices", "mend config.json"
             ) from None
     if not isinstance(names, Sequence) or isinstance(names, str) or not all(isinstance(name, str) for name in names):
-        raise BackboneError(f"{origin}: expected a list of texts; got {str(names)[:60]}; mend config.json")
+        raise BackboneError(origin, "a list of texts", f"got {str(names)[:60]}", "mend config.json")
     told = descriptions if isinstance(descriptions, Mapping) else {}
     return LabelSet(
         tuple(
@@ -112,17 +112,15 @@ def read_file(path: Path) -> LabelSet:
     try:
         lines = path.read_text(encoding="utf-8-sig").rstrip().split("\n")
     except FileNotFoundError:
-        raise BackboneError(
-            f"labels: expected a file with a name per line; {path} is not there; check the path"
-        ) from None
+        raise BackboneError("labels", "a file with a name per line", f"{path} is not there", "check the path") from None
     except OSError as error:
-        raise BackboneError(f"labels: expected a file of names; {path}: {error.strerror}; check the path") from None
+        raise BackboneError("labels", "a file of names", f"{path}: {error.strerror}", "check the path") from None
     except UnicodeDecodeError as error:
-        raise BackboneError(f"labels: expected a UTF-8 text file; {path}: {error}; save it again as UTF-8") from None
+        raise BackboneError("labels", "a UTF-8 text file", f"{path}: {error}", "save it again as UTF-8") from None
     empty = [number for number, line in enumerate(lines, start=1) if not line.strip()]
     if empty:
         raise BackboneError(
-            f"labels: expected a name in every line; line {empty[0]} of {path} is empty; each line is one class"
+            "labels", "a name in every line", f"line {empty[0]} of {path} is empty", "each line is one class"
         )
     return from_names(lines, path.name)
 
@@ -135,7 +133,9 @@ def check_count(labels: LabelSet, num_classes: int) -> LabelSet:
     """
     if len(labels) != num_classes:
         raise BackboneError(
-            f"labels: expected {num_classes} names, one for each output of the backbone; "
-            f"{labels.origin} has {len(labels)}; add or remove names, or use the backbone they belong to"
+            "labels",
+            f"{num_classes} names, one for each output of the backbone",
+            f"{labels.origin} has {len(labels)}",
+            "add or remove names, or use the backbone they belong to",
         )
     return labels

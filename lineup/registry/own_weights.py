@@ -12,6 +12,6 @@ def plan(entry: Entry, context: Context) -> Plan:
     """Plan an entry with `checkpoint`, or with `pretrained: false`."""
     if entry.spec.source not in ARCHITECTURES:
         raise BackboneError(
-            f"expected an architecture of timm or torchvision beside `pretrained: false`; got {entry.backbone!r}"
+            "", "an architecture of timm or torchvision beside `pretrained: false`", f"got {entry.backbone!r}"
         )
     return checkpoint.plan(entry, context, ARCHITECTURES[entry.spec.source](entry))

@@ -34,8 +34,10 @@ def pretrained(entry: Entry, context: Context) -> Plan:
     cfg = _config(name)
     if not timm.models.is_model_pretrained(name):
         raise BackboneError(
-            f"expected a backbone with weights; timm publishes none for {name!r}; add `checkpoint: file`, "
-            "or `pretrained: false` for random weights"
+            "",
+            "a backbone with weights",
+            f"timm publishes none for {name!r}",
+            "add `checkpoint: file`, or `pretrained: false` for random weights",
         )
     full_name, sizes = _full_name(cfg), _size_arguments(entry, cfg)
 
@@ -51,12 +53,12 @@ def from_folder(entry: Entry, context: Context) -> Plan:
     """Plan a backbone that lies in a folder: config.json and model.safetensors, as timm saves them."""
     folder = context.folder / entry.spec.target
     if not os.path.isdir(folder):
-        raise BackboneError(f"expected a folder; {folder} is not there; paths start at the config's folder")
+        raise BackboneError("", "a folder", f"{folder} is not there", "paths start at the config's folder")
     # in the order in which timm looks for them
     patterns = (*WEIGHT_FILES, "pytorch_model.pth", "model.pth", "*.safetensors", "*.pth", "*.pth.tar", "*.bin")
     found = [path for pattern in patterns for path in sorted(folder.glob(pattern))]
     if not found:
-        raise BackboneError(f"expected weights in {folder}; there are none; add model.safetensors")
+        raise BackboneError("", f"weights in {folder}", "there are none", "add model.safetensors")
     return _from_folder(entry, context, folder, files.LocalFile(found[0]), entry.backbone)
 
 
@@ -183,12 +185,12 @@ def _config(name: str) -> dict[str, Any]:
     """Return timm's pretrained config of a name with or without a tag."""
     architecture, _, tag = name.partition(".")
     if not timm.is_model(architecture):
-        hint = did_you_mean(architecture, timm.list_models()) or "; timm.list_models() has all names"
-        raise BackboneError(f"expected a name that timm knows; got {name!r}{hint}")
+        hint = did_you_mean(architecture, timm.list_models()) or "timm.list_models() has all names"
+        raise BackboneError("", "a name that timm knows", f"got {name!r}", hint)
     tags = [full.partition(".")[2] for full in timm.list_pretrained(f"{architecture}.*")]
     if tag and tag not in tags:
-        hint = did_you_mean(tag, tags) or f"; it has: {', '.join(tags) or 'none'}"
-        raise BackboneError(f"expected a pretrained tag of {architecture}; got {tag!r}{hint}")
+        hint = did_you_mean(tag, tags) or f"it has: {', '.join(tags) or 'none'}"
+        raise BackboneError("", f"a pretrained tag of {architecture}", f"got {tag!r}", hint)
     return {**asdict(get_pretrained_cfg(name)), "architecture": architecture}
 
 
@@ -199,11 +201,13 @@ def _full_name(cfg: Mapping[str, Any]) -> str:
 def _num_classes(cfg: Mapping[str, Any], name: str) -> int:
     num_classes = cfg.get("num_classes")
     if isinstance(num_classes, str):
-        raise BackboneError(f"expected a whole number for num_classes in config.json; got {num_classes!r}; mend it")
+        raise BackboneError("", "a whole number for num_classes in config.json", f"got {num_classes!r}", "mend it")
     if not isinstance(num_classes, int) or num_classes <= 0:
         raise BackboneError(
-            "expected a backbone that classifies; it gives only features and has no classification head; "
-            "choose one that was trained on classes (timm's tags that end in in1k were)"
+            "",
+            "a backbone that classifies",
+            "it gives only features and has no classification head",
+            "choose one that was trained on classes (timm's tags that end in in1k were)",
         )
     return num_classes
 
@@ -215,8 +219,10 @@ def _refuse_embedding(name: str, num_classes: int, found: LabelSet | None) -> No
     published = get_pretrained_cfg(name) if name in timm.list_pretrained(name) else None
     if found is None and num_classes % 64 == 0 and published and published.num_classes == num_classes:
         raise BackboneError(
-            f"expected a backbone that classifies; its output is an embedding of {num_classes} numbers, not classes; "
-            "choose one that was fine-tuned on classes (its tag has _ft_in1k)"
+            "",
+            "a backbone that classifies",
+            f"its output is an embedding of {num_classes} numbers, not classes",
+            "choose one that was fine-tuned on classes (its tag has _ft_in1k)",
         )
 
 
@@ -226,17 +232,17 @@ def _read_config(folder: Path) -> tuple[dict[str, Any], str, dict[str, Any]]:
         cfg, architecture, arguments = load_model_config_from_path(folder)
     except FileNotFoundError:
         raise BackboneError(
-            f"expected {folder / 'config.json'}; it is not there; timm's save_for_hf writes it"
+            "", f"{folder / 'config.json'}", "it is not there", "timm's save_for_hf writes it"
         ) from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise BackboneError(f"expected JSON in {folder / 'config.json'}; got {error}; save it again") from None
+        raise BackboneError("", f"JSON in {folder / 'config.json'}", f"got {error}", "save it again") from None
     except (KeyError, TypeError, AttributeError) as error:
         raise BackboneError(
-            f"expected timm's format in {folder / 'config.json'}; {error} is missing or wrong; save_for_hf writes it"
+            "", f"timm's format in {folder / 'config.json'}", f"{error} is missing or wrong", "save_for_hf writes it"
         ) from None
     if not timm.is_model(architecture):
-        hint = did_you_mean(str(architecture), timm.list_models()) or "; a newer timm may know it"
-        raise BackboneError(f"expected an architecture of timm in config.json; got {architecture!r}{hint}")
+        hint = did_you_mean(str(architecture), timm.list_models()) or "a newer timm may know it"
+        raise BackboneError("", "an architecture of timm in config.json", f"got {architecture!r}", hint)
     return cfg, architecture, dict(arguments or {})
 
 
@@ -269,7 +275,7 @@ def _transform(entry: Entry, cfg: Mapping[str, Any]) -> Transform:
     data = _data_config(entry, cfg)
     channels, height, width = data["input_size"]
     if channels != 3:
-        raise BackboneError(f"expected a backbone for RGB images; it takes {channels} channels; choose another one")
+        raise BackboneError("", "a backbone for RGB images", f"it takes {channels} channels", "choose another one")
     steps, resized_px = create_transform(**data), int(max(height, width) / data["crop_pct"])
     return Transform(steps, (height, width), tuple(data["mean"]), tuple(data["std"]), repr(data), resized_px)
 

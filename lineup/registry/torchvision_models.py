@@ -30,10 +30,10 @@ def pretrained(entry: Entry, context: Context) -> Plan:
     """Plan a model with torchvision's weights: ``torchvision/resnet50@IMAGENET1K_V1``."""
     name, chosen = entry.spec.target, _weights(entry)
     if not chosen.meta["categories"]:
-        raise BackboneError(f"expected weights that classify; {chosen} give only features; choose others of {name}")
+        raise BackboneError("", "weights that classify", f"{chosen} give only features", f"choose others of {name}")
     if name.startswith(FIXED) and entry.input_size not in (None, chosen.meta["min_size"]):
         raise BackboneError(
-            f"expected input_size {chosen.meta['min_size'][0]}, the only one of these weights; got {entry.input_size}"
+            "", f"input_size {chosen.meta['min_size'][0]}, the only one of these weights", f"got {entry.input_size}"
         )
     num_classes, transform = len(chosen.meta["categories"]), _transform(entry, chosen)
     if entry.input_size:
@@ -79,14 +79,14 @@ def _weights(entry: Entry) -> Any:
     name, wanted = entry.spec.target, entry.spec.revision
     known = models.list_models(module=models)
     if name not in known:
-        hint = did_you_mean(name, known) or "; torchvision.models.list_models() has all names"
-        raise BackboneError(f"expected a classification model of torchvision; got {name!r}{hint}")
+        hint = did_you_mean(name, known) or "torchvision.models.list_models() has all names"
+        raise BackboneError("", "a classification model of torchvision", f"got {name!r}", hint)
     enum = models.get_model_weights(name)
     if wanted is None:
         return enum.DEFAULT
     if wanted not in enum.__members__:
-        hint = did_you_mean(wanted.upper(), list(enum.__members__)) or f"; it has: {', '.join(enum.__members__)}"
-        raise BackboneError(f"expected weights of {name}; got {wanted!r}{hint}")
+        hint = did_you_mean(wanted.upper(), list(enum.__members__)) or f"it has: {', '.join(enum.__members__)}"
+        raise BackboneError("", f"weights of {name}", f"got {wanted!r}", hint)
     return enum[wanted]
 
 
@@ -100,7 +100,7 @@ def _categories(chosen: Any) -> LabelSet:
 
 def _transform(entry: Entry, chosen: Any) -> Transform:
     if entry.input_size and entry.input_size[0] != entry.input_size[1]:
-        raise BackboneError(f"expected a square input_size, as torchvision's transforms are; got {entry.input_size}")
+        raise BackboneError("", "a square input_size, as torchvision's transforms are", f"got {entry.input_size}")
     steps = chosen.transforms(**(changes := _changes(entry, chosen)))
     if entry.interpolation:
         steps.interpolation = InterpolationMode(entry.interpolation)

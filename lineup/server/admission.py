@@ -18,6 +18,7 @@ from gradio.route_utils import FnIndexInferError
 from gradio.utils import get_upload_folder
 
 from lineup.config import Limits
+from lineup.errors import WENT_WRONG
 from lineup.inference.queue import WORK
 from lineup.server.allowlist import API, MCP, exists, normalized
 from lineup.server.body_limit import SPARE_BYTES, App, LimitedBody, Message, Receive, Send, answer, content_length
@@ -108,7 +109,7 @@ class Gate:
                 raise
             if body.refused is None and not isinstance(error, _SENDERS_FAULT):
                 _log.exception("%s failed", scope["path"])
-                body.refused = 500, "Something went wrong on the server; its log has the details."
+                body.refused = 500, WENT_WRONG
             elif body.refused is None:
                 _log.warning("refused: %s: %s: %.200s", scope["path"], type(error).__name__, error)
             asked = f"request: expected the fields of this endpoint; got others ({type(error).__name__}); see {API}info"

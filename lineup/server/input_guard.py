@@ -7,7 +7,7 @@ from urllib.parse import unquote
 
 import gradio as gr
 
-from lineup.errors import ImageError
+from lineup.errors import ImageError, brief
 from lineup.page.image_field import hand_on_the_file, uploaded
 
 _log = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ def guard(demo: gr.Blocks) -> None:
         except gr.Error:
             raise
         except Exception as error:  # ours are gr.Error by now: this is Gradio's, at an odd request
-            _log.warning("refused: %s: %s", type(error).__name__, " ".join(str(error).split())[:200])
+            _log.warning("refused: %s: %s", type(error).__name__, brief(error))
             _log.debug("refused", exc_info=True)
             raise gr.Error(_ODD, print_exception=False) from None
 

@@ -46,13 +46,13 @@ def test_a_row_has_the_answer_the_speed_and_what_is_published():
 
 
 def test_one_that_did_not_answer_says_why_and_nothing_else():
-    values = row(IDLE, None, BackboneError("resnet18: it is broken")).to_json()
+    values = row(IDLE, None, BackboneError("", "", "resnet18: it is broken")).to_json()
     told = {key: value for key, value in values.items() if value is not None}
     assert told == {"backbone": "resnet18", "error": "resnet18: it is broken"}
 
 
 def test_all_rows_have_the_same_columns_in_the_same_order():
-    rows = [row(IDLE, None), row(IDLE, Timing(1, 2, 3), classification()), row(IDLE, None, BackboneError("no"))]
+    rows = [row(IDLE, None), row(IDLE, Timing(1, 2, 3), classification()), row(IDLE, None, BackboneError("", "", "no"))]
     assert len({tuple(each.to_json()) for each in rows}) == 1
 
 

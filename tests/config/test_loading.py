@@ -207,7 +207,7 @@ def test_names_are_unique_and_the_default_is_one_of_them():
 
 @pytest.mark.parametrize("word", ["resnet18", "RESNET18", "resnet_18"])
 def test_only_a_near_word_is_suggested(word):
-    assert errors.did_you_mean(word, ["vgg11", "resnet18", "resnet152"]) == "; did you mean 'resnet18'?"
+    assert errors.did_you_mean(word, ["vgg11", "resnet18", "resnet152"]) == "did you mean 'resnet18'?"
     assert errors.did_you_mean(word, ["vgg11", "maze"]) == ""
 
 

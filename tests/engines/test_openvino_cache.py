@@ -142,7 +142,7 @@ def test_a_folder_that_cannot_be_made_is_no_reason_to_stop(cache, planned, caplo
 
 def test_what_is_refused_is_not_kept(cache, planned, monkeypatch):
     def refuse(*args, **settings):
-        raise BackboneError("OpenVINO's numbers are not torch's")
+        raise BackboneError("", "", "OpenVINO's numbers are not torch's")
 
     monkeypatch.setattr(openvino_engine, "compile_checked", refuse)
     with pytest.raises(BackboneError, match="not torch's"):

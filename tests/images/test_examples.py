@@ -74,7 +74,7 @@ def test_an_address_is_taken_without_asking_for_it(tmp_path, written, address):
 
 def test_a_image_that_cannot_be_fetched_is_a_image_error(monkeypatch):
     def fail(file, timeout_s):
-        raise HubError("a.png: no answer; try again later")
+        raise HubError("", "", "a.png: no answer; try again later")
 
     monkeypatch.setattr(downloads, "fetch", fail)
     with pytest.raises(ImageError, match=r"^a\.png: no answer; try again later$"):

@@ -96,7 +96,7 @@ def test_a_failed_load_leaves_the_others_working(make_pool, fakes):
 
 
 def test_a_failure_of_the_hub_is_tried_again_but_not_at_once(make_pool, fakes, monkeypatch):
-    fakes.errors["a"] = HubError("the Hub failed")
+    fakes.errors["a"] = HubError("", "", "the Hub failed")
     loading = make_pool()
     assert failure(loading, "fake:a", HubError) == "fake:a: the Hub failed"
     del fakes.errors["a"]
@@ -110,7 +110,7 @@ def test_a_failure_of_the_hub_is_tried_again_but_not_at_once(make_pool, fakes, m
 
 def test_any_other_failure_is_final(make_pool, fakes, monkeypatch):
     monkeypatch.setattr(pool, "RETRY_AFTER_S", 0)
-    fakes.errors["a"] = BackboneError("no such thing")
+    fakes.errors["a"] = BackboneError("", "", "no such thing")
     loading = make_pool()
     failure(loading, "fake:a")
     del fakes.errors["a"]
@@ -306,7 +306,7 @@ def test_a_backbone_larger_than_the_limit_is_refused_and_the_others_stay(make_po
 
 def test_a_failed_load_gives_its_memory_back(make_pool, fakes):
     sizes(fakes, a=600, b=600)
-    fakes.errors["a"] = BackboneError("no such thing")
+    fakes.errors["a"] = BackboneError("", "", "no such thing")
     loading = make_pool(THREE)
     failure(loading, "fake:a")
     assert loading.get("fake:b")
@@ -379,7 +379,7 @@ def test_torchs_copy_goes_once_openvino_has_taken_over(make_pool):
 @pytest.mark.openvino
 def test_what_cannot_be_converted_stays_on_torch_and_its_status_says_why(make_pool, monkeypatch):
     def refuse(*args):
-        raise BackboneError("OpenVINO cannot convert it (no such operation)")
+        raise BackboneError("", "", "OpenVINO cannot convert it (no such operation)")
 
     monkeypatch.setattr(openvino_cache, "convert", refuse)
     loading = make_pool(REAL)

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from waiting import until
 
-from lineup.errors import BusyError, GoneError
+from lineup.errors import BusyError, ClientDisconnected
 from lineup.inference import queue
 from lineup.inference.queue import Patient, Presence, Session, Turns
 
@@ -79,7 +79,7 @@ def test_who_has_gone_is_dropped_before_his_turn(turns):
     with ThreadPoolExecutor(2) as threads, turns.taken(Patient()):
         asked = stand(threads, turns, visitor, served, "gone")
         visitor.left = True
-        with pytest.raises(GoneError):
+        with pytest.raises(ClientDisconnected):
             asked.result(5)
         assert len(turns) == 1
     assert served == []
@@ -93,7 +93,7 @@ def test_who_goes_just_when_it_is_his_turn_passes_it_on(turns, monkeypatch):
             gone = stand(threads, turns, visitor, served, "gone")
             stand(threads, turns, Somebody(), served, "next")
             visitor.left, visitor.listening = True, lambda: True  # he hangs up just after he was looked at
-        with pytest.raises(GoneError):
+        with pytest.raises(ClientDisconnected):
             gone.result(5)
     assert served == ["next"]
 

@@ -3,7 +3,7 @@ import threading
 import pytest
 from waiting import until
 
-from lineup.errors import HangError
+from lineup.errors import ForwardTimeout
 from lineup.inference.watchdog import Watch
 
 
@@ -37,7 +37,7 @@ def fail(error):
 
 def test_a_call_that_hangs_is_told_and_counted_until_it_returns_and_others_go_on():
     told, held = Told(0.05), threading.Event()
-    with pytest.raises(HangError, match=r"a: expected an answer within 0.05 s; .*; choose another backbone"):
+    with pytest.raises(ForwardTimeout, match=r"a: expected an answer within 0.05 s; .*; choose another backbone"):
         told.watch.run("a", lambda: held.wait(30))
     assert told.said == ["a hangs"]
     assert told.watch.hanging == 1

@@ -40,10 +40,11 @@ def test_a_licence_that_nobody_states_is_not_made_up():
     [
         cards.header(EVIL, EVIL),
         cards.answer(EVIL_ANSWER, 3),
-        html.problem(EVIL, f"{EVIL}; {EVIL}; {EVIL}"),
+        html.problem(EVIL, EVIL),
+        html.problem(EVIL, BackboneError(EVIL, EVIL, EVIL, EVIL)),
         html.waiting(BackboneStatus(EVIL, "timm", "loading", progress=Progress(EVIL, 1, 2))),
         html.waiting(BackboneStatus(EVIL, "timm", "loading", progress=Progress(EVIL))),
-        cards.stand_in(BackboneStatus(EVIL, "timm", "unavailable", reason=EVIL), EVIL + "2"),
+        cards.stand_in(BackboneStatus(EVIL, "timm", "unavailable", BackboneError(EVIL, EVIL, EVIL)), EVIL + "2"),
         html.thinking(EVIL),
         html.invitation(BackboneStatus(EVIL, "timm", "ready")),
         cards.wrong_link([EVIL, EVIL]),
@@ -52,11 +53,11 @@ def test_a_licence_that_nobody_states_is_not_made_up():
         cards.getting_on([BackboneStatus(EVIL, "timm", "ready")]),
         cards.comparison([EVIL], Comparison({}, NO_VERDICT), 3),
         cards.comparison(["a"], Comparison({"a": EVIL_ANSWER}, NO_VERDICT), 3),
-        cards.comparison(["a"], Comparison({"a": BackboneError(f"{EVIL}; {EVIL}")}, NO_VERDICT), 3),
+        cards.comparison(["a"], Comparison({"a": BackboneError(EVIL, EVIL, EVIL, EVIL)}, NO_VERDICT), 3),
         cards.comparison([], Comparison({}, Agreement(EVIL, None, (), ())), 3),
         cards.comparison([], Comparison({}, Agreement("", None, (Camp(None, EVIL, (EVIL,)),), ())), 3),
         cards.comparison([], Comparison({}, NO_VERDICT, {EVIL: EVIL}), 3),
-        panel.measured(1, [EVIL]),
+        panel.measured(1, [BackboneError(EVIL, EVIL, EVIL)]),
     ],
 )
 def test_text_of_others_never_becomes_markup(html):
@@ -73,15 +74,26 @@ def test_a_choice_tells_parameters_size_and_readiness():
 
 
 @pytest.mark.parametrize(
-    ("reason", "short"),
+    ("fields", "short"),
     [
-        ("x: w.bin: expected a download; the Hub cannot be reached; check the network", "the Hub cannot be reached"),
-        ("x: expected a name; got 'x'; did you mean 'y'?", "did you mean 'y'?"),
-        ("x: no form at all", "no form at all"),
+        (("x: w.bin", "a download", "the Hub cannot be reached", "check the network"), "the Hub cannot be reached"),
+        (("x", "a name", "got 'x'", "did you mean 'y'?"), "did you mean 'y'?"),
+        (("x", "", "no form at all"), "no form at all"),
     ],
 )
-def test_an_unavailable_choice_says_why_in_a_few_words(reason, short):
-    assert cards.choice(BackboneStatus("x", "timm", "unavailable", reason=reason)) == f"x · ✕ unavailable: {short}"
+def test_an_unavailable_choice_says_why_in_a_few_words(fields, short):
+    status = BackboneStatus("x", "timm", "unavailable", BackboneError(*fields))
+    assert cards.choice(status) == f"x · ✕ unavailable: {short}"
+
+
+def test_a_semicolon_in_a_name_cuts_nothing_off():
+    problem = BackboneError("a; b: c", "the file a; b.bin", "a; b.bin is not there", "check the path; it is relative")
+    status = BackboneStatus("a; b: c", "timm", "unavailable", problem)
+    for shown in (cards.stand_in(status, "d"), compared({"a; b: c": problem}, ["a; b: c"]), html.problem("x", problem)):
+        text = Tags(shown).text
+        assert "A; b.bin is not there; check the path; it is relative." in text
+        assert "a; b: c: expected the file a; b.bin" in text
+    assert cards.choice(status) == "a; b: c · ✕ unavailable: a; b.bin is not there"
 
 
 def test_a_download_has_a_bar_and_its_bytes():
@@ -93,7 +105,7 @@ def test_a_download_has_a_bar_and_its_bytes():
 
 
 def test_the_notice_names_the_default_its_reason_and_the_stand_in():
-    default = BackboneStatus("a", "timm", "unavailable", reason="a: expected x; it is gone; try later")
+    default = BackboneStatus("a", "timm", "unavailable", BackboneError("a", "x", "it is gone", "try later"))
     assert "a cannot run now, so b is selected" in Tags(cards.stand_in(default, "b")).text
     assert "It is gone; try later." in Tags(cards.stand_in(default, "b")).text
     assert "No backbone of this line-up can run now" in Tags(cards.stand_in(default, "a")).text
@@ -150,7 +162,7 @@ def test_those_that_are_still_to_answer_have_a_card_and_there_is_no_verdict():
 
 
 def test_one_that_failed_says_what_came_and_what_to_do():
-    html = compared({"a": BackboneError("a: expected x; it is gone; try later")}, names=["a"])
+    html = compared({"a": BackboneError("a", "x", "it is gone", "try later")}, names=["a"])
     assert kinds(html) == ["lu-failed"]
     assert "It is gone; try later." in Tags(html).text
     assert "The verdict." in html
@@ -164,7 +176,7 @@ def test_a_card_is_marked_where_it_says_something_else_than_the_majority():
 
 
 def test_each_different_answer_is_a_chip_and_those_apart_and_those_that_failed_are_too():
-    answers = {name: classification(backbone=name) for name in "abce"} | {"d": BackboneError("d: expected x; y; z")}
+    answers = {name: classification(backbone=name) for name in "abce"} | {"d": BackboneError("d", "x", "y", "z")}
     html = compared(answers, "abcde", majority="ab", dissenting="e", apart="c")
     assert chips(html) == [("jay 2", "a, b"), ("crow 1", "e"), ("jay 1", "c"), ("no answer 1", "d")]
     assert re.findall('<li class="([^"]*)" title="[^"]*">[^<]+ <b>', html) == ["lu-majority", "lu-dissent", "", ""]
@@ -172,7 +184,7 @@ def test_each_different_answer_is_a_chip_and_those_apart_and_those_that_failed_a
 
 def test_what_was_left_out_is_named_with_its_reason():
     too_many = "at most 2 are compared at once"
-    left_out = {EVIL: f"{EVIL}: it is gone", "c": "c: so is this", "d": too_many}
+    left_out = {EVIL: BackboneError(EVIL, "", "it is gone"), "c": BackboneError("c", "", "so is this"), "d": too_many}
     html = compared({"a": classification()}, ["a"], left_out=left_out)
     assert f"Left out: {EVIL}, c (unavailable); d ({too_many})." in Tags(html).text
     assert "Left out" not in compared({"a": classification()}, ["a"])
@@ -233,7 +245,11 @@ def test_measuring_has_a_bar_and_says_what_runs():
 
 
 def test_what_was_measured_is_counted_and_what_failed_says_why():
-    text = Tags(panel.measured(3, ["a: expected x; it is gone; try later", "b: no form at all"])).text
+    text = Tags(
+        panel.measured(
+            3, [BackboneError("a", "x", "it is gone", "try later"), BackboneError("b", "", "no form at all")]
+        )
+    ).text
     assert "3 measured" in text
     assert "It is gone; try later." in text
     assert "b: no form at all" in text
@@ -242,5 +258,5 @@ def test_what_was_measured_is_counted_and_what_failed_says_why():
 def test_the_other_dropdown_names_backbones_briefly():
     known = {"parameters": 11_689_512, "download_bytes": 46_800_000}
     assert cards.short_choice(BackboneStatus("resnet18", "timm", "idle", **known)) == "resnet18"
-    gone = BackboneStatus("resnet5O", "timm", "unavailable", reason="resnet5O: no")
+    gone = BackboneStatus("resnet5O", "timm", "unavailable", BackboneError("resnet5O", "", "no"))
     assert cards.short_choice(gone) == "resnet5O · ✕ unavailable"

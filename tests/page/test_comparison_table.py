@@ -19,7 +19,7 @@ FIRST = row(BackboneStatus("a", "timm", "ready", **KNOWN, facts=PUBLISHED), Timi
 AWKWARD = 'jay, "the\nblue" one; ü 猫 # & % +'
 ROWS = [
     FIRST,
-    row(BackboneStatus("b", "timm", "unavailable"), None, BackboneError("b: it is broken; mend it")),
+    row(BackboneStatus("b", "timm", "unavailable"), None, BackboneError("", "", "b: it is broken; mend it")),
     row(BackboneStatus(EVIL, "timm", "ready"), Timing(1, 2.0, 2.0), EVIL_ANSWER),
     row(
         BackboneStatus(AWKWARD, "timm", "ready"), None, classification(predictions=(Prediction(0, None, AWKWARD, 0.5),))

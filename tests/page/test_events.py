@@ -78,7 +78,7 @@ def test_without_a_image_the_backbone_is_made_ready_and_the_visitor_invited(make
 
 
 def test_a_backbone_that_cannot_be_had_says_why_and_clears_the_old_answer(make_service, image, fakes):
-    fakes.errors["a"] = BackboneError("fake:a: expected weights; none came; add some")
+    fakes.errors["a"] = BackboneError("fake:a", "weights", "none came", "add some")
     visit = Visit()
     last = answered(make_service(TWO), image, visit=visit)[-1]
     assert "fake:a cannot run now" in last["status"]
@@ -86,8 +86,18 @@ def test_a_backbone_that_cannot_be_had_says_why_and_clears_the_old_answer(make_s
     assert (last["result"], last["retry"], last["python"]) == ("", False, "")
 
 
+def test_a_semicolon_in_a_name_cuts_nothing_off(make_service, image, fakes):
+    fakes.errors["a"] = BackboneError(
+        "", "the file a; b.bin", "a; b.bin is not there", "check the path: it is relative"
+    )
+    last = answered(make_service("backbones: [{name: 'a; b: c', backbone: 'fake:a'}]"), image, name="a; b: c")[-1]
+    assert "<p>A; b.bin is not there; check the path: it is relative.</p>" in last["status"]
+    assert "a; b: c: expected the file a; b.bin</p>" in last["status"]
+    assert dict(map(reversed, last["choices"][0]))["a; b: c"].endswith("✕ unavailable: a; b.bin is not there")
+
+
 def test_what_may_work_later_offers_to_try_again(make_service, image, fakes):
-    fakes.errors["a"] = UnreachableError("fake:a: expected weights; nobody answers; try again later")
+    fakes.errors["a"] = UnreachableError("fake:a", "weights", "nobody answers", "try again later")
     assert answered(make_service(TWO), image)[-1]["retry"] is True
 
 
@@ -151,7 +161,7 @@ def test_the_open_page_tells_how_the_start_gets_on(make_service, fakes):
 
 
 def test_the_open_page_selects_a_stand_in_and_names_both(make_service, fakes):
-    fakes.errors["a"] = BackboneError("fake:a: expected weights; none came; add some")
+    fakes.errors["a"] = BackboneError("fake:a", "weights", "none came", "add some")
     service = make_service(TWO)
     service.start()
     told = last_of(all_of(events.open_page(service, Visit(), {})))
@@ -161,7 +171,7 @@ def test_the_open_page_selects_a_stand_in_and_names_both(make_service, fakes):
 
 
 def test_a_visitor_who_has_chosen_keeps_the_choice(make_service, fakes):
-    fakes.errors["a"] = BackboneError("fake:a: expected weights; none came; add some")
+    fakes.errors["a"] = BackboneError("fake:a", "weights", "none came", "add some")
     service = make_service(THREE)
     service.start()
     updates = all_of(events.open_page(service, Visit(turn=1, names=["fake:c"]), {}))
@@ -230,7 +240,7 @@ def test_cards_come_one_by_one_in_the_order_chosen_and_the_verdict_last(make_ser
 
 
 def test_one_that_fails_says_why_on_its_card_beside_the_others(make_service, image, fakes):
-    fakes.errors["b"] = BackboneError("fake:b: expected weights; none came; add some")
+    fakes.errors["b"] = BackboneError("fake:b", "weights", "none came", "add some")
     last = answered(make_service(THREE), image, "fake:a", ["fake:b", "fake:c"])[-1]
     assert cards(last) == {"fake:a": True, "fake:b": False, "fake:c": True}
     assert "None came; add some." in last["result"]
@@ -240,7 +250,7 @@ def test_one_that_fails_says_why_on_its_card_beside_the_others(make_service, ima
 
 
 def test_one_of_several_that_may_work_later_offers_to_try_again(make_service, image, fakes):
-    fakes.errors["b"] = UnreachableError("fake:b: expected weights; nobody answers; try again later")
+    fakes.errors["b"] = UnreachableError("fake:b", "weights", "nobody answers", "try again later")
     last = answered(make_service(TWO), image, "fake:a", ["fake:b"])[-1]
     assert cards(last) == {"fake:a": True, "fake:b": False}
     assert last["retry"] is True
@@ -299,7 +309,7 @@ def chosen_by_compare_all(service, visit, path=None, name="fake:a"):
 def test_compare_all_chooses_what_can_be_had_and_the_first_example(make_service, fakes, tmp_path):
     draw(tmp_path / "first.png")
     draw(tmp_path / "second.png")
-    fakes.errors["b"] = BackboneError("it is broken")
+    fakes.errors["b"] = BackboneError("", "", "it is broken")
     service, visit = make_service(f"{THREE}\nexamples: ."), Visit()
     assert service.load("fake:b").exception()
     service.looked.set()
@@ -341,7 +351,7 @@ def test_what_was_left_out_is_forgotten_with_the_next_choice(make_service, image
 
 def test_compare_all_waits_until_it_is_known_what_can_be_had(make_service, image, fakes, tmp_path):
     draw(tmp_path / "first.png")
-    fakes.errors["a"] = BackboneError("it is broken")
+    fakes.errors["a"] = BackboneError("", "", "it is broken")
     service, visit, held = make_service(f"{THREE}\nexamples: ."), Visit(), fakes.hold("build a")
 
     async def click(meanwhile):
@@ -413,7 +423,7 @@ def test_another_top_k_shows_other_labels_and_runs_nothing(make_service, image):
 
 
 def test_another_top_k_shows_nothing_where_nothing_was_answered(make_service, image, fakes):
-    fakes.errors["a"] = BackboneError("fake:a: expected weights; none came; add some")
+    fakes.errors["a"] = BackboneError("fake:a", "weights", "none came", "add some")
     service, visit = make_service(TWO), Visit()
     assert list(shown_more(service, visit, None, 3)) == ["refresh", "link"]
     answered(service, image, visit=visit)
@@ -460,7 +470,7 @@ def test_those_who_wait_for_a_download_keep_nobody_else_waiting(make_service, im
 
 def test_the_code_is_for_what_was_answered(make_service, image, fakes):
     fakes.more = {target: {"recipe": f"make_{target}()"} for target in "abc"}
-    fakes.errors["b"] = BackboneError("fake:b: expected weights; none came; add some")
+    fakes.errors["b"] = BackboneError("fake:b", "weights", "none came", "add some")
     visit = Visit(address="https://me-birds.hf.space/")
     last = answered(make_service(THREE), image, "fake:c", ["fake:b", "fake:a"], visit, top_k=1)[-1]
     assert re.findall(r"^# backbone: .*|^make.*|^    \d+: .*", last["python"], re.MULTILINE) == [
@@ -542,7 +552,7 @@ def test_what_a_link_says_wrong_is_told_and_the_rest_holds(make_service):
 
 
 def test_a_linked_backbone_that_cannot_run_is_not_stood_in_for(make_service, fakes):
-    fakes.errors["a"] = BackboneError("fake:a: expected weights; none came; add some")
+    fakes.errors["a"] = BackboneError("fake:a", "weights", "none came", "add some")
     service = make_service(TWO)
     updates = opened(service, {"backbone": ["fake:a"]})
     assert service.preselected == "fake:b"

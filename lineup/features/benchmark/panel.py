@@ -75,7 +75,7 @@ async def measure(service: Service, visit: Visit, path: Path | None) -> AsyncIte
     able = [status.name for status in service.backbones() if status.status != "unavailable"]
     ran = {name: timing.runs for name in able if (timing := service.timing(name))}
     names = [name for name in able if ran.get(name, 0) < RUNS] or able
-    failed, asks = [], visitor(service)
+    failed, asks = list[LineupError](), visitor(service)
     for place, name in enumerate(names):
         try:
             async for text in until_loaded(service, name):
@@ -84,10 +84,10 @@ async def measure(service: Service, visit: Visit, path: Path | None) -> AsyncIte
             for _ in range(RUNS):
                 await on_thread(partial(service.classify, path, name, 1, asks))
         except ImageError as error:
-            yield {"measured": html.problem("This image cannot be read", str(error))}
+            yield {"measured": html.problem("This image cannot be read", error)}
             return
         except LineupError as error:
-            failed.append(str(error))
+            failed.append(error)
         yield {"plot": chart(service, visit)}
     yield {"measured": measured(len(names) - len(failed), failed), "choices": choices(service)}
 
@@ -109,7 +109,7 @@ def measuring(done: int, count: int, doing: str) -> str:
     return panel("busy", f"{done} of {count} measured", track(done / count)) + doing
 
 
-def measured(count: int, failed: Sequence[str]) -> str:
+def measured(count: int, failed: Sequence[LineupError]) -> str:
     """Render what came of measuring the line-up."""
     return panel("idle", f"{count} measured", "".join(render_reason(each) for each in failed))
 

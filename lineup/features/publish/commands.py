@@ -131,19 +131,21 @@ def _wish(arguments: argparse.Namespace) -> "Wish":
     _refuse_unless_name("SPACE", arguments.space)
     known = [each.value for each in SpaceHardware]
     if arguments.hardware and arguments.hardware not in known:
-        hint = did_you_mean(arguments.hardware, known) or f"; use one of: {', '.join(known)}"
-        raise LineupError(f"--hardware: expected one of the Hub's; got {arguments.hardware!r}{hint}")
+        hint = did_you_mean(arguments.hardware, known) or f"use one of: {', '.join(known)}"
+        raise LineupError("--hardware", "one of the Hub's", f"got {arguments.hardware!r}", hint)
     for name in arguments.secret:
         if not os.environ.get(name):
             raise LineupError(
-                f"--secret: expected an environment variable, so that the value is on no command line; {name[:60]!r} "
-                "is not set; set it"
+                "--secret",
+                "an environment variable, so that the value is on no command line",
+                f"{name[:60]!r} is not set",
+                "set it",
             )
     variables = dict[str, str]()
     for pair in arguments.variable:
         name, equals, value = pair.partition("=")
         if not equals or not name.isidentifier():
-            raise LineupError(f"--variable: expected NAME=VALUE; got {pair[:60]!r}; mend it")
+            raise LineupError("--variable", "NAME=VALUE", f"got {pair[:60]!r}", "mend it")
         variables[name] = value
     secrets = {name: os.environ[name] for name in arguments.secret}
     return Wish(arguments.space, arguments.hardware, arguments.private, secrets, variables)
@@ -151,7 +153,7 @@ def _wish(arguments: argparse.Namespace) -> "Wish":
 
 def _refuse_unless_name(argument: str, space: str) -> None:
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", space):
-        raise LineupError(f"{argument}: expected owner/name, such as me/my-lineup; got {space!r}; mend it")
+        raise LineupError(argument, "owner/name, such as me/my-lineup", f"got {space!r}", "mend it")
 
 
 def _doctor(service: "Service", arguments: argparse.Namespace) -> int:

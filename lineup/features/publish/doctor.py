@@ -226,7 +226,7 @@ def _uploads(file: HubFile, me: Account | None) -> Check:
             response = get_session().get(address, headers=headers, timeout=TIMEOUT_S)
             hf_raise_for_status(response)
     except LineupError as error:
-        return Check("uploads", "skipped", f"where large files go is not known: {_parts(error)[0]}")
+        return Check("uploads", "skipped", f"where large files go is not known: {error.got}")
     storage = response.headers.get(constants.HUGGINGFACE_HEADER_X_XET_ENDPOINT, "")
     host = urlparse(storage).hostname
     if not host:
@@ -251,14 +251,7 @@ def _account(me: Account, owner: str) -> Account | None:
 
 
 def _failed(name: str, error: LineupError, before: str = "") -> Check:
-    found, remedy = _parts(error)
-    return Check(name, "failed", before + found, remedy)
-
-
-def _parts(error: LineupError) -> tuple[str, str]:
-    """Take an error's text apart, *where: what was expected; what came; what to do*, and return the last two."""
-    _, came, *remedy = str(error).split("; ", 2)
-    return came, "".join(remedy)
+    return Check(name, "failed", before + error.got, error.remedy)
 
 
 def _ms(started: float) -> int:

@@ -47,15 +47,17 @@ def collect(config: Config, path: Path, readme: str) -> dict[str, File]:
         for each in [config.folder / written, *paths]:
             if ".." in Path(written).parts or Path(written).is_absolute() or top not in each.resolve().parents:
                 raise LineupError(
-                    f"{where}: expected a path below the config's folder, which is what a Space gets; got {written!r}; "
-                    "copy it there, and write where it lies from there"
+                    where,
+                    "a path below the config's folder, which is what a Space gets",
+                    f"got {written!r}",
+                    "copy it there, and write where it lies from there",
                 )
         for each in paths:
             if not each.is_file():
-                raise LineupError(f"{where}: expected a file; {each} is not there; check the path")
+                raise LineupError(where, "a file", f"{each} is not there", "check the path")
             name, file = Path(os.path.relpath(each, config.folder)).as_posix(), _file(each)
             if found.setdefault(name, file).oids != file.oids:
-                raise LineupError(f"{where}: expected a path that the app does not use; got {name!r}; rename it")
+                raise LineupError(where, "a path that the app does not use", f"got {name!r}", "rename it")
     listed = json.dumps({name: file.oids for name, file in sorted(found.items())}, indent=1)
     return dict(sorted((found | {MANIFEST: _file(listed.encode())}).items()))
 

@@ -91,18 +91,14 @@ def plan(files: Mapping[str, File], wish: Wish, hardware: str, dry_run: bool = F
     except RefusalError as error:
         if not dry_run:
             raise
-        return Plan(new, f"unknown: {error.what}", "", files, dict.fromkeys(files, "push"))
+        return Plan(new, f"unknown: {error.got}", "", files, dict.fromkeys(files, "push"))
     if info is None:
         return Plan(new, "new", "", files, dict.fromkeys(files, "new"))
     there = {each.rfilename: each.lfs.sha256 if each.lfs else str(each.blob_id) for each in info.siblings or []}
     if not last and is_another_app(there):
-        raise LineupError(
-            f"{wish.repo}: expected a new name, or a Space of Lineup's; it is another app's; choose another name"
-        )
+        raise LineupError(wish.repo, "a new name, or a Space of Lineup's", "it is another app's", "choose another name")
     if wish.private and info.private is False:
-        raise LineupError(
-            f"{wish.repo}: expected a private Space; it is public; make it private at {wish.url}/settings"
-        )
+        raise LineupError(wish.repo, "a private Space", "it is public", f"make it private at {wish.url}/settings")
     changes, notes = dict[str, str](), list[str]()
     for path, file in files.items():
         changes[path] = "new" if path not in there else "same" if there[path] in file.oids else "changed"
@@ -207,8 +203,10 @@ def wait(wish: Wish, commit: str, tell: Callable[[str], None]) -> str:
                 break
             if waited_s > BUILD_TIMEOUT_S:
                 raise LineupError(
-                    f"{wish.repo}: expected it to run after {BUILD_TIMEOUT_S / 60:.0f} minutes; it is {runtime.stage}; "
-                    f"look at {wish.url}?logs=build, or push again to wait on"
+                    wish.repo,
+                    f"it to run after {BUILD_TIMEOUT_S / 60:.0f} minutes",
+                    f"it is {runtime.stage}",
+                    f"look at {wish.url}?logs=build, or push again to wait on",
                 )
             if runtime.stage != stage:
                 stage = runtime.stage
@@ -220,9 +218,12 @@ def wait(wish: Wish, commit: str, tell: Callable[[str], None]) -> str:
         lines = _wrong_lines(api, wish.repo, by_build)
     said = str(runtime.raw.get("errorMessage") or "").strip()
     raise LineupError(
-        f"{wish.repo}: expected a Space that runs; it is {runtime.stage}{said and f' ({said})'}; mend what the log "
-        f"says, and push again; all of it is at {wish.url}?logs={'build' if by_build else 'container'}"
-        + "".join(f"\n  {line}" for line in lines)
+        wish.repo,
+        "a Space that runs",
+        f"it is {runtime.stage}{said and f' ({said})'}",
+        "mend what the log says, and push again; "
+        f"all of it is at {wish.url}?logs={'build' if by_build else 'container'}"
+        + "".join(f"\n  {line}" for line in lines),
     )
 
 

@@ -61,7 +61,7 @@ def test_measuring_leaves_out_what_has_run_until_all_has(make_service, image):
 
 
 def test_what_cannot_be_measured_is_named_and_the_others_are_measured(make_service, image, fakes):
-    fakes.errors["a"] = BackboneError("fake:a: expected weights; none came; add some")
+    fakes.errors["a"] = BackboneError("fake:a", "weights", "none came", "add some")
     fakes.logits["b"] = [float("nan"), 0.0, 0.0]
     service = make_service(THREE)
     told = last_of(measured(service, image))["measured"]
