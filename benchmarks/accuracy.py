@@ -92,10 +92,10 @@ def measure(loaded: Loaded, images: list[Path]) -> None:
     """Print what each short cut changes in a backbone's answers."""
     transform, engine = loaded.plan.transform, loaded.engine
     assert isinstance(engine, TorchEngine)
-    name, enough = loaded.plan.name, DECODED * transform.resized_px
+    name, enough = loaded.plan.name, DECODED * transform.resize_px
     whole = [transform(open_image(path)) for path in images]
     exact = _answers(engine, whole)
-    parts = {index: open_image(path, enough_px=enough) for index, path in enumerate(images)}
+    parts = {index: open_image(path, min_side_px=enough) for index, path in enumerate(images)}
     smaller = [index for index, part in parts.items() if part.size != Image.open(images[index]).size]
     if smaller:
         found = _answers(engine, [transform(parts[index]) for index in smaller])

@@ -32,7 +32,7 @@ from bench import machine, table
 from inside import checkpoint, write_config
 from load import SMALL, Images, spread
 from served import ROOT, App, Running, running
-from storm import BusyServer, Visitor, same
+from storm import BusyServer, Client, same
 
 HERE = Path(__file__).parent
 QUEUE, CLIENTS = 20, 200  # visitors that there are places for, and ten times as many
@@ -173,7 +173,7 @@ def storm(quick: bool) -> list[Row]:
         home = Path(folder)
         config = write_config(home, ("resnet18",), f"device: cpu\nprecision: float32\nlimits: {{queue_size: {QUEUE}}}")
         with _serving(home, config) as served:
-            _swapped(Visitor(served.url), _image(home))
+            _swapped(Client(served.url), _image(home))
             ours = _storm(served, "classify", home, seconds)
         app = App("empty", (str(HERE / "peers" / "empty.py"),))
         with running(app, home, _env(home)) as served:
@@ -189,7 +189,7 @@ def storm(quick: bool) -> list[Row]:
 
 def _storm(served: Running, api: str, home: Path, seconds: int) -> dict[str, Any]:
     image = _image(home)
-    visitor, more = Visitor(served.url, api), [None, 3] if api == "classify" else []
+    visitor, more = Client(served.url, api), [None, 3] if api == "classify" else []
     (home / "right.json").write_text(json.dumps(visitor.ask(image.read_bytes(), *more)))
     command = [sys.executable, str(HERE / "storm.py"), served.url, api, str(CLIENTS // 2), str(seconds), str(image)]
     clients = [
@@ -260,7 +260,7 @@ def leavers(quick: bool) -> list[Row]:
         # one that takes a while: beside it Gradio's own milliseconds for each event do not count
         config = write_config(home, ("resnet152",), "device: cpu\nprecision: float32\nlimits: {queue_size: 200}")
         with _serving(home, config) as served:
-            visitor, image = Visitor(served.url), _image(home)
+            visitor, image = Client(served.url), _image(home)
             _swapped(visitor, image)
             path = visitor.upload(image.read_bytes())
 
@@ -281,7 +281,7 @@ def leavers(quick: bool) -> list[Row]:
     return [(f"{gone} clients that join and leave", must, measured, middle <= 2)]
 
 
-def _leave(visitor: Visitor, path: str, number: int) -> None:
+def _leave(visitor: Client, path: str, number: int) -> None:
     """Ask, and hang up: some while they listen, some without ever listening."""
     import socket
 
@@ -299,7 +299,7 @@ def together(quick: bool) -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         with _serving(home, _bundled(home)) as served:
-            visitor = Visitor(served.url)
+            visitor = Client(served.url)
             asked = [(draw(home / f"{seed}.jpg", seed).read_bytes(), BUNDLED[seed % 2], 10) for seed in range(50)]
             alone = [visitor.ask(*each) for each in asked]
             with ThreadPoolExecutor(50) as threads:
@@ -329,7 +329,7 @@ def lineup(quick: bool) -> list[Row]:
             file.write(f"limits: {{memory_mb: {memory_mb}}}\n")
         names = [entry["name"] for entry in yaml.safe_load(config.read_text())["backbones"]]
         with _serving(home, config) as served:
-            visitor, image, chance = Visitor(served.url), _image(home).read_bytes(), random.Random(0)
+            visitor, image, chance = Client(served.url), _image(home).read_bytes(), random.Random(0)
             path, until, used, resident = (
                 visitor.upload(image),
                 time.monotonic() + seconds,
@@ -380,7 +380,7 @@ def soak(quick: bool) -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         with _serving(home, _bundled(home)) as served:
-            visitor = Visitor(served.url)
+            visitor = Client(served.url)
             asked = [(draw(home / f"{seed}.jpg", seed).read_bytes(), BUNDLED[seed % 2], 5) for seed in range(8)]
             right = [visitor.ask(*each) for each in asked]
             resident, wrong, count = list[tuple[float, float]](), list[int](), iter(range(1, requests + 1))
@@ -455,7 +455,7 @@ def _serving(home: Path, config: Path) -> Iterator[Running]:
     """Serve a config, and go on once its default backbone is ready."""
     app = App("lineup", ("app.py", "--config", str(config), "--port", "{port}"), "classify")
     with running(app, home, _env(home)) as served:
-        Visitor(served.url).ask(_image(home).read_bytes(), None, 1)
+        Client(served.url).ask(_image(home).read_bytes(), None, 1)
         yield served
 
 
@@ -468,7 +468,7 @@ def _image(home: Path) -> Path:
     return path
 
 
-def _swapped(visitor: Visitor, image: Path) -> None:
+def _swapped(visitor: Client, image: Path) -> None:
     """Wait until OpenVINO answers: it changes the last digits of an answer."""
     until = time.monotonic() + SWAP_S
     while time.monotonic() < until and visitor.ask(image.read_bytes(), None, 1)["engine"] != "openvino":

@@ -27,7 +27,7 @@ class BusyServer(Exception):
 
 
 @dataclass
-class Visitor:
+class Client:
     """Somebody who sends an image and waits for its answer, as a program without Gradio's client does."""
 
     url: str
@@ -98,7 +98,7 @@ def storm(url: str, api: str, clients: int, seconds: float, image: bytes, right:
     tally, until = Tally(), time.monotonic() + seconds
 
     def visit(number: int) -> None:
-        visitor, own = Visitor(url, api), marked(image, f"{id(tally)} {number}")
+        visitor, own = Client(url, api), marked(image, f"{id(tally)} {number}")
         while time.monotonic() < until:
             started = time.monotonic()
             try:

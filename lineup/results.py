@@ -20,7 +20,7 @@ class Prediction:
 
 
 @dataclass(frozen=True)
-class Milliseconds:
+class StageTimings:
     """How long each step of an answer took."""
 
     decode: float
@@ -41,13 +41,13 @@ class Classification:
     input_size: tuple[int, int]  # height, width
     engine: str
     device: str
-    milliseconds: Milliseconds
+    milliseconds: StageTimings
     label_set: str
     license: str
     margin: float = 0.0  # how much more probable the first class is than the second; 1 if there is none
     notes: tuple[str, ...] = ()
-    enough_px: int = 0  # the shorter side that the image was decoded for; 0: to its full size
-    seen: bytes = field(default=b"", compare=False)  # the crop that went in, as a JPEG
+    min_side_px: int = 0  # the shorter side that the image was decoded for; 0: to its full size
+    model_input_jpeg: bytes = field(default=b"", compare=False)  # the crop that went in, as a JPEG
 
     def first(self, count: int) -> Self:
         """Return the same answer with its most probable classes only."""
@@ -67,7 +67,7 @@ class Classification:
 
 
 @dataclass(frozen=True)
-class Timing:
+class LatencyStats:
     """How long a backbone's forward passes took here."""
 
     runs: int

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lineup.analysis.agreement import Comparison, Voice, agreement
+from lineup.analysis.agreement import Comparison, Vote, agreement
 from lineup.analysis.comparison import ComparisonRow, row
 from lineup.config import Config
 from lineup.engines import zerogpu
@@ -35,10 +35,10 @@ from lineup.hub.files import Weights
 from lineup.images import examples
 from lineup.inference.pool import Loaded, Pool
 from lineup.inference.postprocessing import classification
-from lineup.inference.preprocessing import ImagePath, Sitting, jpeg, timed
-from lineup.inference.queue import Patient, Presence, Session, Turns, Visitor
-from lineup.inference.watchdog import Watch
-from lineup.results import Answer, BackboneStatus, Classification, Milliseconds, Timing
+from lineup.inference.preprocessing import ImagePath, PreparedImage, jpeg, timed
+from lineup.inference.queue import Client, ComputeQueue, Connections, LocalClient, Session
+from lineup.inference.watchdog import Watchdog
+from lineup.results import Answer, BackboneStatus, Classification, LatencyStats, StageTimings
 
 if TYPE_CHECKING:
     from lineup.engines.engine import Engine
@@ -47,10 +47,10 @@ _log = logging.getLogger(__name__)
 
 _requests = logging.getLogger("lineup.requests")
 
-MOST_TOP_K = 100_000  # more than any set has classes
-MOST_LENT = 256  # answers of a lent GPU that are kept
-LENT_S, LENT_BYTES_PER_S = 10, 1e9  # to start on a lent GPU, and how fast weights go there at worst
-MOST_HANGING = 2  # forward passes that do not come back, before a restart is the better way
+MAX_TOP_K = 100_000  # more than any set has classes
+MAX_KEPT_ANSWERS = 256  # answers of a lent GPU that are kept
+GPU_START_S, GPU_BYTES_PER_S = 10, 1e9  # to start on a lent GPU, and how fast weights go there at worst
+MAX_HANGING = 2  # forward passes that do not come back, before a restart is the better way
 _STILL_THERE_S = 1.0  # how often somebody who waits for a download is asked whether he is still there
 
 
@@ -64,19 +64,19 @@ class Service:
         self.config = config
         self._pool = Pool(config)
         self.examples, self.example_problems = examples.find(config)
-        self.started = threading.Event()  # it is decided what the page opens with
-        self.looked = threading.Event()  # all that can be known of every entry is known
+        self.opened = threading.Event()  # it is decided what the page opens with
+        self.probed = threading.Event()  # all that can be known of every entry is known
         self._begun = False  # both are going to be set
-        self._stand_in = config.default_name  # what the page opens with while the default cannot run
+        self._fallback = config.default_name  # what the page opens with while the default cannot run
         # One answer is computed at a time: a network uses all cores, a second would only slow both.
-        self._turns, self._presence = Turns(config.limits.queue_size), Presence()
-        self._watch = Watch(config.limits.forward_timeout_s, self._pool.hangs, self._pool.returned)
+        self._turns, self._presence = ComputeQueue(config.limits.queue_size), Connections()
+        self._watch = Watchdog(config.limits.forward_timeout_s, self._pool.hangs, self._pool.returned)
         # how long forward passes took, in milliseconds; old ones are forgotten
         self._forwards: dict[str, deque[float]] = {name: deque(maxlen=101) for name in self.names}
-        self._forward = zerogpu.on_gpu_worker(self._run, self._lent_s)
+        self._forward = zerogpu.on_gpu_worker(self._run, self._gpu_duration_s)
         # On ZeroGPU: what runs, where a forked process finds it without a lock, and what a lent GPU computed
         self._engines: dict[str, Engine] = {}
-        self._lent: dict[tuple[str, bytes], tuple[np.ndarray, str]] = {}
+        self._gpu_answers: dict[tuple[str, bytes], tuple[np.ndarray, str]] = {}
 
     def start(self) -> None:
         """Get ready to answer: at once on ZeroGPU, in the background everywhere else."""
@@ -88,14 +88,14 @@ class Service:
                 if loaded := self._pool.load_here(name):
                     self._engines[name] = loaded.engine
             self._decide()
-            self.looked.set()
+            self.probed.set()
         else:
             threading.Thread(target=self._start, name="start", daemon=True).start()
 
     @property
     def preselected(self) -> str:
         """Return the entry the page opens with: the default, or the first that can run in its stead."""
-        return self._stand_in if self.default_problem else self.config.default_name
+        return self._fallback if self.default_problem else self.config.default_name
 
     @property
     def default_problem(self) -> str:
@@ -103,12 +103,12 @@ class Service:
         return self._pool.status(self.config.default_name).reason
 
     @property
-    def unreadiness(self) -> str:
+    def not_ready_reason(self) -> str:
         """Return why the page cannot be relied upon now, or nothing: the default must be able to answer."""
-        if self._watch.hanging >= MOST_HANGING:
+        if self._watch.hanging >= MAX_HANGING:
             return f"{self._watch.hanging} forward passes have not come back; restart"
         status = self._pool.status(self.config.default_name)
-        able = self.started.is_set() and status.status in ("ready", "idle")  # idle: it left, and loads when asked
+        able = self.opened.is_set() and status.status in ("ready", "idle")  # idle: it left, and loads when asked
         if able or (status.status == "loading" and self._forwards[status.name]):  # it has answered before
             return ""
         return f"{status.name} is {status.status}" + (f": {status.reason}" if status.reason else "")
@@ -165,9 +165,9 @@ class Service:
         """Tell whether a client listens for its answer now."""
         return self._presence.listens(session)
 
-    def client(self, session: str | None) -> Visitor:
+    def client(self, session: str | None) -> Client:
         """Return the client of a request; one without a session waits until it has its answer."""
-        return Session(self._presence, session) if session is not None else Patient()
+        return Session(self._presence, session) if session is not None else LocalClient()
 
     @property
     def mean_answer_s(self) -> float:
@@ -212,7 +212,7 @@ class Service:
         image: ImagePath,
         backbone: str | None = None,
         top_k: int | None = None,
-        visitor: Visitor = Patient(),  # noqa: B008  (it has no state)
+        visitor: Client = LocalClient(),  # noqa: B008  (it has no state)
     ) -> Classification:
         """Classify an image.
 
@@ -238,7 +238,7 @@ class Service:
         image: ImagePath,
         backbones: object = None,
         top_k: int | None = None,
-        visitor: Visitor = Patient(),  # noqa: B008
+        visitor: Client = LocalClient(),  # noqa: B008
     ) -> Comparison:
         """Classify an image with several backbones, and say how far they agree.
 
@@ -263,7 +263,7 @@ class Service:
             first: name of an entry that comes first if it can be had.
         """
         if self._begun:
-            self.looked.wait(self.config.limits.hub_timeout_s)
+            self.probed.wait(self.config.limits.hub_timeout_s)
         for name in self.names:
             if isinstance(self._pool.problem(name), HubError | BusyError) and not zerogpu.on_zerogpu():
                 self._pool.look(name)
@@ -297,7 +297,7 @@ class Service:
         """Put answers in the order of `names`, and say how far they agree; some may still be missing."""
         ordered = {name: found[name] for name in names if name in found}
         voices = [
-            Voice(answer, plan.labels)
+            Vote(answer, plan.labels)
             for name, answer in ordered.items()
             if isinstance(answer, Classification) and (plan := self._pool.plan(name))
         ]
@@ -310,7 +310,7 @@ class Service:
         backbones: Sequence[object],
         top_k: int | None = None,
         keep: int = 0,
-        visitor: Visitor = Patient(),  # noqa: B008
+        visitor: Client = LocalClient(),  # noqa: B008
     ) -> Iterator[tuple[str, Answer]]:
         """Answer with each backbone as soon as it is there: loaded ones do not wait for a download.
 
@@ -322,7 +322,7 @@ class Service:
                 asked has gone.
         """
         wanted, names = _top_k(top_k, self.config.top_k), [self.known(name) for name in backbones]
-        sitting = Sitting(image, self.config.limits, lambda: [*map(self._pool.plan, names)])
+        sitting = PreparedImage(image, self.config.limits, lambda: [*map(self._pool.plan, names)])
         sitting.check()
         loads = {name: self._pool.hold(name) for name in names}
         try:
@@ -347,7 +347,7 @@ class Service:
                 self._pool.release(name)
 
     def _try_answer(
-        self, name: str, load: "Future[Loaded]", sitting: "Sitting", top_k: int, keep: int, visitor: Visitor
+        self, name: str, load: "Future[Loaded]", sitting: "PreparedImage", top_k: int, keep: int, visitor: Client
     ) -> Answer:
         try:
             loaded = load.result()
@@ -366,40 +366,40 @@ class Service:
             _log.exception("%s cannot answer", name)
             return BackboneError(name, "an answer", brief(error), "see the log")
 
-    def _answer(self, name: str, loaded: Loaded, sitting: "Sitting", top_k: int, keep: int) -> Classification:
+    def _answer(self, name: str, loaded: Loaded, sitting: "PreparedImage", top_k: int, keep: int) -> Classification:
         transform = loaded.plan.transform
         batch, preprocess = sitting.prepared(transform)
         own = batch.copy()  # a network may write into it
         (logits, ran), forward = timed(partial(self._in_time, name, own))  # (1, classes)
-        milliseconds = Milliseconds(sitting.decoded[1], preprocess, forward)
+        milliseconds = StageTimings(sitting.decoded[1], preprocess, forward)
         answer = classification(name, loaded, ran, logits, top_k, keep, milliseconds)
         self._forwards[name].append(forward)
-        return replace(answer, seen=jpeg(transform.seen(batch)), enough_px=sitting.enough_px)
+        return replace(answer, model_input_jpeg=jpeg(transform.as_image(batch)), min_side_px=sitting.min_side_px)
 
-    def timing(self, name: str) -> Timing | None:
+    def timing(self, name: str) -> LatencyStats | None:
         """Return how long a backbone's forward passes took in this process, or None before the first."""
         took = list(self._forwards[name])
-        return Timing(len(took), took[-1], statistics.median(took)) if took else None
+        return LatencyStats(len(took), took[-1], statistics.median(took)) if took else None
 
     def _in_time(self, name: str, batch: np.ndarray) -> tuple[np.ndarray, str]:
         """Return logits and the engine's name, or raise what keeps them from coming in time."""
         if zerogpu.on_zerogpu():  # there each call has its own deadline, and must stay on the visitor's thread
-            return self._on_lent_gpu(name, batch)
+            return self._on_gpu_worker(name, batch)
         return self._watch.run(name, partial(self._forward, name, batch))
 
-    def _on_lent_gpu(self, name: str, batch: np.ndarray) -> tuple[np.ndarray, str]:
+    def _on_gpu_worker(self, name: str, batch: np.ndarray) -> tuple[np.ndarray, str]:
         """Compute where visitors pay with their quota: an example, or an image asked about again, costs it once."""
         key = name, hashlib.sha256(batch.tobytes()).digest()
-        if not (found := self._lent.get(key)):
-            found = self._lent[key] = self._forward(name, batch)
-            if len(self._lent) > MOST_LENT:
-                self._lent.pop(next(iter(self._lent)), None)
+        if not (found := self._gpu_answers.get(key)):
+            found = self._gpu_answers[key] = self._forward(name, batch)
+            if len(self._gpu_answers) > MAX_KEPT_ANSWERS:
+                self._gpu_answers.pop(next(iter(self._gpu_answers)), None)
         return found
 
-    def _lent_s(self, name: str, batch: np.ndarray) -> int:
+    def _gpu_duration_s(self, name: str, batch: np.ndarray) -> int:
         """Return for how long a GPU is asked for: it may first have to be given the weights of the whole line-up."""
         parameters = sum(status.parameters or 0 for status in self.backbones() if status.status == "ready")
-        return LENT_S + math.ceil(parameters * 4 / LENT_BYTES_PER_S)
+        return GPU_START_S + math.ceil(parameters * 4 / GPU_BYTES_PER_S)
 
     def _run(self, name: str, batch: np.ndarray) -> tuple[np.ndarray, str]:
         engine = self._engines.get(name) or self._pool.get(name).engine  # by name: on ZeroGPU this is another process
@@ -408,19 +408,19 @@ class Service:
     def _start(self) -> None:
         try:
             if self._pool.start(self.config.default_name).exception() is None:  # waits
-                self.started.set()
+                self.opened.set()
             self.look()
             self._decide()
         except Exception:
             _log.exception("the start failed")
         finally:
-            self.started.set()
-            self.looked.set()
+            self.opened.set()
+            self.probed.set()
 
     def _decide(self) -> None:
         if self.default_problem:
-            self._stand_in = self._first_that_runs() or self.config.default_name
-        self.started.set()
+            self._fallback = self._first_that_runs() or self.config.default_name
+        self.opened.set()
 
     def _first_that_runs(self) -> str | None:
         """Load entries in the config's order until one can run; the Hub was asked for each already."""
@@ -451,7 +451,7 @@ def _top_k(top_k: object, default: int) -> int:
         return default
     if isinstance(top_k, float) and top_k.is_integer():  # JavaScript has no whole numbers
         top_k = int(top_k)
-    if not isinstance(top_k, int) or isinstance(top_k, bool) or not 1 <= top_k <= MOST_TOP_K:
+    if not isinstance(top_k, int) or isinstance(top_k, bool) or not 1 <= top_k <= MAX_TOP_K:
         told = repr(top_k)[:100]
-        raise LineupError("top_k", f"a whole number from 1 to {MOST_TOP_K}", f"got {told}", "send another, or none")
+        raise LineupError("top_k", f"a whole number from 1 to {MAX_TOP_K}", f"got {told}", "send another, or none")
     return top_k

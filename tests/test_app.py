@@ -150,7 +150,7 @@ def test_a_comparison_has_each_answer_or_its_error_and_a_verdict(client, image):
     assert list(gated) == ["backbone", "error", "where", "expected", "got", "remedy"]
     assert gated["backbone"] == "hf-hub:me/gated"
     assert "its owner lets in only those who asked" in gated["error"]
-    assert found["agreement"]["apart"] == ["own", "resnet18"]
+    assert found["agreement"]["not_comparable"] == ["own", "resnet18"]
     assert found["agreement"]["sentence"].startswith("Nothing can be compared: ")
     assert found["agreement"]["sentence"].endswith("hf-hub:me/gated did not answer.")
 

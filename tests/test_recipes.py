@@ -64,12 +64,12 @@ def test_my_labels_names_each_output_once_by_a_name_that_wordnet_has_for_it():
 
 
 @pytest.mark.parametrize(
-    ("image", "folder", "renamed", "camps"),
+    ("image", "folder", "renamed", "groups"),
     [("polar_bear", "ice bear", "polar bear", 2), ("viaduct", "viaduct", "viaduct", 1)],
 )
-def test_my_own_classes_answers_with_no_network(image, folder, renamed, camps, hub):
+def test_my_own_classes_answers_with_no_network(image, folder, renamed, groups, hub):
     service = Service(config.load(OWN))
     with hub.gone():
         found = service.compare(ROOT / "examples" / f"{image}.jpg", ["folder", "renamed"])
     assert [found.answers[name].predictions[0].label for name in ("folder", "renamed")] == [folder, renamed]
-    assert len(found.to_json()["agreement"]["camps"]) == camps
+    assert len(found.to_json()["agreement"]["groups"]) == groups

@@ -24,8 +24,8 @@ FOUR = "backbones: ['fake:a', 'fake:b', 'fake:c', 'fake:d']"
 
 def started(service):
     service.start()
-    assert service.started.wait(30)
-    assert service.looked.wait(30)
+    assert service.opened.wait(30)
+    assert service.probed.wait(30)
     return service
 
 
@@ -39,7 +39,7 @@ def test_an_answer_is_the_softmax_most_probable_first(make_service, fakes, image
     assert [prediction.class_index for prediction in answer.predictions] == [1, 2, 0]
     expected = np.exp([2, 1, 0]) / np.exp([2, 1, 0]).sum()
     assert [prediction.probability for prediction in answer.predictions] == pytest.approx(expected)
-    assert Image.open(BytesIO(answer.seen)).size == (8, 8)
+    assert Image.open(BytesIO(answer.model_input_jpeg)).size == (8, 8)
 
 
 def test_large_logits_do_not_overflow():
@@ -233,7 +233,7 @@ def test_a_network_that_writes_into_its_input_spoils_nobody_elses(make_service, 
     same = Transform(lambda _: torch.zeros(3, 8, 8), (8, 8), (0, 0, 0), (1, 1, 1))
     fakes.more = {target: {"transform": same, "make": lambda _: Writing()} for target in "ab"}
     found = make_service(TWO).compare(image).answers.values()
-    assert [Image.open(BytesIO(answer.seen)).getpixel((0, 0)) for answer in found] == [(0, 0, 0), (0, 0, 0)]
+    assert [Image.open(BytesIO(answer.model_input_jpeg)).getpixel((0, 0)) for answer in found] == [(0, 0, 0), (0, 0, 0)]
 
 
 def test_one_that_cannot_answer_is_a_result_beside_the_others(make_service, fakes, image):
@@ -384,7 +384,7 @@ def test_a_comparison_as_json_is_what_the_contract_says(make_service, fakes, ima
     assert answer["predictions"] == [
         {"class_index": 0, "id": None, "label": "cat", "probability": pytest.approx(0.66524, abs=1e-5)}
     ]
-    assert list(found["agreement"]) == ["sentence", "majority", "camps", "apart", "dissenting", "lacking"]
+    assert list(found["agreement"]) == ["sentence", "majority", "groups", "not_comparable", "dissenting", "lacking"]
 
 
 def test_who_compares_at_once_with_others_gets_his_own(make_service, fakes, image):
@@ -414,7 +414,7 @@ def test_the_start_loads_the_default_only(make_service, fakes):
 
 def test_nothing_is_loaded_before_the_start(make_service, fakes):
     service = make_service(TWO)
-    assert (service.preselected, service.started.is_set(), fakes.built) == ("fake:a", False, [])
+    assert (service.preselected, service.opened.is_set(), fakes.built) == ("fake:a", False, [])
 
 
 def test_the_page_opens_with_the_first_that_runs_when_the_default_cannot(make_service, fakes):
@@ -438,12 +438,12 @@ def test_the_default_is_ready_before_the_others_are_looked_at(make_service, fake
     hub.faults["me/slow"] = "hung"
     service = make_service("limits: {hub_timeout_s: 5}\nbackbones: ['fake:a', 'hf-hub:me/slow']")
     service.start()
-    assert service.started.wait(4)
+    assert service.opened.wait(4)
     until(lambda: hub.requests)
-    assert not service.looked.is_set()
+    assert not service.probed.is_set()
     assert service.preselected == "fake:a"
     hub.resume.set()
-    assert service.looked.wait(10)
+    assert service.probed.wait(10)
 
 
 def test_problems_name_their_place_in_the_config(make_service, fakes):
@@ -478,8 +478,8 @@ def test_what_a_visitor_should_know_is_noted(make_service, image):
 
 def test_a_large_jpeg_is_decoded_for_the_largest_transform_of_a_comparison(make_service, fakes, tmp_path, monkeypatch):
     asked, opened = {"a": 100, "b": 235}, []
-    for target, resized_px in asked.items():
-        fakes.more[target] = {"transform": transform_of(resized_px)}
+    for target, resize_px in asked.items():
+        fakes.more[target] = {"transform": transform_of(resize_px)}
     open_image = preprocessing.open_image
     monkeypatch.setattr(
         preprocessing, "open_image", lambda *given, **more: opened.append(open_image(*given, **more)) or opened[-1]
@@ -487,15 +487,15 @@ def test_a_large_jpeg_is_decoded_for_the_largest_transform_of_a_comparison(make_
     Image.effect_noise((4000, 3000), 60).convert("RGB").save(tmp_path / "large.jpg")
     service = make_service("backbones: ['fake:a', 'fake:b', 'fake:c']")
     service.look()
-    assert service.classify(tmp_path / "large.jpg", "fake:a").enough_px == 200
+    assert service.classify(tmp_path / "large.jpg", "fake:a").min_side_px == 200
     assert opened.pop().size == (500, 375)
     found = service.compare(tmp_path / "large.jpg", ["fake:a", "fake:b"])
-    assert {answer.enough_px for answer in found.answers.values()} == {470}
+    assert {answer.min_side_px for answer in found.answers.values()} == {470}
     assert [each.size for each in opened] == [(1000, 750)]  # once for both
     opened.clear()
     service.compare(tmp_path / "large.jpg", ["fake:a", "fake:c"])  # nobody knows what c's transform asks for
     assert [each.size for each in opened] == [(4000, 3000)]
 
 
-def transform_of(resized_px):
-    return Transform(lambda image: torch.zeros(3, 8, 8), (8, 8), (0, 0, 0), (1, 1, 1), resized_px=resized_px)
+def transform_of(resize_px):
+    return Transform(lambda image: torch.zeros(3, 8, 8), (8, 8), (0, 0, 0), (1, 1, 1), resize_px=resize_px)

@@ -3,14 +3,14 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from lineup.results import BackboneStatus, Classification, Timing
+from lineup.results import BackboneStatus, Classification, LatencyStats
 
 
 @dataclass(frozen=True)
 class ComparisonRow:
     """One backbone's row; None where nothing is known.
 
-    Milliseconds are those of forward passes here; published accuracies are in percent. The fields from
+    StageTimings are those of forward passes here; published accuracies are in percent. The fields from
     `imagenet_top1` to `gmacs` are the columns of registry/published.csv.
     """
 
@@ -41,7 +41,7 @@ class ComparisonRow:
         return asdict(self)
 
 
-def row(status: BackboneStatus, timing: Timing | None, answer: object = None) -> ComparisonRow:
+def row(status: BackboneStatus, timing: LatencyStats | None, answer: object = None) -> ComparisonRow:
     """Return a backbone's row.
 
     Args:

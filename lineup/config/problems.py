@@ -1,4 +1,4 @@
-"""Turns pydantic's findings into messages with a position in the file."""
+"""ComputeQueue pydantic's findings into messages with a position in the file."""
 
 import re
 from typing import Any
@@ -9,7 +9,7 @@ from pydantic import (
 
 from lineup.config import yaml_source
 from lineup.config.models import Config, Entry, Example, Limits, Space
-from lineup.config.yaml_source import Document, Trail, shown
+from lineup.config.yaml_source import Document, Location, shown
 from lineup.errors import did_you_mean
 
 _EXPECTED = {
@@ -66,7 +66,7 @@ def explain(source: Document, problem: Any) -> str:
     return f"{where}: expected {expected}; got {shown(value)}{hint or _remedy(trail, value)}"
 
 
-def _remedy(trail: Trail, value: Any) -> str:
+def _remedy(trail: Location, value: Any) -> str:
     """Say what to do about a value: nearly every key can also be left out."""
     key = next((step for step in reversed(trail) if isinstance(step, str)), "")
     if key in ("", "backbones"):  # what is expected says what to do
@@ -75,17 +75,17 @@ def _remedy(trail: Trail, value: Any) -> str:
     return f"; {mend}" if key in ("backbone", "image") else f"; {mend}, or leave `{key}` out"
 
 
-def location(source: Document, problem: Any) -> Trail:
+def location(source: Document, problem: Any) -> Location:
     """Keep of pydantic's location what stands in the file: it also names the branches of unions."""
-    trail: Trail = ()
+    trail: Location = ()
     for step in problem["loc"]:
         missing = problem["type"] == "missing" and step is problem["loc"][-1]
-        if missing or (*trail, step) in source.marks:
+        if missing or (*trail, step) in source.positions:
             trail = (*trail, step)
     return trail
 
 
-def _model_at(trail: Trail) -> type[BaseModel]:
+def _model_at(trail: Location) -> type[BaseModel]:
     models: dict[str | int, type[BaseModel]] = {
         "backbones": Entry,
         "examples": Example,

@@ -10,11 +10,11 @@ import yaml
 
 from lineup.errors import ConfigError, brief
 
-LONGEST_NUMBER = 100  # characters
-DEEPEST_KEY = 20  # brackets around it
+MAX_NUMBER_LENGTH = 100  # characters
+MAX_DEPTH = 20  # brackets around it
 _COLLECTIONS = (yaml.SafeLoader.DEFAULT_MAPPING_TAG, yaml.SafeLoader.DEFAULT_SEQUENCE_TAG)
 
-Trail = tuple[str | int, ...]  # the keys and indices that lead to a value: ("backbones", 2, "labels")
+Location = tuple[str | int, ...]  # the keys and indices that lead to a value: ("backbones", 2, "labels")
 
 
 @dataclass(frozen=True)
@@ -23,10 +23,10 @@ class Document:
 
     name: str
     values: Any
-    marks: dict[Trail, tuple[int, int]]
+    positions: dict[Location, tuple[int, int]]
     problems: tuple[str, ...] = ()  # keys said twice: reported together with whatever else is wrong
 
-    def where(self, trail: Trail) -> str:
+    def where(self, trail: Location) -> str:
         """Name a place as ``config.yaml:12:5: backbones[2].labels``.
 
         A key that is missing gets its nearest parent's position.
@@ -35,14 +35,14 @@ class Document:
         spelled = spell(trail)
         return f"{self.name}:{line}:{column}" + (f": {spelled}" if spelled else "")
 
-    def position(self, trail: Trail) -> tuple[int, int]:
+    def position(self, trail: Location) -> tuple[int, int]:
         """Return line and column, from 1, of a place or of its nearest parent that is in the file."""
-        while trail and trail not in self.marks:
+        while trail and trail not in self.positions:
             trail = trail[:-1]
-        return self.marks.get(trail, (1, 1))
+        return self.positions.get(trail, (1, 1))
 
 
-def spell(trail: Trail) -> str:
+def spell(trail: Location) -> str:
     """Spell a trail the way people write it: ``backbones[2].labels``."""
     text = ""
     for step in trail:
@@ -91,12 +91,12 @@ class _Loader(yaml.SafeLoader):
     def __init__(self, text: str, name: str) -> None:
         super().__init__(text)
         self.file = name
-        self.positions: dict[Trail, tuple[int, int]] = {}
+        self.positions: dict[Location, tuple[int, int]] = {}
         self.problems: list[str] = []
 
     def save_possible_simple_key(self) -> None:
         # At every token PyYAML asks each open bracket for its key: a thousand of them took a second.
-        if self.flow_level < DEEPEST_KEY:
+        if self.flow_level < MAX_DEPTH:
             super().save_possible_simple_key()
 
     def compose_node(self, parent: Any, index: Any) -> Any:
@@ -112,7 +112,7 @@ class _Loader(yaml.SafeLoader):
             )
         return super().compose_node(parent, index)
 
-    def plain(self, node: yaml.Node, trail: Trail) -> Any:
+    def plain(self, node: yaml.Node, trail: Location) -> Any:
         self.positions.setdefault(trail, _position(node))
         if not isinstance(node, yaml.ScalarNode) and node.tag not in _COLLECTIONS:
             raise yaml.MarkedYAMLError(problem=f"the tag {node.tag}; remove it", problem_mark=node.start_mark)
@@ -125,7 +125,7 @@ class _Loader(yaml.SafeLoader):
             kind = node.tag.rpartition(":")[2]
             if kind in ("str", "timestamp"):  # a date is of no use here, so it is the text that was written
                 return node.value
-            if kind not in ("int", "float", "bool", "null") or len(node.value) > LONGEST_NUMBER:
+            if kind not in ("int", "float", "bool", "null") or len(node.value) > MAX_NUMBER_LENGTH:
                 raise ValueError
             if kind in ("int", "float") and re.search(r":|^[-+]?0[0-9]", node.value):
                 raise ValueError  # YAML 1.1 reads 1:30 as 90 and 010 as 8
@@ -138,7 +138,7 @@ class _Loader(yaml.SafeLoader):
                 problem_mark=node.start_mark,
             ) from None
 
-    def _mapping(self, node: yaml.MappingNode, trail: Trail) -> dict[Any, Any]:
+    def _mapping(self, node: yaml.MappingNode, trail: Location) -> dict[Any, Any]:
         values: dict[Any, Any] = {}
         for key_node, value_node in node.value:
             if not isinstance(key_node, yaml.ScalarNode) or not key_node.value.isprintable():

@@ -88,10 +88,10 @@ def _key(plan: "Plan", path: Path | None) -> str:
 
     Empty when it cannot be named: its weights are random, or nobody can tell what the network is.
     """
-    if not plan.made_of or path is None:
+    if not plan.fingerprint or path is None:
         return ""
     versions = {package: _version(package) for package in _PACKAGES}
-    parts = [FORMAT, plan.made_of, plan.transform.input_size, checksums.sha256(path), versions]
+    parts = [FORMAT, plan.fingerprint, plan.transform.input_size, checksums.sha256(path), versions]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
 

@@ -15,13 +15,13 @@ from lineup.errors import ImageError, brief
 from lineup.images.formats import FORMATS
 from lineup.images.guards import FIRST_FRAME, TILE_LENGTH, TILE_WIDTH, MeteredFile, check_tags
 
-LONGEST = 20  # how many times longer than its other side an image may be
+MAX_ASPECT_RATIO = 20  # how many times longer than its other side an image may be
 DRAFTED_MEGAPIXELS = 200  # how large a JPEG may be of which only a part is decoded
 RLE_MEGAPIXELS = 4  # how large a run-length encoded BMP may be: Pillow decodes it byte by byte, in Python
 
 _ADVICE = f"use one of {', '.join(FORMATS)}"
 _SMALLER = "make it smaller and try again"
-_MOST_SCANS = 100  # of a JPEG, each a pass over all its pixels; honest ones have about ten
+_MAX_SCANS = 100  # of a JPEG, each a pass over all its pixels; honest ones have about ten
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -34,7 +34,7 @@ _TURNS = {
 
 
 def open_image(
-    path: str | os.PathLike[str], max_megapixels: int = 40, enough_px: int = 0, max_mb: int = 0
+    path: str | os.PathLike[str], max_megapixels: int = 40, min_side_px: int = 0, max_mb: int = 0
 ) -> Image.Image:
     """Read the first frame of an image file, upright, RGB, 8 bits, transparency over white.
 
@@ -43,7 +43,7 @@ def open_image(
     Args:
         path: the file.
         max_megapixels: how large it may be. A JPEG may have 200 if what is decoded of it keeps to this.
-        enough_px: a JPEG may come out smaller, by 2, 4 or 8, as long as its shorter side keeps so many
+        min_side_px: a JPEG may come out smaller, by 2, 4 or 8, as long as its shorter side keeps so many
             pixels: it is decoded in a fraction of the time. 0 asks for all of it.
         max_mb: how long the file may be, in millions of bytes; 0 for any length.
 
@@ -61,7 +61,7 @@ def open_image(
             with Image.open(
                 file, formats=[f"FIRST {kind}" if kind in FIRST_FRAME else kind for kind in FORMATS]
             ) as image:
-                _draft(image, file, name, max_megapixels, enough_px)
+                _draft(image, file, name, max_megapixels, min_side_px)
                 file.reads += 4 * image.width * image.height  # a run-length encoded BMP is read byte by byte
                 image.load()
                 # Pillow's exif_transpose also writes the EXIF anew, and fails on tags that cameras get wrong
@@ -81,18 +81,18 @@ def open_image(
         ) from None
 
 
-def _draft(image: ImageFile.ImageFile, file: BinaryIO, name: str, max_megapixels: int, enough_px: int) -> None:
+def _draft(image: ImageFile.ImageFile, file: BinaryIO, name: str, max_megapixels: int, min_side_px: int) -> None:
     """Set how far a JPEG is decoded; refuse what is too large, before anything is decoded."""
     size, most = image.size, max_megapixels
     short, long = sorted(size)
-    if long > LONGEST * short:  # resized until the shorter side fits, a thread of pixels fills the memory
+    if long > MAX_ASPECT_RATIO * short:  # resized until the shorter side fits, a thread of pixels fills the memory
         raise ImageError(
-            name, f"sides of at most {LONGEST} to 1", f"got {long} × {short} pixels", "cut a part out of it"
+            name, f"sides of at most {MAX_ASPECT_RATIO} to 1", f"got {long} × {short} pixels", "cut a part out of it"
         )
     if image.format == "JPEG":
         if _in_one_scan(image, file):
-            most = max(most, DRAFTED_MEGAPIXELS) if enough_px else most
-        elif Path(file.name).read_bytes().count(b"\xff\xda") > _MOST_SCANS:
+            most = max(most, DRAFTED_MEGAPIXELS) if min_side_px else most
+        elif Path(file.name).read_bytes().count(b"\xff\xda") > _MAX_SCANS:
             raise ValueError("it has more scans than an image needs")
     elif image.format == "BMP" and image.info["compression"] in (1, 2):
         most = min(most, RLE_MEGAPIXELS)
@@ -100,8 +100,8 @@ def _draft(image: ImageFile.ImageFile, file: BinaryIO, name: str, max_megapixels
     tile = tags.get(TILE_WIDTH, 1), tags.get(TILE_LENGTH, 1)  # of a TIFF: each is decoded whole
     _check_megapixels(tile, tile, name, most)
     _check_megapixels(size, size, name, most)
-    if enough_px:
-        image.draft(None, (enough_px, enough_px))  # other formats ignore it
+    if min_side_px:
+        image.draft(None, (min_side_px, min_side_px))  # other formats ignore it
     _check_megapixels(image.size, size, name, max_megapixels)
 
 

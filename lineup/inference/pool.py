@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 RETRY_AFTER_S = 10.0  # a load that failed at the Hub, or for want of memory, is not tried again before
-SILENCE_S = 60.0  # nor is a server that did not answer asked for sizes
-ROOM_TIMEOUT_S = 60.0  # how long a load waits for others to be done with their memory
+BACK_OFF_S = 60.0  # nor is a server that did not answer asked for sizes
+MEMORY_TIMEOUT_S = 60.0  # how long a load waits for others to be done with their memory
 MEMORY_SHARE = 0.6  # of what there is, when limits.memory_mb does not say
 _WORK_BYTES = 64 << 20  # what a backbone needs beside its weights
 _PARAMETER_BYTES = (
@@ -79,7 +79,7 @@ class Pool:
         self._slots = {entry.name: _Slot(entry) for entry in config.backbones}
         self._changed = threading.Condition()  # guards who holds, loads and leaves
         self._converting = threading.Lock()  # one at a time: a conversion uses a core, and memory
-        self._silent_until: dict[str, float] = {}  # by the server that did not answer
+        self._back_off_until: dict[str, float] = {}  # by the server that did not answer
 
     @property
     def names(self) -> list[str]:
@@ -171,7 +171,9 @@ class Pool:
             file = plan.weights
             unknown = not slot.size_asked or _problem(slot) is not None
             if isinstance(file, files.HubFile | files.UrlFile) and unknown and not offline:
-                with self._listening(file):  # torchvision says how large its files are, but not whether they can be had
+                with self._backing_off(
+                    file
+                ):  # torchvision says how large its files are, but not whether they can be had
                     slot.download_bytes = downloads.download_bytes(file) or slot.download_bytes
                 slot.size_asked = True
             slot.problem = None
@@ -186,19 +188,19 @@ class Pool:
         return _problem(self._slot(name))
 
     @contextmanager
-    def _listening(self, file: "files.Weights", patient: bool = False) -> Iterator[None]:
+    def _backing_off(self, file: "files.Weights", patient: bool = False) -> Iterator[None]:
         """Remember when a server did not answer: waiting for it once for each entry would take minutes."""
         from lineup.hub import downloads
 
         server = downloads.server(file)
-        if time.monotonic() < self._silent_until.get(server, 0) and not patient and not downloads.cached(file):
+        if time.monotonic() < self._back_off_until.get(server, 0) and not patient and not downloads.cached(file):
             raise UnreachableError(
                 str(file), f"an answer from {server}", "there was none a moment ago", "try again later"
             )
         try:
             yield
         except UnreachableError:
-            self._silent_until[server] = time.monotonic() + SILENCE_S
+            self._back_off_until[server] = time.monotonic() + BACK_OFF_S
             raise
 
     def _slot(self, name: str) -> _Slot:
@@ -214,7 +216,7 @@ class Pool:
 
             def fetch(file: files.HubFile) -> Path:
                 if not offline:
-                    with self._listening(file, patient):
+                    with self._backing_off(file, patient):
                         return downloads.fetch(file, self._config.limits.hub_timeout_s)
                 if path := downloads.cached(file):
                     return path
@@ -224,7 +226,7 @@ class Pool:
                 if (kept := downloads.kept_sha256(file)) or offline:
                     return kept
                 try:
-                    with self._listening(file, patient):
+                    with self._backing_off(file, patient):
                         found, slot.download_bytes = downloads.ask(file)
                     slot.size_asked = True
                 except HubError:  # it is told by whoever looks for the weights
@@ -290,13 +292,13 @@ class Pool:
         if plan.weights:
             slot.progress = Progress("asking for the weights")
             try:
-                with self._listening(plan.weights, patient=True):
+                with self._backing_off(plan.weights, patient=True):
                     path = downloads.fetch(plan.weights, self._config.limits.hub_timeout_s, report)
             except HubError as error:
                 raise error.at(slot.entry.name) from error.__cause__
             slot.download_bytes = path.stat().st_size
         if not zerogpu.on_zerogpu():  # there all are loaded, and none leaves
-            self._make_room(slot, plan, device)
+            self._reserve_memory(slot, plan, device)
         slot.engine_note, precision = "", self._config.precision
         if (openvino := openvino_cache.wanted(self._config, device)) and (
             kept := openvino_cache.kept(plan, path, precision)
@@ -334,7 +336,7 @@ class Pool:
         _log.info("%s answers with OpenVINO from now on", slot.entry.name)
         return True
 
-    def _make_room(self, slot: _Slot, plan: "Plan", device: str) -> None:
+    def _reserve_memory(self, slot: _Slot, plan: "Plan", device: str) -> None:
         """Promise a load its memory; for it, who was not wanted for longest leaves first.
 
         Raises:
@@ -343,7 +345,7 @@ class Pool:
         """
         most = self._config.limits.memory_mb
         budget = most << 20 if most else int(devices.memory_bytes(device) * MEMORY_SHARE)
-        needed, until = plan.parameters * _PARAMETER_BYTES + _WORK_BYTES, time.monotonic() + ROOM_TIMEOUT_S
+        needed, until = plan.parameters * _PARAMETER_BYTES + _WORK_BYTES, time.monotonic() + MEMORY_TIMEOUT_S
         if needed > budget:
             raise BackboneError(
                 slot.entry.name,

@@ -1,4 +1,4 @@
-"""Turns logits into labels with probabilities."""
+"""ComputeQueue logits into labels with probabilities."""
 
 from typing import TYPE_CHECKING
 
@@ -7,14 +7,14 @@ import numpy as np
 from lineup.engines.engine import softmax
 from lineup.errors import BackboneError
 from lineup.inference.pool import Loaded
-from lineup.results import Classification, Milliseconds, Prediction
+from lineup.results import Classification, Prediction, StageTimings
 
 if TYPE_CHECKING:
     pass
 
 
 def classification(
-    name: str, loaded: Loaded, ran: str, logits: np.ndarray, top_k: int, keep: int, milliseconds: Milliseconds
+    name: str, loaded: Loaded, ran: str, logits: np.ndarray, top_k: int, keep: int, milliseconds: StageTimings
 ) -> Classification:
     plan = loaded.plan
     labels, names = plan.labels.labels, plan.labels.display_names

@@ -24,7 +24,7 @@ T = TypeVar("T")
 ImagePath = str | os.PathLike[str]
 
 
-class Sitting:
+class PreparedImage:
     """An image before several backbones: decoded once, and prepared once for those who prepare it alike."""
 
     def __init__(self, image: ImagePath, limits: Limits, plans: Callable[[], Sequence["Plan | None"]]) -> None:
@@ -41,9 +41,9 @@ class Sitting:
             raise ImageError(Path(self._image).name, "an image", "there is no such file", "check the path")
 
     @cached_property
-    def enough_px(self) -> int:
+    def min_side_px(self) -> int:
         """Return how many pixels of the shorter side are enough for all; 0 while one's transform is unknown."""
-        asked = [plan.transform.resized_px if plan else 0 for plan in self._plans()]
+        asked = [plan.transform.resize_px if plan else 0 for plan in self._plans()]
         return DECODED * max(asked) if all(asked) else 0
 
     @cached_property
@@ -51,7 +51,7 @@ class Sitting:
         """Return the image, and the milliseconds that it took to decode."""
         limits = self._limits
         return timed(
-            partial(open_image, self._image, limits.max_megapixels, self.enough_px, max_mb=limits.max_upload_mb)
+            partial(open_image, self._image, limits.max_megapixels, self.min_side_px, max_mb=limits.max_upload_mb)
         )
 
     def forget(self) -> None:

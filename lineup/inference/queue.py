@@ -14,13 +14,13 @@ from typing import Protocol
 from lineup.errors import BusyError, ClientDisconnected
 
 WORK = "work"  # the kind of Gradio's events that compute
-BACK_S = 1.0  # who stops listening for less has not gone
-UNHEARD_S = 5.0  # who asked, and has not begun to listen for so long, never will
+DISCONNECT_GRACE_S = 1.0  # who stops listening for less has not gone
+NEVER_CONNECTED_S = 5.0  # who asked, and has not begun to listen for so long, never will
 _REMEMBERED = 2000  # visitors who left; the oldest are forgotten
 _LOOK_S = 0.25  # how often somebody in line is asked whether he is still there
 
 
-class Visitor(Protocol):
+class Client(Protocol):
     """Somebody who waits for an answer."""
 
     def listening(self) -> bool: ...
@@ -28,7 +28,7 @@ class Visitor(Protocol):
     def gone(self) -> bool: ...
 
 
-class Patient:
+class LocalClient:
     """Somebody who stays until he has his answer: the command line, a test."""
 
     def listening(self) -> bool:
@@ -42,7 +42,7 @@ class Patient:
 class Session:
     """Somebody who asked over HTTP, and listens for the answer on another connection."""
 
-    presence: "Presence"
+    presence: "Connections"
     name: str
     asked_at: float = field(default_factory=time.monotonic)
 
@@ -53,14 +53,16 @@ class Session:
         if self.listening():
             return False
         left_at, now = self.presence.left_at(self.name), time.monotonic()
-        return now - left_at > BACK_S if left_at > self.asked_at else now - self.asked_at > UNHEARD_S
+        return (
+            now - left_at > DISCONNECT_GRACE_S if left_at > self.asked_at else now - self.asked_at > NEVER_CONNECTED_S
+        )
 
 
 @dataclass(frozen=True)
-class Fickle:
+class CancellableClient:
     """A visitor who may stay, and want something else meanwhile."""
 
-    visitor: Visitor
+    visitor: Client
     has_changed: Callable[[], bool]
 
     def listening(self) -> bool:
@@ -70,7 +72,7 @@ class Fickle:
         return self.has_changed() or self.visitor.gone()
 
 
-class Presence:
+class Connections:
     """Who listens, and who has stopped; by the name of the session."""
 
     def __init__(self) -> None:
@@ -101,11 +103,11 @@ class Presence:
 
 @dataclass(eq=False)
 class _Place:
-    visitor: Visitor
+    visitor: Client
     called: threading.Event = field(default_factory=threading.Event)
 
 
-class Turns:
+class ComputeQueue:
     """Gives out turns one after the other; methods may be called from any thread.
 
     Args:
@@ -124,7 +126,7 @@ class Turns:
         return len(self._line) + self._taken
 
     @contextmanager
-    def taken(self, visitor: Visitor) -> Iterator[None]:
+    def taken(self, visitor: Client) -> Iterator[None]:
         """Wait for a turn, and keep it while the block runs.
 
         Raises:
@@ -140,7 +142,7 @@ class Turns:
             with self._lock:
                 self._call_next()
 
-    def _stand(self, visitor: Visitor) -> _Place:
+    def _stand(self, visitor: Client) -> _Place:
         place = _Place(visitor)
         with self._lock:
             if not self._taken:

@@ -10,7 +10,7 @@ from lineup.errors import ForwardTimeout
 T = TypeVar("T")
 
 
-class Watch:
+class Watchdog:
     """Runs calls one after the other on a thread of its own; whoever calls `run` waits for his turn first.
 
     Args:

@@ -1,4 +1,4 @@
-"""Turns results into HTML. Pure functions; every text that is not ours is escaped here."""
+"""ComputeQueue results into HTML. Pure functions; every text that is not ours is escaped here."""
 
 from collections.abc import Iterable, Sequence
 from html import escape
@@ -45,7 +45,7 @@ def short_reason(problem: LineupError) -> str:
     return problem.remedy if problem.remedy.startswith(DID_YOU_MEAN) else problem.got or problem.expected
 
 
-def stand_in(default: BackboneStatus, selected: str) -> str:
+def fallback(default: BackboneStatus, selected: str) -> str:
     """Render the notice that the page opened with another backbone than the config's default."""
     title = "No backbone of this line-up can run now"
     if default.name != selected:
@@ -86,12 +86,12 @@ def _verdict(found: Comparison) -> str:
     """Render the sentence, a chip for each different answer, and what was left out."""
     agreement = found.agreement
     chips = []
-    for camp in agreement.camps:
-        dissents = "lu-dissent" if set(camp.backbones) <= set(agreement.dissenting) else ""
-        kind = "lu-majority" if camp == agreement.majority else dissents
-        chips.append(_chip(camp.label, len(camp.backbones), kind, camp.backbones))
+    for group in agreement.groups:
+        dissents = "lu-dissent" if set(group.backbones) <= set(agreement.dissenting) else ""
+        kind = "lu-majority" if group == agreement.majority else dissents
+        chips.append(_chip(group.label, len(group.backbones), kind, group.backbones))
     for name, answer in found.answers.items():
-        if isinstance(answer, Classification) and name in agreement.apart:
+        if isinstance(answer, Classification) and name in agreement.not_comparable:
             chips.append(_chip(answer.predictions[0].label, 1, "", [name]))
     if failed := [name for name, answer in found.answers.items() if isinstance(answer, LineupError)]:
         chips.append(_chip("no answer", len(failed), "", failed))
@@ -143,7 +143,9 @@ def _lead(answer: Classification) -> str:
 def answer(result: Classification, top_k: int) -> str:
     """Render the bars of the `top_k` most probable classes, what ran, and the crop it saw."""
     height, width = result.input_size
-    caption = f"<figcaption>What the backbone saw: {width} × {height} px</figcaption>" if result.seen else ""
+    caption = (
+        f"<figcaption>What the backbone saw: {width} × {height} px</figcaption>" if result.model_input_jpeg else ""
+    )
     return (
         f'<section class="lu-card">{_bars(result, top_k)}<div class="lu-seen">'
         f'<figure>{_seen(result)}{caption}</figure><dl class="lu-ran">{_ran(result)}</dl></div></section>'
@@ -168,7 +170,7 @@ def _bar(prediction: Prediction, rank: int) -> str:
 
 def _seen(result: Classification) -> str:
     alt = f"the crop that {escape(result.backbone)} saw"
-    return f'<img src="{data_uri(result.seen)}" alt="{alt}">' if result.seen else ""
+    return f'<img src="{data_uri(result.model_input_jpeg)}" alt="{alt}">' if result.model_input_jpeg else ""
 
 
 def _ran(result: Classification) -> str:

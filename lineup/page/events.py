@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from lineup.errors import WENT_WRONG, BusyError, ClientDisconnected, HubError, ImageError, LineupError
-from lineup.inference.queue import Fickle
+from lineup.inference.queue import CancellableClient
 from lineup.page import cards, comparison_table, html, link
 from lineup.page.threads import on_thread, visitor
 from lineup.page.visit import POLL_S, Update, Visit, answered, choices, missing, until_loaded
@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 async def compare_all(service: Service, visit: Visit, path: Path | None, name: Any) -> AsyncIterator[Update]:
     """Choose all that can be compared, the current backbone first, and the first example where there is no image."""
     turn = visit.turn
-    if not service.looked.is_set():
+    if not service.probed.is_set():
         yield {"status": html.checking()}
     names, left_out = await on_thread(partial(service.comparable_all, name))
     if visit.turn != turn:  # meanwhile another backbone or image was chosen: both stay
@@ -59,14 +59,14 @@ async def open_page(service: Service, visit: Visit, query: Mapping[str, Sequence
     notice = cards.wrong_link(wrong) if wrong else ""
     yield {**shown, "notice": notice, "refresh": "final"}
     while True:
-        over = service.looked.is_set()  # asked first: what follows is then the last word
+        over = service.probed.is_set()  # asked first: what follows is then the last word
         update: Update = {"choices": choices(service)}
-        if service.started.is_set() and "selected" not in linked:
+        if service.opened.is_set() and "selected" not in linked:
             default, selected = service.status(service.config.default_name), service.preselected
             if not visit.names or visit.names[0] in (default.name, selected):  # nobody has chosen another one meanwhile
                 update["selected"] = selected
             if default.status == "unavailable":
-                update["notice"] = notice + cards.stand_in(default, selected)
+                update["notice"] = notice + cards.fallback(default, selected)
         if visit.turn == 0:
             update["status"] = _before_an_image(service, linked.get("selected", service.preselected))
         changed = {key: value for key, value in update.items() if shown.get(key) != value}
@@ -144,7 +144,7 @@ def result(service: Service, visit: Visit) -> str:
 async def _answering(service: Service, visit: Visit, path: Path, top_k: int, most: int) -> AsyncIterator[None]:
     """Let answers come into the visit, and look up now and then."""
     turn, names, found, left = visit.turn, visit.names, visit.found, threading.Event()
-    asks = Fickle(visitor(service), lambda: visit.turn != turn or left.is_set())
+    asks = CancellableClient(visitor(service), lambda: visit.turn != turn or left.is_set())
 
     def work() -> None:
         with suppress(ClientDisconnected):

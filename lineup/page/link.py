@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from lineup.service import Service
 
 
-def most_shown(service: Service) -> int:
+def max_shown(service: Service) -> int:
     """Return how many classes the page can be asked for."""
     return max(20, service.config.top_k)
 
@@ -43,10 +43,10 @@ def read(service: Service, query: Mapping[str, Sequence[str]]) -> tuple[dict[str
         if known[most:]:
             wrong.append(f"it names {len(known)} backbones, and at most {most} are compared")
     for text in query.get("top_k", ())[:1]:
-        if text.isascii() and text.isdecimal() and len(text) < 9 and 1 <= int(text) <= most_shown(service):
+        if text.isascii() and text.isdecimal() and len(text) < 9 and 1 <= int(text) <= max_shown(service):
             found["top_k"] = int(text)
         else:
-            wrong.append(f"its top_k is {text[:20]!r}, and not a number from 1 to {most_shown(service)}")
+            wrong.append(f"its top_k is {text[:20]!r}, and not a number from 1 to {max_shown(service)}")
     for name in query.get("example", ())[:1]:
         if place := [index for index, example in enumerate(service.examples) if example.name == name]:
             found["example"] = place[0]

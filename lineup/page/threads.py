@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from gradio.context import LocalContext
 
-from lineup.inference.queue import Visitor
+from lineup.inference.queue import Client
 from lineup.service import Service
 
 T = TypeVar("T")
@@ -21,7 +21,7 @@ def on_thread(call: Callable[[], T]) -> "asyncio.Future[T]":
     return asyncio.get_running_loop().run_in_executor(_THREADS, contextvars.copy_context().run, call)
 
 
-def visitor(service: Service) -> Visitor:
+def visitor(service: Service) -> Client:
     """Return who asked for what runs now."""
     name = getattr(LocalContext.request.get(None), "session_hash", None)
     return service.client(name if isinstance(name, str) else None)

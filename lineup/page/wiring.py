@@ -12,7 +12,7 @@ from lineup.errors import ImageError
 from lineup.inference.queue import WORK
 from lineup.page import api, events
 from lineup.page.layout import Page
-from lineup.page.link import most_shown
+from lineup.page.link import max_shown
 from lineup.page.panels import Changes, Panel
 from lineup.page.visit import Update, Visit
 
@@ -23,7 +23,7 @@ QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private",
 def connect(demo: gr.Blocks, page: Page, panels: Sequence[Panel] = ()) -> None:
     """Connect every event of the page and of its panels."""
     service, visit_state = page.service, page.visit
-    most = most_shown(service)
+    most = max_shown(service)
 
     def shown(update: Update, visit: Visit, path: Path | None) -> Changes:
         changes = page.changes(update)

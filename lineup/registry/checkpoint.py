@@ -75,7 +75,7 @@ def plan(entry: Entry, context: Context, architecture: Architecture) -> Plan:
         facts=facts,
         facts_note=facts_note,
         recipe=recipe,
-        made_of=recipe,
+        fingerprint=recipe,
     )
 
 

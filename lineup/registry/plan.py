@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Transform:
-    """Turns an image into what one backbone takes in.
+    """ComputeQueue an image into what one backbone takes in.
 
     `steps` does the work: an RGB image becomes a normalised float32 tensor ``(3, H, W)``.
     `mean` and `std` are what it normalises with, so that the crop can be shown again.
@@ -31,8 +31,8 @@ class Transform:
     input_size: tuple[int, int]  # height, width
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    made_of: str = ""  # the same in transforms that do the same; empty if nobody can tell
-    resized_px: int = 0  # what an image's shorter side is resized to first; 0 if nobody can tell
+    fingerprint: str = ""  # the same in transforms that do the same; empty if nobody can tell
+    resize_px: int = 0  # what an image's shorter side is resized to first; 0 if nobody can tell
 
     def __call__(self, image: Image.Image) -> np.ndarray:
         """Return a batch of one: ``(1, 3, H, W)`` float32, normalised."""
@@ -41,9 +41,9 @@ class Transform:
     @property
     def key(self) -> object:
         """What two transforms have in common that do the same."""
-        return self.made_of or id(self.steps)
+        return self.fingerprint or id(self.steps)
 
-    def seen(self, batch: np.ndarray) -> Image.Image:
+    def as_image(self, batch: np.ndarray) -> Image.Image:
         """Return as an image what the backbone saw: the normalisation undone."""
         std, mean = (np.array(three, np.float32) for three in (self.std, self.mean))
         pixels = batch[0].transpose(1, 2, 0) * std + mean  # (H, W, 3) in 0–1
@@ -68,7 +68,7 @@ class Plan:
     facts: Mapping[str, float] = field(default_factory=dict)  # published of these weights at this input size
     facts_note: str = ""  # what a visitor should know about these figures
     recipe: str = ""  # Python that makes `network` and `transform` again, without this project; empty if nobody can
-    made_of: str = ""  # all that decides the network, but its weights and its libraries; empty if nobody can tell
+    fingerprint: str = ""  # all that decides the network, but its weights and its libraries; empty if nobody can tell
 
     @property
     def num_classes(self) -> int:

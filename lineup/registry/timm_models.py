@@ -136,7 +136,7 @@ def _plan(
         facts=figures,
         facts_note=facts_note,
         recipe=_recipe(entry, cfg, name, pretrained=True),
-        made_of=repr((create.args, create.keywords, sorted(cfg.items()))),
+        fingerprint=repr((create.args, create.keywords, sorted(cfg.items()))),
     )
 
 
@@ -276,8 +276,8 @@ def _transform(entry: Entry, cfg: Mapping[str, Any]) -> Transform:
     channels, height, width = data["input_size"]
     if channels != 3:
         raise BackboneError("", "a backbone for RGB images", f"it takes {channels} channels", "choose another one")
-    steps, resized_px = create_transform(**data), int(max(height, width) / data["crop_pct"])
-    return Transform(steps, (height, width), tuple(data["mean"]), tuple(data["std"]), repr(data), resized_px)
+    steps, resize_px = create_transform(**data), int(max(height, width) / data["crop_pct"])
+    return Transform(steps, (height, width), tuple(data["mean"]), tuple(data["std"]), repr(data), resize_px)
 
 
 def _size_arguments(entry: Entry, cfg: Mapping[str, Any]) -> dict[str, Any]:

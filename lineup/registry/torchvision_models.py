@@ -54,7 +54,7 @@ def pretrained(entry: Entry, context: Context) -> Plan:
         download_bytes=round(chosen.meta["_file_size"] * 2**20),
         facts=_facts(chosen) if known else {},
         recipe=recipe,
-        made_of=recipe,
+        fingerprint=recipe,
     )
 
 
@@ -105,8 +105,8 @@ def _transform(entry: Entry, chosen: Any) -> Transform:
     if entry.interpolation:
         steps.interpolation = InterpolationMode(entry.interpolation)
     height, width = steps.crop_size * 2  # it is a list of one
-    made_of = repr((chosen, changes, entry.interpolation))
-    return Transform(steps, (height, width), tuple(steps.mean), tuple(steps.std), made_of, max(steps.resize_size))
+    fingerprint = repr((chosen, changes, entry.interpolation))
+    return Transform(steps, (height, width), tuple(steps.mean), tuple(steps.std), fingerprint, max(steps.resize_size))
 
 
 def _changes(entry: Entry, chosen: Any) -> dict[str, Any]:

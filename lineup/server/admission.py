@@ -29,9 +29,9 @@ _log = logging.getLogger(__name__)
 _requests = logging.getLogger("lineup.requests")
 
 
-FRESH_S = 2.0  # an event counts so long although nobody listens for its answer yet
-KEPT_S = 5.0  # for which an upload keeps its sender's place
-CROWD = 4  # times the places: so many events may there be, of visitors who have gone
+CONNECT_GRACE_S = 2.0  # an event counts so long although nobody listens for its answer yet
+UPLOAD_SLOT_S = 5.0  # for which an upload keeps its sender's place
+EVENTS_PER_SLOT = 4  # times the places: so many events may there be, of visitors who have gone
 DRAIN_S = 10.0  # for which running requests may go on after SIGTERM
 
 
@@ -62,7 +62,7 @@ class Gate:
     @staticmethod
     def most_events(limits: Limits) -> int:
         """Return how many events there may be, those of visitors who have gone included."""
-        return CROWD * limits.queue_size
+        return EVENTS_PER_SLOT * limits.queue_size
 
     def before(self, app: App) -> "Gate":
         """Stand before an app, as Starlette asks a middleware to."""
@@ -76,7 +76,7 @@ class Gate:
             return
         method, path = scope["method"], normalized(scope["path"])
         if path in ("/healthz", "/readyz"):
-            problem = self._service.unreadiness if path == "/readyz" else ""
+            problem = self._service.not_ready_reason if path == "/readyz" else ""
             await answer(send, 503 if problem else 200, problem or "ok")
         elif not exists(method, path):
             told = f"{path[:100]}: expected an address that is served here; this is none; see / or {API}info"
@@ -125,13 +125,14 @@ class Gate:
         """Return how many visitors have a place: their answer is waited for, or was asked for just now."""
         now, listens = time.monotonic(), self._service.is_listening
         return sum(
-            event.fn.concurrency_id == WORK and (listens(event.session_hash) or now - event.enqueue_time < FRESH_S)
+            event.fn.concurrency_id == WORK
+            and (listens(event.session_hash) or now - event.enqueue_time < CONNECT_GRACE_S)
             for event in self._events()
         )
 
     def _no_place(self, upload: bool, mcp: bool) -> str:
         """Return why somebody cannot come in, or nothing. After an upload a place is kept for a question."""
-        while self._kept and time.monotonic() - self._kept[0] > KEPT_S:
+        while self._kept and time.monotonic() - self._kept[0] > UPLOAD_SLOT_S:
             self._kept.popleft()
         if self.closing:
             return "the server is about to stop"

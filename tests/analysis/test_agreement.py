@@ -3,10 +3,10 @@ from itertools import combinations, permutations
 
 import pytest
 
-from lineup.analysis.agreement import Agreement, Camp, Voice, agreement, same, share
+from lineup.analysis.agreement import Agreement, Group, Vote, agreement, same, share
 from lineup.registry import labels, wordnet
 from lineup.registry.labels import Label, LabelSet
-from lineup.results import Classification, Milliseconds, Prediction
+from lineup.results import Classification, Prediction, StageTimings
 
 TOWN = labels.from_names(["traffic light", "beacon", "maze", "candle", "cup"], "town.txt")
 FIELD = labels.from_names(["maze", "candle", "barn"], "field.txt")  # no traffic light
@@ -27,9 +27,9 @@ def voice(backbone, known, *found, margin=None):
     if margin is None:
         margin = found[0][1] - (found[1][1] if len(found) > 1 else 0)
     answer = Classification(
-        backbone, tuple(predictions), (224, 224), "torch", "cpu", Milliseconds(1, 1, 1), known.origin, "mit", margin
+        backbone, tuple(predictions), (224, 224), "torch", "cpu", StageTimings(1, 1, 1), known.origin, "mit", margin
     )
-    return Voice(answer, known)
+    return Vote(answer, known)
 
 
 def town(backbone, first="traffic light", second="beacon", known=TOWN):
@@ -58,21 +58,21 @@ def test_nobody_answered():
 
 
 def test_one_voice_agrees_with_nobody():
-    camp = Camp(None, "maze", ("a",))
-    assert agreement([town("a", "maze")]) == Agreement("a says maze.", None, (camp,), ())
+    group = Group(None, "maze", ("a",))
+    assert agreement([town("a", "maze")]) == Agreement("a says maze.", None, (group,), ())
 
 
 def test_all_agree():
-    camp = Camp(None, "traffic light", ("a", "b", "c"))
+    group = Group(None, "traffic light", ("a", "b", "c"))
     found = agreement([town("a"), town("b"), town("c")])
-    assert found == Agreement("All 3 say traffic light.", camp, (camp,), ())
+    assert found == Agreement("All 3 say traffic light.", group, (group,), ())
     assert says(town("a"), town("b")) == "Both say traffic light."
 
 
 def test_a_majority_and_its_dissenters():
     answers = [town("c", "maze"), town("a"), town("b")]
-    camps = (Camp(None, "traffic light", ("a", "b")), Camp(None, "maze", ("c",)))
-    assert agreement(answers) == Agreement("2 of 3 say traffic light, 1 says maze.", camps[0], camps, (), ("c",))
+    groups = (Group(None, "traffic light", ("a", "b")), Group(None, "maze", ("c",)))
+    assert agreement(answers) == Agreement("2 of 3 say traffic light, 1 says maze.", groups[0], groups, (), ("c",))
     three = [town("a"), town("b"), town("c")]
     told = "3 of 5 say traffic light, 1 says maze, 1 says candle."
     assert says(*three, town("d", "maze"), town("e", "candle")) == told
@@ -115,9 +115,9 @@ def test_without_a_majority_nobody_lacks_its_class():
 
 def test_there_may_be_no_majority():
     tie = [town("c", "maze"), town("a"), town("b"), town("d", "maze")]
-    camps = (Camp(None, "maze", ("c", "d")), Camp(None, "traffic light", ("a", "b")))
+    groups = (Group(None, "maze", ("c", "d")), Group(None, "traffic light", ("a", "b")))
     told = "No majority: 2 of 4 say maze, 2 say traffic light."
-    assert agreement(tie) == Agreement(told, None, camps, ())
+    assert agreement(tie) == Agreement(told, None, groups, ())
     told = says(town("a"), town("b"), town("c", "maze"), town("d", "cup"))
     assert told == "No majority: 2 of 4 say traffic light, 1 says maze, 1 says cup."
 
@@ -125,18 +125,18 @@ def test_there_may_be_no_majority():
 def test_no_two_may_agree():
     found = agreement([town("a"), town("b", "maze"), town("c", "cup")])
     assert (found.sentence, found.majority) == ("No two agree: traffic light, maze or cup.", None)
-    assert [camp.label for camp in found.camps] == ["traffic light", "maze", "cup"]
+    assert [group.label for group in found.groups] == ["traffic light", "maze", "cup"]
     assert says(town("a"), town("b", "maze")) == "The two disagree: traffic light or maze."
 
 
 def test_who_shares_no_class_is_apart():
     both = "Both say traffic light."
     found = agreement([pets("p"), town("a"), town("b")])
-    camp = Camp(None, "traffic light", ("a", "b"))
-    assert found == Agreement(f"{both} p knows other classes, so it is not compared.", camp, (camp,), ("p",))
+    group = Group(None, "traffic light", ("a", "b"))
+    assert found == Agreement(f"{both} p knows other classes, so it is not compared.", group, (group,), ("p",))
     soup = voice("q", FOOD, ("soup", 0.6), ("bread", 0.4))
     found = agreement([town("a"), pets("p"), town("b"), soup])
-    assert found.apart == ("p", "q")
+    assert found.not_comparable == ("p", "q")
     assert found.sentence == f"{both} p and q know other classes, so they are not compared."
 
 
@@ -150,7 +150,7 @@ def test_unnamed_classes_are_compared_with_nobody():
     unnamed = [voice(name, known, (3, 0.8), (1, 0.1)) for name in "uv"]
     found = agreement([town("a"), town("b"), unnamed[0]])
     told = "Both say traffic light. u shares no named class with the others, so it is not compared."
-    assert (found.apart, found.sentence) == (("u",), told)
+    assert (found.not_comparable, found.sentence) == (("u",), told)
     told = " u, v and p share no named class with the others, so they are not compared."
     assert says(town("a"), town("b"), *unnamed, pets("p")).endswith(told)
     assert says(*unnamed) == "Nothing can be compared: these backbones share no named classes."
@@ -159,13 +159,13 @@ def test_unnamed_classes_are_compared_with_nobody():
 
 def test_two_circles_are_told_apart():
     found = agreement([pets("p"), town("a", "maze"), pets("q"), town("b"), town("c")])
-    camps = (
-        Camp(None, "my hamster", ("p", "q")),
-        Camp(None, "traffic light", ("b", "c")),
-        Camp(None, "maze", ("a",)),
+    groups = (
+        Group(None, "my hamster", ("p", "q")),
+        Group(None, "traffic light", ("b", "c")),
+        Group(None, "maze", ("a",)),
     )
     told = "2 of 3 say traffic light, 1 says maze. Among those with other classes, both say my hamster."
-    assert found == Agreement(told, camps[1], camps, (), ("a",))
+    assert found == Agreement(told, groups[1], groups, (), ("a",))
     soup = voice("s", FOOD, ("soup", 0.6), ("bread", 0.4))
     found = agreement([pets("p"), pets("q", "my mouse"), town("a"), soup, town("b")])
     assert (found.sentence, found.majority) == (
@@ -173,14 +173,14 @@ def test_two_circles_are_told_apart():
         "s knows other classes, so it is not compared.",
         None,
     )
-    assert found.camps[0] == Camp(None, "traffic light", ("a", "b"))
+    assert found.groups[0] == Group(None, "traffic light", ("a", "b"))
 
 
 def test_two_sets_may_be_comparable_through_a_third():
     bridge = labels.from_names(["cup", "my hamster"], "bridge.txt")
     asked = [town("a"), pets("p"), voice("c", bridge, ("cup", 0.8), ("my hamster", 0.1))]
     for order in permutations(asked):
-        assert agreement(order).apart == ()
+        assert agreement(order).not_comparable == ()
         assert says(*order).startswith("No two agree: ")
 
 
@@ -198,7 +198,7 @@ def test_imagenet_heads_agree_by_id(one, other):
     assert share(wordnet.imagenet(one), wordnet.imagenet(other))
     found = agreement([town(head, TRAFFIC_LIGHT, BEACON, wordnet.imagenet(head)) for head in (one, other)])
     assert found.sentence == "Both say traffic light."
-    assert found.majority == Camp(TRAFFIC_LIGHT, "traffic light", (one, other))
+    assert found.majority == Group(TRAFFIC_LIGHT, "traffic light", (one, other))
 
 
 def test_imagenet_12k_and_21k_lack_some_classes_of_1k():
@@ -229,14 +229,14 @@ def test_one_class_may_have_two_names():
     german = LabelSet((Label(CRANE_BIRD, "Kranich"), Label(TRAFFIC_LIGHT, "Ampel")), "deutsch")
     told = agreement([town("a", TRAFFIC_LIGHT, CRANE_BIRD, german), imagenet("b", TRAFFIC_LIGHT, BEACON)])
     assert told.sentence == "Both say Ampel."
-    assert told.majority == Camp(TRAFFIC_LIGHT, "Ampel", ("a", "b"))
+    assert told.majority == Group(TRAFFIC_LIGHT, "Ampel", ("a", "b"))
 
 
 def test_two_classes_may_have_one_name():
     cranes = [imagenet("a", CRANE_BIRD, BEACON), imagenet("b", CRANE_MACHINE, BEACON)]
     found = agreement(cranes)
     assert found.sentence == f"The two disagree: crane ({CRANE_BIRD}) or crane ({CRANE_MACHINE})."
-    assert [(camp.id, camp.label) for camp in found.camps] == [
+    assert [(group.id, group.label) for group in found.groups] == [
         (CRANE_BIRD, f"crane ({CRANE_BIRD})"),
         (CRANE_MACHINE, f"crane ({CRANE_MACHINE})"),
     ]
@@ -247,7 +247,7 @@ def test_a_bare_name_agrees_with_an_id():
     bare = labels.from_names(["Traffic Light", "beacon"], "mine.txt")
     found = agreement([town("a", "Traffic Light", "beacon", bare), imagenet("b", TRAFFIC_LIGHT, BEACON)])
     assert found.sentence == "Both say Traffic Light."
-    assert found.majority == Camp(TRAFFIC_LIGHT, "Traffic Light", ("a", "b"))
+    assert found.majority == Group(TRAFFIC_LIGHT, "Traffic Light", ("a", "b"))
 
 
 def test_a_bare_crane_joins_neither_of_two_cranes():
@@ -255,12 +255,12 @@ def test_a_bare_crane_joins_neither_of_two_cranes():
     bird, machine = imagenet("bird", CRANE_BIRD, BEACON), imagenet("machine", CRANE_MACHINE, BEACON)
     one, two = town("one", "crane", "beacon", bare), town("two", "crane", "beacon", bare)
     for order in permutations([bird, machine, one]):
-        assert {camp.backbones for camp in agreement(order).camps} == {("bird",), ("machine",), ("one",)}
-    assert agreement([one, machine]).majority == Camp(CRANE_MACHINE, "crane", ("one", "machine"))
+        assert {group.backbones for group in agreement(order).groups} == {("bird",), ("machine",), ("one",)}
+    assert agreement([one, machine]).majority == Group(CRANE_MACHINE, "crane", ("one", "machine"))
     for order in permutations([bird, machine, one, two]):
-        first, *rest = agreement(order).camps
+        first, *rest = agreement(order).groups
         assert (first.id, first.label, set(first.backbones)) == (None, "crane", {"one", "two"})
-        assert {camp.id for camp in rest} == {CRANE_BIRD, CRANE_MACHINE}
+        assert {group.id for group in rest} == {CRANE_BIRD, CRANE_MACHINE}
 
 
 def test_a_bare_name_joins_only_if_it_is_every_members():
@@ -271,7 +271,7 @@ def test_a_bare_name_joins_only_if_it_is_every_members():
         imagenet("a", CRANE_BIRD, BEACON),
         town("b", CRANE_BIRD, BEACON, german),
     ]
-    assert [camp.backbones for camp in agreement(asked).camps] == [("a", "b"), ("c",)]
+    assert [group.backbones for group in agreement(asked).groups] == [("a", "b"), ("c",)]
 
 
 PARTLY = labels.from_hub(["n02123045", "n02099601", "my hamster"], None, wordnet.wordnet(), "owner/repo")
@@ -323,21 +323,21 @@ def test_the_order_asked_changes_no_verdict():
         found = agreement(order)
         names = [each.answer.backbone for each in order]
         agreeing = tuple(name for name in names if name in "abd")
-        assert found.majority == Camp(TRAFFIC_LIGHT, "traffic light", agreeing)
-        assert (found.camps[1:], found.apart) == ((Camp(None, "maze", ("c",)),), ("p",))
+        assert found.majority == Group(TRAFFIC_LIGHT, "traffic light", agreeing)
+        assert (found.groups[1:], found.not_comparable) == ((Group(None, "maze", ("c",)),), ("p",))
 
 
 def test_programs_get_the_parts():
-    camp = {"id": None, "label": "traffic light", "backbones": ["a", "b"]}
+    group = {"id": None, "label": "traffic light", "backbones": ["a", "b"]}
     found = agreement([town("a"), town("b"), field("c"), pets("p")])
     told = {
         "sentence": found.sentence,
-        "majority": camp,
-        "camps": [camp, {"id": None, "label": "maze", "backbones": ["c"]}],
-        "apart": ["p"],
+        "majority": group,
+        "groups": [group, {"id": None, "label": "maze", "backbones": ["c"]}],
+        "not_comparable": ["p"],
         "dissenting": ["c"],
         "lacking": ["c"],
     }
     assert found.to_json() == told == json.loads(json.dumps(found.to_json()))
-    nothing = {"majority": None, "camps": [], "apart": [], "dissenting": [], "lacking": []}
+    nothing = {"majority": None, "groups": [], "not_comparable": [], "dissenting": [], "lacking": []}
     assert agreement([]).to_json() == {"sentence": "No backbone answered.", **nothing}

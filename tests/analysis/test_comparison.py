@@ -9,7 +9,7 @@ from lineup.analysis.comparison import row
 from lineup.errors import BackboneError
 from lineup.features.benchmark.plot import pareto_front
 from lineup.registry import published
-from lineup.results import BackboneStatus, Timing
+from lineup.results import BackboneStatus, LatencyStats
 
 IDLE = BackboneStatus("resnet18", "timm", "idle")
 
@@ -26,7 +26,7 @@ def test_a_row_has_the_answer_the_speed_and_what_is_published():
     figures = {"imagenet_top1": 71.504, "gmacs": 1.82}
     known = {"parameters": 11_689_512, "download_bytes": 46_800_000, "license": "apache-2.0", "facts": figures}
     values = row(
-        BackboneStatus("resnet18", "timm", "ready", **known), Timing(3, 25.12345, 20.0), classification()
+        BackboneStatus("resnet18", "timm", "ready", **known), LatencyStats(3, 25.12345, 20.0), classification()
     ).to_json()
     assert {key: value for key, value in values.items() if value is not None} == {
         "backbone": "resnet18",
@@ -52,7 +52,11 @@ def test_one_that_did_not_answer_says_why_and_nothing_else():
 
 
 def test_all_rows_have_the_same_columns_in_the_same_order():
-    rows = [row(IDLE, None), row(IDLE, Timing(1, 2, 3), classification()), row(IDLE, None, BackboneError("", "", "no"))]
+    rows = [
+        row(IDLE, None),
+        row(IDLE, LatencyStats(1, 2, 3), classification()),
+        row(IDLE, None, BackboneError("", "", "no")),
+    ]
     assert len({tuple(each.to_json()) for each in rows}) == 1
 
 

@@ -13,7 +13,7 @@ def refusal(function, *arguments):
 def test_values_are_plain_and_every_key_and_item_has_its_place():
     found = yaml_source.parse("title: ä b\nlist:\n  - one\n  - {a: 1, b: [x, yes]}\n", "config.yaml")
     assert found.values == {"title": "ä b", "list": ["one", {"a": 1, "b": ["x", True]}]}
-    assert found.marks == {
+    assert found.positions == {
         (): (1, 1),
         ("title",): (1, 1),
         ("list",): (2, 1),
@@ -81,7 +81,7 @@ def test_a_file_may_have_a_byte_order_mark_and_windows_line_ends(tmp_path):
     (tmp_path / "config.yaml").write_bytes(b"\xef\xbb\xbfa: 1\r\nb:\r\n  - c\r\n")
     found = yaml_source.read(tmp_path / "config.yaml")
     assert (found.name, found.values) == ("config.yaml", {"a": 1, "b": ["c"]})
-    assert found.marks == {(): (1, 1), ("a",): (1, 1), ("b",): (2, 1), ("b", 0): (3, 5)}
+    assert found.positions == {(): (1, 1), ("a",): (1, 1), ("b",): (2, 1), ("b", 0): (3, 5)}
 
 
 def test_a_file_that_cannot_be_read_is_named_with_its_folder(tmp_path):

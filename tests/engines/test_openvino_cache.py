@@ -68,7 +68,7 @@ def test_the_next_start_finds_what_this_one_converted(cache, planned):
 def test_other_weights_sizes_networks_or_versions_are_not_the_same(cache, planned, monkeypatch):
     convert(planned)
     plan, path, network = planned
-    assert kept(planned, made_of="another network") is None
+    assert kept(planned, fingerprint="another network") is None
     assert kept(planned, transform=replace(plan.transform, input_size=(96, 128))) is None
     with monkeypatch.context() as patch:
         patch.setattr(openvino_cache, "version", lambda package: "0.0.1")
@@ -80,7 +80,7 @@ def test_other_weights_sizes_networks_or_versions_are_not_the_same(cache, planne
 
 def test_random_weights_and_networks_that_nobody_can_name_are_not_kept(cache, planned):
     plan, path, network = planned
-    openvino_cache.convert(TorchEngine(network, "cpu"), replace(plan, made_of=""), path, "float32")
+    openvino_cache.convert(TorchEngine(network, "cpu"), replace(plan, fingerprint=""), path, "float32")
     openvino_cache.convert(TorchEngine(network, "cpu"), plan, None, "float32")
     assert not cache.exists()
 

@@ -251,7 +251,7 @@ def test_floats_and_wide_integers_are_scaled_to_their_white(tmp_path, top):
 
 
 @pytest.mark.parametrize(
-    ("size", "enough_px", "comes"),
+    ("size", "min_side_px", "comes"),
     [
         ((4000, 3000), 470, (1000, 750)),
         ((1024, 768), 470, (1024, 768)),
@@ -262,12 +262,12 @@ def test_floats_and_wide_integers_are_scaled_to_their_white(tmp_path, top):
         ((4000, 3000), 0, (4000, 3000)),
     ],
 )
-def test_a_jpeg_comes_no_smaller_than_is_enough(tmp_path, size, enough_px, comes):
+def test_a_jpeg_comes_no_smaller_than_is_enough(tmp_path, size, min_side_px, comes):
     path = tmp_path / "large.jpg"
     Image.effect_noise(size, 60).convert("RGB").save(path)
-    found = open_image(path, enough_px=enough_px)
+    found = open_image(path, min_side_px=min_side_px)
     assert found.size == comes
-    assert min(found.size) >= min(enough_px, *size)
+    assert min(found.size) >= min(min_side_px, *size)
 
 
 def test_a_smaller_jpeg_is_upright_all_the_same(tmp_path):
@@ -275,7 +275,7 @@ def test_a_smaller_jpeg_is_upright_all_the_same(tmp_path):
     image.paste("blue", (800, 0, 1600, 800))
     exif[0x0112] = 6  # to be turned by a quarter
     image.save(tmp_path / "turned.jpg", exif=exif, quality=95)
-    found = open_image(tmp_path / "turned.jpg", enough_px=200)
+    found = open_image(tmp_path / "turned.jpg", min_side_px=200)
     assert found.size == (200, 400)
     top, bottom = found.getpixel((100, 50)), found.getpixel((100, 350))
     assert top[0] > 240 > 15 > top[2]
@@ -286,7 +286,7 @@ def test_a_smaller_jpeg_is_upright_all_the_same(tmp_path):
 def test_a_smaller_jpeg_keeps_its_colours_in_every_mode(tmp_path, mode):
     image = Image.linear_gradient("L").resize((1600, 1600)).convert("RGB").convert(mode)
     image.save(tmp_path / "modes.jpg", quality=95)
-    small, whole = (open_image(tmp_path / "modes.jpg", enough_px=enough_px) for enough_px in (400, 0))
+    small, whole = (open_image(tmp_path / "modes.jpg", min_side_px=min_side_px) for min_side_px in (400, 0))
     difference = np.abs(np.asarray(small, float) - np.asarray(whole.resize(small.size, Image.Resampling.BOX), float))
     assert difference.max() < 4
 
@@ -302,11 +302,11 @@ def poster(tmp_path_factory):
 
 def test_a_jpeg_may_be_larger_if_what_is_decoded_of_it_is_not(poster):
     path, got = poster / "baseline.jpg", "got 45.0 (9000 × 5000 pixels); make it smaller and try again"
-    assert open_image(path, enough_px=500).size == (1125, 625)
-    assert open_image(path, max_megapixels=12, enough_px=2000).size == (4500, 2500)
+    assert open_image(path, min_side_px=500).size == (1125, 625)
+    assert open_image(path, max_megapixels=12, min_side_px=2000).size == (4500, 2500)
     too_large = f"baseline.jpg: expected at most {{}} megapixels; {got}"
-    assert refusal(path, max_megapixels=11, enough_px=2000) == too_large.format(11)
-    assert refusal(path, enough_px=4000) == too_large.format(40)  # all of it would have to be decoded
+    assert refusal(path, max_megapixels=11, min_side_px=2000) == too_large.format(11)
+    assert refusal(path, min_side_px=4000) == too_large.format(40)  # all of it would have to be decoded
     assert refusal(path) == too_large.format(40)  # nobody says what is enough
 
 
@@ -316,20 +316,20 @@ def test_a_jpeg_of_more_than_200_megapixels_is_refused(tmp_path, poster):
     for height, width in ((14_143, 14_143), (20_000, 60_000)):
         path = written(tmp_path, "wall.jpg", content[:at] + struct.pack(">HH", height, width) + content[at + 4 :])
         got = f"got {height * width / 1e6:.1f} ({width} × {height} pixels)"
-        assert f"expected at most 200 megapixels; {got}" in refusal(path, enough_px=100)
+        assert f"expected at most 200 megapixels; {got}" in refusal(path, min_side_px=100)
 
 
 def test_a_jpeg_in_several_scans_stays_below_the_limit_for_all(tmp_path, poster):
     """Decoding one keeps all its coefficients in memory, however small the image comes out."""
     limit = "expected at most 40 megapixels; got 45.0 (9000 × 5000 pixels)"
-    assert limit in refusal(poster / "progressive.jpg", enough_px=500)
+    assert limit in refusal(poster / "progressive.jpg", min_side_px=500)
     assert open_image(poster / "progressive.jpg", 50, 500).size == (1125, 625)
     Image.new("RGB", (64, 48)).save(tmp_path / "a.jpg")
     content = (tmp_path / "a.jpg").read_bytes()
     frame, scan = content.index(b"\xff\xc0") + 5, content.index(b"\xff\xda")
     one_component = b"\xff\xda\0\x08\1\1\0\0\x3f\0"
     content = content[:frame] + struct.pack(">HH", 5000, 9000) + content[frame + 4 : scan] + one_component * 3
-    assert limit in refusal(written(tmp_path, "b.jpg", content + b"\xff\xd9"), enough_px=500)
+    assert limit in refusal(written(tmp_path, "b.jpg", content + b"\xff\xd9"), min_side_px=500)
 
 
 @pytest.mark.parametrize("rows", [100, 3000])

@@ -278,7 +278,7 @@ def test_what_is_held_stays_and_the_next_one_waits_until_it_is_released(make_poo
 
 
 def test_who_waits_too_long_for_memory_is_told_and_may_try_again(make_pool, fakes, monkeypatch):
-    monkeypatch.setattr(pool, "ROOM_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(pool, "MEMORY_TIMEOUT_S", 0.2)
     monkeypatch.setattr(pool, "RETRY_AFTER_S", 0)
     sizes(fakes, a=600, b=600)
     loading = make_pool(THREE)

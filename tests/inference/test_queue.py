@@ -7,7 +7,7 @@ from waiting import until
 
 from lineup.errors import BusyError, ClientDisconnected
 from lineup.inference import queue
-from lineup.inference.queue import Patient, Presence, Session, Turns
+from lineup.inference.queue import ComputeQueue, Connections, LocalClient, Session
 
 
 class Somebody:
@@ -25,7 +25,7 @@ class Somebody:
 
 @pytest.fixture
 def turns():
-    return Turns(20)
+    return ComputeQueue(20)
 
 
 def stand(threads, turns, visitor, served, name):
@@ -44,7 +44,7 @@ def stand(threads, turns, visitor, served, name):
 def test_turns_are_taken_one_after_the_other_in_the_order_of_coming(turns):
     served, inside = [], []
     with ThreadPoolExecutor(9) as threads:
-        with turns.taken(Patient()):
+        with turns.taken(LocalClient()):
             for name in range(8):
                 stand(threads, turns, Somebody(), served, name)
             inside.append(list(served))
@@ -57,7 +57,7 @@ def test_turns_are_taken_one_after_the_other_in_the_order_of_coming(turns):
 def test_who_does_not_listen_yet_is_passed_over_until_he_does(turns):
     served, deaf = [], Somebody(listens=False)
     with ThreadPoolExecutor(4) as threads:
-        with turns.taken(Patient()):
+        with turns.taken(LocalClient()):
             stand(threads, turns, deaf, served, "deaf at first")
             stand(threads, turns, Somebody(), served, "listening")
         until(lambda: len(turns) == 1)
@@ -76,7 +76,7 @@ def test_at_an_idle_moment_nobody_has_to_listen_first(turns):
 
 def test_who_has_gone_is_dropped_before_his_turn(turns):
     served, visitor = [], Somebody()
-    with ThreadPoolExecutor(2) as threads, turns.taken(Patient()):
+    with ThreadPoolExecutor(2) as threads, turns.taken(LocalClient()):
         asked = stand(threads, turns, visitor, served, "gone")
         visitor.left = True
         with pytest.raises(ClientDisconnected):
@@ -89,7 +89,7 @@ def test_who_goes_just_when_it_is_his_turn_passes_it_on(turns, monkeypatch):
     monkeypatch.setattr(queue, "_LOOK_S", 60)  # nobody looks before he is called
     served, visitor = [], Somebody()
     with ThreadPoolExecutor(2) as threads:
-        with turns.taken(Patient()):
+        with turns.taken(LocalClient()):
             gone = stand(threads, turns, visitor, served, "gone")
             stand(threads, turns, Somebody(), served, "next")
             visitor.left, visitor.listening = True, lambda: True  # he hangs up just after he was looked at
@@ -100,21 +100,21 @@ def test_who_goes_just_when_it_is_his_turn_passes_it_on(turns, monkeypatch):
 
 def test_a_turn_that_fails_is_given_back(turns):
     for _ in range(3):
-        with pytest.raises(ValueError, match="no"), turns.taken(Patient()):
+        with pytest.raises(ValueError, match="no"), turns.taken(LocalClient()):
             raise ValueError("no")
     assert len(turns) == 0
 
 
 def test_too_many_are_told_how_many_there_are():
-    turns, served = Turns(2), []
-    with ThreadPoolExecutor(2) as threads, turns.taken(Patient()):
+    turns, served = ComputeQueue(2), []
+    with ThreadPoolExecutor(2) as threads, turns.taken(LocalClient()):
         stand(threads, turns, Somebody(), served, "second")
         with pytest.raises(BusyError, match="busy: 2 visitors are waiting already; try again in some seconds"):
             turns._stand(Somebody())
 
 
 def test_many_at_once_each_have_exactly_one_turn():
-    turns, inside, served = Turns(1000), [], []
+    turns, inside, served = ComputeQueue(1000), [], []
 
     def take(name):
         for _ in range(20):
@@ -137,7 +137,7 @@ def test_many_at_once_each_have_exactly_one_turn():
 
 
 def test_a_session_listens_while_one_of_its_connections_is_open():
-    presence = Presence()
+    presence = Connections()
     visitor = Session(presence, "a")
     assert not visitor.listening()
     presence.came("a")
@@ -149,27 +149,27 @@ def test_a_session_listens_while_one_of_its_connections_is_open():
 
 
 def test_who_has_not_begun_to_listen_yet_is_waited_for(monkeypatch):
-    visitor = Session(Presence(), "a")
+    visitor = Session(Connections(), "a")
     assert not visitor.gone()
-    monkeypatch.setattr(queue, "UNHEARD_S", 0.0)
+    monkeypatch.setattr(queue, "NEVER_CONNECTED_S", 0.0)
     assert visitor.gone()
 
 
 def test_who_stops_listening_has_gone_unless_he_is_back_at_once(monkeypatch):
-    presence = Presence()
+    presence = Connections()
     visitor = Session(presence, "a")
     presence.came("a")
     presence.left("a")
     assert not visitor.gone()
-    monkeypatch.setattr(queue, "BACK_S", 0.0)
+    monkeypatch.setattr(queue, "DISCONNECT_GRACE_S", 0.0)
     assert visitor.gone()
     presence.came("a")
     assert not visitor.gone()
 
 
 def test_who_left_before_he_asked_again_is_waited_for(monkeypatch):
-    monkeypatch.setattr(queue, "BACK_S", 0.0)
-    presence = Presence()
+    monkeypatch.setattr(queue, "DISCONNECT_GRACE_S", 0.0)
+    presence = Connections()
     presence.came("a")
     presence.left("a")
     time.sleep(0.01)
@@ -178,7 +178,7 @@ def test_who_left_before_he_asked_again_is_waited_for(monkeypatch):
 
 def test_of_visitors_who_left_only_so_many_are_remembered(monkeypatch):
     monkeypatch.setattr(queue, "_REMEMBERED", 10)
-    presence = Presence()
+    presence = Connections()
     for number in range(100):
         presence.came(str(number))
         presence.left(str(number))

@@ -4,7 +4,7 @@ import pytest
 from waiting import until
 
 from lineup.errors import ForwardTimeout
-from lineup.inference.watchdog import Watch
+from lineup.inference.watchdog import Watchdog
 
 
 class Told:
@@ -12,7 +12,7 @@ class Told:
 
     def __init__(self, timeout_s):
         self.said = []
-        self.watch = Watch(
+        self.watch = Watchdog(
             timeout_s, lambda name, error: self.said.append(f"{name} hangs"), lambda name: self.said.append(name)
         )
 

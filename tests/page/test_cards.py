@@ -5,7 +5,7 @@ import re
 import pytest
 from rendering import EVIL, EVIL_ANSWER, Tags, classification
 
-from lineup.analysis.agreement import Agreement, Camp, Comparison
+from lineup.analysis.agreement import Agreement, Comparison, Group
 from lineup.errors import BackboneError
 from lineup.features.benchmark import panel
 from lineup.page import cards, html
@@ -15,7 +15,7 @@ NO_VERDICT = Agreement("", None, (), ())
 
 
 def test_an_answer_has_a_bar_for_each_label_and_says_what_ran():
-    tags = Tags(cards.answer(classification(seen=b"an image", notes=("mind this",)), 3))
+    tags = Tags(cards.answer(classification(model_input_jpeg=b"an image", notes=("mind this",)), 3))
     fills = [attributes["style"] for _, attributes in tags.found if attributes.get("class") == "lu-fill"]
     assert fills == ["width:90.00%", "width:9.96%", "width:0.04%"]
     for words in ("jay", "90.0%", "crow", "10.0%", "owl", "< 0.1%", "256 × 224 px", "torch on cpu", "43 ms"):
@@ -44,7 +44,7 @@ def test_a_licence_that_nobody_states_is_not_made_up():
         html.problem(EVIL, BackboneError(EVIL, EVIL, EVIL, EVIL)),
         html.waiting(BackboneStatus(EVIL, "timm", "loading", progress=Progress(EVIL, 1, 2))),
         html.waiting(BackboneStatus(EVIL, "timm", "loading", progress=Progress(EVIL))),
-        cards.stand_in(BackboneStatus(EVIL, "timm", "unavailable", BackboneError(EVIL, EVIL, EVIL)), EVIL + "2"),
+        cards.fallback(BackboneStatus(EVIL, "timm", "unavailable", BackboneError(EVIL, EVIL, EVIL)), EVIL + "2"),
         html.thinking(EVIL),
         html.invitation(BackboneStatus(EVIL, "timm", "ready")),
         cards.wrong_link([EVIL, EVIL]),
@@ -55,7 +55,7 @@ def test_a_licence_that_nobody_states_is_not_made_up():
         cards.comparison(["a"], Comparison({"a": EVIL_ANSWER}, NO_VERDICT), 3),
         cards.comparison(["a"], Comparison({"a": BackboneError(EVIL, EVIL, EVIL, EVIL)}, NO_VERDICT), 3),
         cards.comparison([], Comparison({}, Agreement(EVIL, None, (), ())), 3),
-        cards.comparison([], Comparison({}, Agreement("", None, (Camp(None, EVIL, (EVIL,)),), ())), 3),
+        cards.comparison([], Comparison({}, Agreement("", None, (Group(None, EVIL, (EVIL,)),), ())), 3),
         cards.comparison([], Comparison({}, NO_VERDICT, {EVIL: EVIL}), 3),
         panel.measured(1, [BackboneError(EVIL, EVIL, EVIL)]),
     ],
@@ -89,7 +89,7 @@ def test_an_unavailable_choice_says_why_in_a_few_words(fields, short):
 def test_a_semicolon_in_a_name_cuts_nothing_off():
     problem = BackboneError("a; b: c", "the file a; b.bin", "a; b.bin is not there", "check the path; it is relative")
     status = BackboneStatus("a; b: c", "timm", "unavailable", problem)
-    for shown in (cards.stand_in(status, "d"), compared({"a; b: c": problem}, ["a; b: c"]), html.problem("x", problem)):
+    for shown in (cards.fallback(status, "d"), compared({"a; b: c": problem}, ["a; b: c"]), html.problem("x", problem)):
         text = Tags(shown).text
         assert "A; b.bin is not there; check the path; it is relative." in text
         assert "a; b: c: expected the file a; b.bin" in text
@@ -106,21 +106,23 @@ def test_a_download_has_a_bar_and_its_bytes():
 
 def test_the_notice_names_the_default_its_reason_and_the_stand_in():
     default = BackboneStatus("a", "timm", "unavailable", BackboneError("a", "x", "it is gone", "try later"))
-    assert "a cannot run now, so b is selected" in Tags(cards.stand_in(default, "b")).text
-    assert "It is gone; try later." in Tags(cards.stand_in(default, "b")).text
-    assert "No backbone of this line-up can run now" in Tags(cards.stand_in(default, "a")).text
+    assert "a cannot run now, so b is selected" in Tags(cards.fallback(default, "b")).text
+    assert "It is gone; try later." in Tags(cards.fallback(default, "b")).text
+    assert "No backbone of this line-up can run now" in Tags(cards.fallback(default, "a")).text
 
 
 # --- comparisons ---
 
 
 def compared(
-    answers, names=("a", "b", "c"), majority=(), dissenting=(), apart=(), lacking=(), left_out=(), top_k=2
+    answers, names=("a", "b", "c"), majority=(), dissenting=(), not_comparable=(), lacking=(), left_out=(), top_k=2
 ) -> str:
-    camp = Camp(None, "jay", tuple(majority)) if majority else None
-    camps = [camp] if camp else []
-    camps += [Camp(None, "crow", tuple(dissenting))] if dissenting else []
-    agreement = Agreement("The verdict.", camp, tuple(camps), tuple(apart), tuple(dissenting), tuple(lacking))
+    group = Group(None, "jay", tuple(majority)) if majority else None
+    groups = [group] if group else []
+    groups += [Group(None, "crow", tuple(dissenting))] if dissenting else []
+    agreement = Agreement(
+        "The verdict.", group, tuple(groups), tuple(not_comparable), tuple(dissenting), tuple(lacking)
+    )
     return cards.comparison(names, Comparison(answers, agreement, dict(left_out)), top_k)
 
 
@@ -148,7 +150,7 @@ def test_each_backbone_has_a_card_with_its_labels_and_its_time():
 
 
 def test_a_card_shows_the_crop_with_the_name_as_its_text():
-    crop = classification(backbone=EVIL, seen=b"an image")
+    crop = classification(backbone=EVIL, model_input_jpeg=b"an image")
     (image,) = [attributes for tag, attributes in Tags(compared({"a": crop})).found if tag == "img"]
     assert image["src"].startswith("data:image/jpeg;base64,")
     assert image["alt"] == f"the crop that {EVIL} saw"
@@ -170,14 +172,14 @@ def test_one_that_failed_says_what_came_and_what_to_do():
 
 def test_a_card_is_marked_where_it_says_something_else_than_the_majority():
     answers = {name: classification(backbone=name) for name in "abcd"}
-    found = kinds(compared(answers, "abcd", majority="ac", dissenting="b", apart="d"))
+    found = kinds(compared(answers, "abcd", majority="ac", dissenting="b", not_comparable="d"))
     assert found == ["lu-small", "lu-dissent", "lu-small", "lu-small"]  # d is not compared
     assert kinds(compared(answers, "abcd")) == ["lu-small"] * 4
 
 
 def test_each_different_answer_is_a_chip_and_those_apart_and_those_that_failed_are_too():
     answers = {name: classification(backbone=name) for name in "abce"} | {"d": BackboneError("d", "x", "y", "z")}
-    html = compared(answers, "abcde", majority="ab", dissenting="e", apart="c")
+    html = compared(answers, "abcde", majority="ab", dissenting="e", not_comparable="c")
     assert chips(html) == [("jay 2", "a, b"), ("crow 1", "e"), ("jay 1", "c"), ("no answer 1", "d")]
     assert re.findall('<li class="([^"]*)" title="[^"]*">[^<]+ <b>', html) == ["lu-majority", "lu-dissent", "", ""]
 

@@ -11,16 +11,18 @@ from lineup.analysis.comparison import row
 from lineup.errors import BackboneError
 from lineup.page import comparison_table
 from lineup.registry import published
-from lineup.results import BackboneStatus, Prediction, Timing
+from lineup.results import BackboneStatus, LatencyStats, Prediction
 
 KNOWN = {"parameters": 11_689_512, "download_bytes": 46_800_000, "license": "apache-2.0"}
 PUBLISHED = {"imagenet_top1": 71.504, "gmacs": 1.82}
-FIRST = row(BackboneStatus("a", "timm", "ready", **KNOWN, facts=PUBLISHED), Timing(3, 25.12, 20.0), classification())
+FIRST = row(
+    BackboneStatus("a", "timm", "ready", **KNOWN, facts=PUBLISHED), LatencyStats(3, 25.12, 20.0), classification()
+)
 AWKWARD = 'jay, "the\nblue" one; ü 猫 # & % +'
 ROWS = [
     FIRST,
     row(BackboneStatus("b", "timm", "unavailable"), None, BackboneError("", "", "b: it is broken; mend it")),
-    row(BackboneStatus(EVIL, "timm", "ready"), Timing(1, 2.0, 2.0), EVIL_ANSWER),
+    row(BackboneStatus(EVIL, "timm", "ready"), LatencyStats(1, 2.0, 2.0), EVIL_ANSWER),
     row(
         BackboneStatus(AWKWARD, "timm", "ready"), None, classification(predictions=(Prediction(0, None, AWKWARD, 0.5),))
     ),

@@ -312,7 +312,7 @@ def test_compare_all_chooses_what_can_be_had_and_the_first_example(make_service,
     fakes.errors["b"] = BackboneError("", "", "it is broken")
     service, visit = make_service(f"{THREE}\nexamples: ."), Visit()
     assert service.load("fake:b").exception()
-    service.looked.set()
+    service.probed.set()
     update = chosen_by_compare_all(service, visit)
     first = str(tmp_path / "first.png")
     assert update == {"selected": "fake:a", "others": ["fake:c"], "image": first}
@@ -328,14 +328,14 @@ def test_compare_all_chooses_what_can_be_had_and_the_first_example(make_service,
 
 def test_compare_all_keeps_the_image_and_the_backbone_that_are_there(make_service, image):
     service = make_service(THREE)
-    service.looked.set()
+    service.probed.set()
     update = chosen_by_compare_all(service, Visit(), image, "fake:c")
     assert update == {"selected": "fake:c", "others": ["fake:a", "fake:b"]}
 
 
 def test_compare_all_says_which_are_too_many(make_service, image):
     service, visit = make_service(f"limits: {{max_compared: 2}}\n{THREE}"), Visit()
-    service.looked.set()
+    service.probed.set()
     assert chosen_by_compare_all(service, visit, image) == {"selected": "fake:a", "others": ["fake:b"]}
     last = answered(service, image, "fake:a", ["fake:b"], visit)[-1]
     assert "Left out: fake:c (at most 2 are compared at once)." in last["result"]
@@ -343,7 +343,7 @@ def test_compare_all_says_which_are_too_many(make_service, image):
 
 def test_what_was_left_out_is_forgotten_with_the_next_choice(make_service, image):
     service, visit = make_service(f"limits: {{max_compared: 2}}\n{THREE}"), Visit()
-    service.looked.set()
+    service.probed.set()
     chosen_by_compare_all(service, visit, image)
     answered(service, image, "fake:a", [], visit)
     assert "Left out" not in answered(service, image, "fake:a", ["fake:b"], visit)[-1]["result"]
@@ -390,7 +390,7 @@ def test_what_was_chosen_while_compare_all_waited_stays(make_service, image, fak
 
 def test_an_example_that_cannot_be_fetched_does_not_keep_compare_all_from_choosing(make_service, hub):
     service = make_service(f"{TWO}\nexamples: ['https://127.0.0.1:1/a.png']")
-    service.looked.set()
+    service.probed.set()
     assert chosen_by_compare_all(service, Visit()) == {"selected": "fake:a", "others": ["fake:b"]}
 
 

@@ -211,7 +211,7 @@ def test_what_the_backbone_saw_is_shown_upright_and_in_its_own_colours(tmp_path)
     red = Image.new("RGB", (200, 200), (250, 10, 60))
     for backbone in ("resnet18", "torchvision/resnet18", "vit_tiny_patch16_224"):
         transform = plan(backbone).transform
-        assert transform.seen(transform(red)).getpixel((100, 100)) == (250, 10, 60)
+        assert transform.as_image(transform(red)).getpixel((100, 100)) == (250, 10, 60)
 
 
 # --- what is published of the weights ---

@@ -39,7 +39,7 @@ def launch(make_service, fakes):
         demo, gate = app.launch(service, free_port())
         served.append(demo)
         if ready:
-            assert service.looked.wait(30)
+            assert service.probed.wait(30)
         return SimpleNamespace(service=service, gate=gate, demo=demo, host=f"127.0.0.1:{demo.server_port}")
 
     yield serve
@@ -61,7 +61,7 @@ def plain():
     text = f"limits: {{max_upload_mb: 1}}\nengine: torch\nbackbones: [{lite0}]"
     service = Service(config.build(yaml_source.parse(text, "config.yaml"), ROOT))
     demo, gate = app.launch(service, free_port())
-    assert service.looked.wait(30)
+    assert service.probed.wait(30)
     yield SimpleNamespace(service=service, gate=gate, demo=demo, host=f"127.0.0.1:{demo.server_port}")
     demo.close(verbose=False)
 
@@ -89,7 +89,7 @@ def test_the_process_answers_at_once_and_is_ready_when_the_default_is(launch, fa
     assert ask(page.host, "GET", "/healthz")[::2] == (200, '{"detail": "ok"}')
     assert ask(page.host, "GET", "/readyz")[::2] == (503, '{"detail": "fake:a is loading"}')
     held.set()
-    assert page.service.looked.wait(30)
+    assert page.service.probed.wait(30)
     assert ask(page.host, "GET", "/readyz")[0] == 200
 
 

@@ -141,7 +141,7 @@ def page(folder: Path) -> Iterator[Page]:
     service = Service(config.build(yaml_source.parse(text, "config.yaml"), ROOT))
     demo, _ = app.launch(service, free_port())
     try:
-        assert service.looked.wait(60)
+        assert service.probed.wait(60)
         image = draw(folder / "image.jpg").read_bytes()
         for name in NAMES:
             service.classify(folder / "image.jpg", name)  # all is imported, all is loaded

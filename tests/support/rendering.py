@@ -2,7 +2,7 @@
 
 from html.parser import HTMLParser
 
-from lineup.results import Classification, Milliseconds, Prediction
+from lineup.results import Classification, Prediction, StageTimings
 
 EVIL = '<img src=x onerror="alert(1)">'
 
@@ -31,7 +31,7 @@ def classification(**changes) -> Classification:
         "input_size": (224, 256),
         "engine": "torch",
         "device": "cpu",
-        "milliseconds": Milliseconds(8, 10, 25),
+        "milliseconds": StageTimings(8, 10, 25),
         "label_set": "ImageNet-1k",
         "license": "apache-2.0",
         **changes,

@@ -20,7 +20,7 @@ from lineup.hub.files import HubFile, Weights
 
 CONSTRAINTS = Path(__file__).parents[3] / "constraints.txt"
 PYTHON = "3.12"  # ZeroGPU has this one and 3.10
-LONGEST_DESCRIPTION = 60  # characters; the Hub refuses more
+MAX_DESCRIPTION = 60  # characters; the Hub refuses more
 DERIVED = (
     *("title", "emoji", "colorFrom", "colorTo", "sdk", "sdk_version", "python_version", "app_file"),
     *("short_description", "license", "tags", "suggested_hardware", "models", "preload_from_hub"),
@@ -111,7 +111,7 @@ def _description(config: Config) -> str:
     count, said = len(config.backbones), " ".join(config.description.split())
     made = f"{count} backbones, side by side" if count > 1 else config.default_name
     choices = (said, f"Classify images with {made}", "Classify images with one backbone")
-    return next(each for each in choices if 0 < len(each) <= LONGEST_DESCRIPTION)
+    return next(each for each in choices if 0 < len(each) <= MAX_DESCRIPTION)
 
 
 def _tags(config: Config) -> list[str]:

@@ -13,7 +13,7 @@ from lineup.errors import LineupError, did_you_mean
 from lineup.features.publish import text
 
 if TYPE_CHECKING:  # `--help` waits for none of these
-    from lineup.features.publish.space import Wish
+    from lineup.features.publish.space import PushOptions
     from lineup.service import Service
 
 
@@ -118,7 +118,7 @@ def _push(service: "Service", arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _wish(arguments: argparse.Namespace) -> "Wish":
+def _wish(arguments: argparse.Namespace) -> "PushOptions":
     """Take the arguments of `push` apart that are not the config's.
 
     Raises:
@@ -126,7 +126,7 @@ def _wish(arguments: argparse.Namespace) -> "Wish":
     """
     from huggingface_hub import SpaceHardware
 
-    from lineup.features.publish.space import Wish
+    from lineup.features.publish.space import PushOptions
 
     _refuse_unless_name("SPACE", arguments.space)
     known = [each.value for each in SpaceHardware]
@@ -148,7 +148,7 @@ def _wish(arguments: argparse.Namespace) -> "Wish":
             raise LineupError("--variable", "NAME=VALUE", f"got {pair[:60]!r}", "mend it")
         variables[name] = value
     secrets = {name: os.environ[name] for name in arguments.secret}
-    return Wish(arguments.space, arguments.hardware, arguments.private, secrets, variables)
+    return PushOptions(arguments.space, arguments.hardware, arguments.private, secrets, variables)
 
 
 def _refuse_unless_name(argument: str, space: str) -> None:

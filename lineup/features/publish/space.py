@@ -32,7 +32,7 @@ _BROKEN = {"BUILD_ERROR": True, "CONFIG_ERROR": True, "NO_APP_FILE": True, "RUNT
 
 
 @dataclass(frozen=True)
-class Wish:
+class PushOptions:
     """Which Space, and what is asked for beside the config."""
 
     repo: str
@@ -50,7 +50,7 @@ class Wish:
 class Plan:
     """What a push would change, file by file."""
 
-    wish: Wish
+    wish: PushOptions
     state: str  # new, exists, or unknown: and why
     head: str  # the commit that this is about; empty if there is none
     files: Mapping[str, File] = field(repr=False)
@@ -73,7 +73,7 @@ class Plan:
         return {**head, **asked, "files": files, "notes": list(self.notes)}
 
 
-def plan(files: Mapping[str, File], wish: Wish, hardware: str, dry_run: bool = False) -> Plan:
+def plan(files: Mapping[str, File], wish: PushOptions, hardware: str, dry_run: bool = False) -> Plan:
     """Compare with what is on the Hub. Changes nothing.
 
     Args:
@@ -118,7 +118,7 @@ def is_another_app(paths: Iterable[str]) -> bool:
     return bool(there) and "lineup/__main__.py" not in there
 
 
-def _look(wish: Wish) -> tuple[SpaceInfo | None, Mapping[str, Sequence[str]]]:
+def _look(wish: PushOptions) -> tuple[SpaceInfo | None, Mapping[str, Sequence[str]]]:
     """Return what the Hub says of the Space, None if it is not there, and the list of the last push."""
     api = HfApi()
     with told(wish.repo, "to look at the Space"):
@@ -188,7 +188,7 @@ def _set(api: HfApi, plan: Plan, tell: Callable[[str], None]) -> None:
         tell(f"set the secret {key}")
 
 
-def wait(wish: Wish, commit: str, tell: Callable[[str], None]) -> str:
+def wait(wish: PushOptions, commit: str, tell: Callable[[str], None]) -> str:
     """Wait until the Space is built, and return its stage.
 
     Raises:

@@ -60,7 +60,7 @@ def python(recipe: str, answer: Classification, image: str = "image.jpg") -> str
         probability=first.probability,
         recipe=recipe,
         image=repr(image),
-        draft=_DRAFT.format(answer.enough_px) if answer.enough_px else "",
+        draft=_DRAFT.format(answer.min_side_px) if answer.min_side_px else "",
         labels="\n".join(f"    {each.class_index}: {each.label!r}," for each in answer.predictions),
     )
 

@@ -7,14 +7,14 @@ import pytest
 
 from lineup.analysis.comparison import row
 from lineup.features.benchmark import plot
-from lineup.results import BackboneStatus, Timing
+from lineup.results import BackboneStatus, LatencyStats
 
 
 def ran(name, ms, accuracy=None, parameters=None):
     """Return the row of a backbone whose median pass took `ms`, or that has not run if that is None."""
     published = {"imagenet_top1": accuracy} if accuracy else {}
     status = BackboneStatus(name, "timm", "ready", parameters=parameters, facts=published)
-    return row(status, Timing(3, 2 * ms, ms) if ms else None)
+    return row(status, LatencyStats(3, 2 * ms, ms) if ms else None)
 
 
 def layers(*rows, selected=()) -> dict[str, list[dict]]:
