@@ -42,7 +42,7 @@ class Running:
 
     def since_start(self) -> float:
         """Return the seconds since the process was started."""
-        return time.perf_counter() - self.opened
+        return time.perf_counter() - self.started
 
     def memory_mb(self, what: str) -> float:
         """Return the sum over the process and its children of `VmHWM` (peak) or `VmRSS` (now)."""

@@ -16,8 +16,6 @@ from lineup.images.formats import FORMATS
 from lineup.images.guards import FIRST_FRAME, TILE_LENGTH, TILE_WIDTH, MeteredFile, check_tags
 
 MAX_ASPECT_RATIO = 20  # how many times longer than its other side an image may be
-DRAFTED_MEGAPIXELS = 200  # how large a JPEG may be of which only a part is decoded
-RLE_MEGAPIXELS = 4  # how large a run-length encoded BMP may be: Pillow decodes it byte by byte, in Python
 
 _ADVICE = f"use one of {', '.join(FORMATS)}"
 _SMALLER = "make it smaller and try again"
@@ -89,13 +87,15 @@ def _draft(image: ImageFile.ImageFile, file: BinaryIO, name: str, max_megapixels
         raise ImageError(
             name, f"sides of at most {MAX_ASPECT_RATIO} to 1", f"got {long} × {short} pixels", "cut a part out of it"
         )
+    known = FORMATS.get(image.format or "")
+    bound = known.max_megapixels if known and known.max_megapixels else most
     if image.format == "JPEG":
         if _in_one_scan(image, file):
-            most = max(most, DRAFTED_MEGAPIXELS) if min_side_px else most
+            most = max(most, bound) if min_side_px else most
         elif Path(file.name).read_bytes().count(b"\xff\xda") > _MAX_SCANS:
             raise ValueError("it has more scans than an image needs")
     elif image.format == "BMP" and image.info["compression"] in (1, 2):
-        most = min(most, RLE_MEGAPIXELS)
+        most = min(most, bound)
     tags = getattr(image, "tag_v2", {})
     tile = tags.get(TILE_WIDTH, 1), tags.get(TILE_LENGTH, 1)  # of a TIFF: each is decoded whole
     _check_megapixels(tile, tile, name, most)
