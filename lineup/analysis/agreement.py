@@ -113,7 +113,7 @@ def agreement(votes: Sequence[Vote], failed: Sequence[str] = ()) -> Agreement:
 
 
 def _comparable_sets(votes: Sequence[Vote]) -> list[list[Vote]]:
-    """Part votes into those that can be compared, directly or through others; largest comparable first."""
+    """Part votes into those that can be compared, directly or through others; largest set first."""
     sets: list[list[Vote]] = []
     for vote in votes:
         met = [any(share(vote.labels, other.labels) for other in comparable) for comparable in sets]
@@ -153,7 +153,7 @@ def _has_majority(sides: Sequence[_Side]) -> bool:
 
 
 def _verdict(sides: Sequence[_Side]) -> str:
-    """Say how far the votes of one comparable agree, in one short sentence."""
+    """Say how far the votes of one such set agree, in one short sentence."""
     first, *rest = sides
     size, total = len(first.votes), sum(len(side.votes) for side in sides)
     if total == 1:

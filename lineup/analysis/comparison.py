@@ -10,7 +10,7 @@ from lineup.results import BackboneStatus, Classification, LatencyStats
 class ComparisonRow:
     """One backbone's row; None where nothing is known.
 
-    StageTimings are those of forward passes here; published accuracies are in percent. The fields from
+    Times are those of forward passes here; published accuracies are in percent. The fields from
     `imagenet_top1` to `gmacs` are the columns of registry/published.csv.
     """
 

@@ -1,4 +1,4 @@
-"""ComputeQueue pydantic's findings into messages with a position in the file."""
+"""Turns pydantic's findings into messages with a position in the file."""
 
 import re
 from typing import Any

@@ -11,7 +11,7 @@ Precision = Literal["auto", "float32", "bfloat16"]
 
 
 class Engine(Protocol):
-    """ComputeQueue a batch ``(N, 3, H, W)`` float32 into logits ``(N, classes)`` float32."""
+    """Turns a batch ``(N, 3, H, W)`` float32 into logits ``(N, classes)`` float32."""
 
     name: str
 

@@ -1,4 +1,4 @@
-"""ComputeQueue logits into labels with probabilities."""
+"""Turns logits into labels with probabilities."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""ComputeQueue results into HTML. Pure functions; every text that is not ours is escaped here."""
+"""Turns results into HTML. Pure functions; every text that is not ours is escaped here."""
 
 from collections.abc import Iterable, Sequence
 from html import escape

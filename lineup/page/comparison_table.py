@@ -35,7 +35,7 @@ def table(rows: Sequence[ComparisonRow]) -> str:
     return (
         f'<div class="lu-figures"><table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>'
         f'<p class="lu-detail">{escape(published.SOURCE)}, and for its own weights by torchvision. '
-        "StageTimings are forward passes on this machine. "
+        "Times are forward passes on this machine. "
         f"{_download('comparison.csv', 'text/csv', as_csv(rows))} · "
         f"{_download('comparison.json', 'application/json', _as_json(rows))}</p>"
         f"{_notes(rows)}"

@@ -1,4 +1,4 @@
-"""ComputeQueue a config's entry into a network with its transform and its labels.
+"""Turns a config's entry into a network with its transform and its labels.
 
 The only place that knows timm and torchvision. `SOURCES` is the door for a new kind of backbone: one function that
 makes a `Plan`, and one line. timm, torchvision and torch take seconds to import, so that a source's module is

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Transform:
-    """ComputeQueue an image into what one backbone takes in.
+    """Turns an image into what one backbone takes in.
 
     `steps` does the work: an RGB image becomes a normalised float32 tensor ``(3, H, W)``.
     `mean` and `std` are what it normalises with, so that the crop can be shown again.

@@ -44,6 +44,12 @@ def taken(name: str) -> str:
     return unquote(links(comparison_table.table(ROWS))[name].partition(",")[2], errors="strict")
 
 
+def test_a_sentence_below_the_table_says_where_the_figures_and_the_times_are_from():
+    text = Tags(comparison_table.table([FIRST])).text
+    source = f"{published.SOURCE}, and for its own weights by torchvision."
+    assert f"{source} Times are forward passes on this machine." in text
+
+
 def test_a_cell_has_the_value_to_sort_by_and_the_text_to_read():
     (found,) = cells(comparison_table.table([FIRST]))
     assert dict(zip(comparison_table.COLUMNS, found, strict=True)) == {
