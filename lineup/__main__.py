@@ -1,4 +1,4 @@
-"""Makes ``python -m lineup`` work."""
+"""Entry point of ``python -m lineup``."""
 
 import os
 import sys
@@ -9,4 +9,6 @@ from lineup.features import FEATURES
 status = main(features=FEATURES.values())
 sys.stdout.flush()
 sys.stderr.flush()
-os._exit(status)  # a backbone may still be loading on a thread of its own: Python's own way out would let it crash
+os._exit(
+    status
+)  # skip interpreter finalization: a background thread that is still loading a backbone would crash in it

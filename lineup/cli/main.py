@@ -1,4 +1,4 @@
-"""The command line: the same answers as the page and the API, as tables or as JSON."""
+"""The command line: the results of the page and the API, as tables or as JSON."""
 
 import argparse
 import logging
@@ -12,37 +12,37 @@ from lineup.cli import text
 from lineup.cli.output import print_answer, report
 from lineup.errors import ConfigError, LineupError
 
-if TYPE_CHECKING:  # `--help` waits for none of these
+if TYPE_CHECKING:  # keep `--help` fast
     from lineup.service import Service
 
 
 class Feature(Protocol):
-    """What a feature may bring to the command line; each names ``module:function``."""
+    """The command-line part of a feature; each property names a ``module:function``, or is empty."""
 
     @property
     def commands(self) -> str:
-        """Name the function that adds subcommands."""
+        """The function that adds subcommands."""
         ...
 
     @property
     def notes(self) -> str:
-        """Name the function that returns what `check` should mention."""
+        """The function that returns notes for `check`."""
         ...
 
 
 def main(argv: Sequence[str] | None = None, features: Iterable[Feature] = ()) -> int:
-    """Run one command; return 0, or 2 when something is wrong, with every problem on stderr."""
+    """Run one command; return the exit status: 0, or 2 with every problem on stderr."""
     features = list(features)
     arguments = parser(features).parse_args(argv)
     arguments.notes = [feature.notes for feature in features if feature.notes]
-    logging.basicConfig(level=logging.ERROR)  # what went wrong with a backbone is told once, at the end
+    logging.basicConfig(level=logging.ERROR)  # problems of backbones are reported once, at the end
     from lineup import config
 
     try:
-        chosen = config.load(arguments.config)
-        from lineup.service import Service  # a mistake in the config is told before
+        settings = config.load(arguments.config)
+        from lineup.service import Service  # a slow import: errors in the config are reported first
 
-        status: int = arguments.run(Service(chosen), arguments)
+        status: int = arguments.run(Service(settings), arguments)
         return status
     except ConfigError as error:
         return report(error.problems)
@@ -58,32 +58,32 @@ def _classify(service: "Service", arguments: argparse.Namespace) -> int:
 
 def _compare(service: "Service", arguments: argparse.Namespace) -> int:
     if arguments.backbones is None:
-        service.look()  # nothing is loaded yet: what cannot be had is left out
-    found = service.compare(arguments.image, arguments.backbones, arguments.top_k)
-    print_answer(found.to_json(), arguments.json, lambda: text.comparison(service, found))
-    problems = [str(answer) for answer in found.answers.values() if isinstance(answer, LineupError)]
+        service.look()  # exclude what is unavailable
+    comparison = service.compare(arguments.image, arguments.backbones, arguments.top_k)
+    print_answer(comparison.to_json(), arguments.json, lambda: text.comparison(service, comparison))
+    problems = [str(answer) for answer in comparison.answers.values() if isinstance(answer, LineupError)]
     return report(problems) if problems else 0
 
 
 def _backbones(service: "Service", arguments: argparse.Namespace) -> int:
-    found = service.look(offline=arguments.offline)
-    print_answer([status.to_json() for status in found], arguments.json, lambda: text.table(found))
+    statuses = service.look(offline=arguments.offline)
+    print_answer([status.to_json() for status in statuses], arguments.json, lambda: text.table(statuses))
     return 0
 
 
 def _check(service: "Service", arguments: argparse.Namespace) -> int:
-    found = service.look(offline=arguments.offline)
+    statuses = service.look(offline=arguments.offline)
     problems = service.problems()
     notes = service.notes()
     if not problems:
         notes += [note for name in arguments.notes for note in resolve_name(name)(service, arguments.config)]
-    told = {"backbones": [status.to_json() for status in found], "problems": problems, "notes": notes}
-    print_answer(told, arguments.json, lambda: [*text.table(found), *(f"note: {note}" for note in notes)])
+    report_json = {"backbones": [status.to_json() for status in statuses], "problems": problems, "notes": notes}
+    print_answer(report_json, arguments.json, lambda: [*text.table(statuses), *(f"note: {note}" for note in notes)])
     return report(problems) if problems else 0
 
 
 def parser(features: Iterable[Feature] = ()) -> argparse.ArgumentParser:
-    """Return the parser of all commands, those of features included."""
+    """Return the argument parser, with the subcommands of features."""
     parser = argparse.ArgumentParser(
         prog="python -m lineup", description="Classify images with a line-up of backbones."
     )
@@ -94,7 +94,7 @@ def parser(features: Iterable[Feature] = ()) -> argparse.ArgumentParser:
         default=Path(os.environ.get("LINEUP_CONFIG", "config.yaml")),
         help="the config file (default: config.yaml, or LINEUP_CONFIG)",
     )
-    shared.add_argument("--json", action="store_true", help="print JSON, the same that the API answers")
+    shared.add_argument("--json", action="store_true", help="print JSON, as the API returns it")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     classify = commands.add_parser("classify", parents=[shared], help="classify an image")
@@ -109,17 +109,17 @@ def parser(features: Iterable[Feature] = ()) -> argparse.ArgumentParser:
         "--backbones",
         action="append",
         metavar="NAME",
-        help="name of an entry; once for each (default: the first that can be had, as many as limits.max_compared)",
+        help="name of an entry; repeatable (default: the first available ones, up to limits.max_compared)",
     )
     compare.add_argument("--top-k", type=int, help="how many labels of each (default: the config's top_k)")
     compare.set_defaults(run=_compare)
 
-    for name, run, told in (
-        ("backbones", _backbones, "list the line-up: what each backbone is"),
-        ("check", _check, "check the config and every entry without loading its weights; exit 2 if one is wrong"),
+    for name, run, summary in (
+        ("backbones", _backbones, "list the backbones of the line-up"),
+        ("check", _check, "check the config and every entry without loading weights; exit 2 on a problem"),
     ):
-        command = commands.add_parser(name, parents=[shared], help=told)
-        command.add_argument("--offline", action="store_true", help="ask nobody: sizes stay unknown")
+        command = commands.add_parser(name, parents=[shared], help=summary)
+        command.add_argument("--offline", action="store_true", help="send no requests: download sizes stay unknown")
         command.set_defaults(run=run)
 
     for feature in features:

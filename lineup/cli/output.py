@@ -1,21 +1,20 @@
-"""How a command prints its answer, and says that something is wrong."""
+"""Print results to stdout and problems to stderr; exit statuses."""
 
 import json
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:  # `--help` waits for none of these
-    pass
+from typing import Any
 
 EXIT_WRONG = 2
-EXIT_INTERRUPTED = 130  # as shells say it
+EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
 
-def print_answer(value: Any, as_json: bool, told: Callable[[], list[str]]) -> None:
-    print(json.dumps(value, indent=2, ensure_ascii=False) if as_json else "\n".join(told()))
+def print_answer(value: Any, as_json: bool, lines: Callable[[], list[str]]) -> None:
+    """Print a value as JSON, or else the lines of text that `lines` returns."""
+    print(json.dumps(value, indent=2, ensure_ascii=False) if as_json else "\n".join(lines()))
 
 
 def report(problems: Sequence[str]) -> int:
+    """Print problems to stderr; return the exit status 2."""
     print(*(f"error: {problem}" for problem in problems), sep="\n", file=sys.stderr)
     return EXIT_WRONG

@@ -1,7 +1,7 @@
-"""The capabilities of the page and the command line: one folder each, and one line in FEATURES.
+"""Optional features of the page and the command line: one folder each, registered in FEATURES.
 
-Nothing below imports a feature: app.py and __main__.py hand them over, as Starlette takes `routes=` and
-`middleware=`. Each part is named as ``module:attribute`` and imported when it is needed.
+No lower layer imports a feature: app.py and __main__.py pass them in, as Starlette takes `routes=` and
+`middleware=`. Each part is named as ``module:attribute`` and imported lazily.
 """
 
 from collections.abc import Iterable
@@ -10,11 +10,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Feature:
-    """What one capability brings; empty where it brings none.
+    """A feature and the names of its parts; an empty name means that it has no such part.
 
-    `panel` is a class with the methods of `lineup.page.panels.Panel`. `commands` is a function that adds
-    subcommands: it takes argparse's subparsers and the parser of the options that all share. `notes` is a
-    function of the service and the config's path that returns what `check` should mention.
+    Attributes:
+        name: unique among the features.
+        panel: a class that implements `lineup.page.panels.Panel`.
+        commands: a function that adds subcommands, given argparse's subparsers and the parent parser with the
+            shared options.
+        notes: a function that returns notes for `check`, given the service and the config's path.
     """
 
     name: str
@@ -24,17 +27,17 @@ class Feature:
 
 
 def by_name(features: Iterable[Feature]) -> dict[str, Feature]:
-    """Return features by name.
+    """Index features by name.
 
     Raises:
-        ValueError: when two have the same name.
+        ValueError: two features have the same name.
     """
-    found: dict[str, Feature] = {}
+    index: dict[str, Feature] = {}
     for feature in features:
-        if feature.name in found:
-            raise ValueError(f"features: expected each name once; got {feature.name!r} again; rename one of the two")
-        found[feature.name] = feature
-    return found
+        if feature.name in index:
+            raise ValueError(f"features: expected unique names; got {feature.name!r} twice; rename one of them")
+        index[feature.name] = feature
+    return index
 
 
 FEATURES = by_name(

@@ -1,1 +1,1 @@
-"""The frame of the page in Gradio; app.py assembles it, and features add panels."""
+"""The Gradio page: components, events and HTML. app.py assembles it; features add panels."""

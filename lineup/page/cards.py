@@ -1,4 +1,4 @@
-"""Turns results into HTML. Pure functions; every text that is not ours is escaped here."""
+"""Render results as HTML. Pure functions; all external text is escaped here."""
 
 from collections.abc import Iterable, Sequence
 from html import escape
@@ -6,23 +6,23 @@ from html import escape
 from lineup.analysis.agreement import Comparison
 from lineup.errors import DID_YOU_MEAN, LineupError
 from lineup.formatting import count, size
-from lineup.page.html import PULSE, data_uri, panel, render_reason, stage, thinking, waiting
+from lineup.page.html import PULSE, classifying, data_uri, loading, panel, render_reason, stage
 from lineup.results import BackboneStatus, Classification, Prediction
 
 _MARK = {"ready": "ready", "loading": "loading…", "idle": "loads on first use"}
 
 
 def header(title: str, description: str, space: str = "") -> str:
-    """Render the page's title, the sentence under it, and on a Space the way to one's own."""
-    under = f"<p>{escape(description)}</p>" if description else ""
+    """Render the title and the description, and on a Space the link that duplicates it."""
+    subtitle = f"<p>{escape(description)}</p>" if description else ""
     if space:
         address = f"https://huggingface.co/spaces/{escape(space)}?duplicate=true"
-        under += f'<a href="{address}" target="_blank" rel="noopener">Duplicate this Space</a>'
-    return f'<header class="lu-header"><h1>{escape(title)}</h1>{under}</header>'
+        subtitle += f'<a href="{address}" target="_blank" rel="noopener">Duplicate this Space</a>'
+    return f'<header class="lu-header"><h1>{escape(title)}</h1>{subtitle}</header>'
 
 
 def choice(status: BackboneStatus) -> str:
-    """Render one line of the dropdown: name, parameters, size to download, and whether it is ready."""
+    """Return a choice of the backbone dropdown: name, parameters, download size and status."""
     parts = [status.name]
     if status.parameters:
         parts.append(f"{count(status.parameters)} parameters")
@@ -36,17 +36,17 @@ def choice(status: BackboneStatus) -> str:
 
 
 def short_choice(status: BackboneStatus) -> str:
-    """Render one line of the other dropdown, where several stand beside one another."""
+    """Return a choice of the multi-select dropdown: the name, marked if unavailable."""
     return status.name if status.status != "unavailable" else f"{status.name} · ✕ unavailable"
 
 
 def short_reason(problem: LineupError) -> str:
-    """Return what came of an unavailable backbone, or what it may have meant: a few words."""
+    """Return a few words on why a backbone is unavailable: the suggestion if there is one, else the cause."""
     return problem.remedy if problem.remedy.startswith(DID_YOU_MEAN) else problem.got or problem.expected
 
 
 def fallback(default: BackboneStatus, selected: str) -> str:
-    """Render the notice that the page opened with another backbone than the config's default."""
+    """Render the notice that the page opened with a backbone other than the config's default."""
     title = "No backbone of this line-up can run now"
     if default.name != selected:
         title = f"{escape(default.name)} cannot run now, so {escape(selected)} is selected"
@@ -54,62 +54,63 @@ def fallback(default: BackboneStatus, selected: str) -> str:
 
 
 def wrong_link(problems: Iterable[str]) -> str:
-    """Render what in the page's address could not be followed."""
+    """Render which parts of the link are invalid."""
     return panel("notice", "This link does not fit this page", f"<p>{escape('; '.join(problems))}.</p>")
 
 
-def getting_on(missing: Sequence[BackboneStatus]) -> str:
-    """Render how far those are that have not answered yet."""
-    if len(missing) > 1:
-        looking = next((each.name for each in missing if each.status == "ready"), "")  # one at a time, in this order
-        doing = [f"{each.name} {'is looking' if each.name == looking else stage(each)}" for each in missing]
-        return panel("busy", f"{len(missing)} are still to answer", f"<p>{escape(', '.join(doing))}</p>{PULSE}")
-    return "".join(waiting(each) if each.status == "loading" else thinking(each.name) for each in missing)
+def pending_panel(pending: Sequence[BackboneStatus]) -> str:
+    """Render the progress of the backbones that have not answered yet."""
+    if len(pending) > 1:
+        running = next((status.name for status in pending if status.status == "ready"), "")  # they run one at a time
+        stages = [f"{status.name}: {'classifying' if status.name == running else stage(status)}" for status in pending]
+        return panel("busy", f"{len(pending)} backbones pending", f"<p>{escape(', '.join(stages))}</p>{PULSE}")
+    return "".join(loading(status) if status.status == "loading" else classifying(status.name) for status in pending)
 
 
-def comparison(names: Sequence[str], found: Comparison, top_k: int) -> str:
-    """Render a card for each backbone in the order chosen, and the verdict once all have answered."""
-    agreement, kinds, verdict = found.agreement, dict[str, str](), ""
+def comparison(names: Sequence[str], comparison: Comparison, top_k: int) -> str:
+    """Render a card per backbone in the order of `names`, and the verdict once all have answered."""
+    agreement, kinds, verdict = comparison.agreement, dict[str, str](), ""
     lacking = dict[str, str]()
-    if agreement.majority and len(found.answers) == len(names):  # until then the majority may still be another one
+    if agreement.majority and len(comparison.answers) == len(names):  # a pending answer may change the majority
         kinds = dict.fromkeys(agreement.dissenting, "lu-dissent")
         lacking = dict.fromkeys(agreement.lacking, agreement.majority.label)
-    if len(found.answers) == len(names):
-        verdict = _verdict(found)
+    if len(comparison.answers) == len(names):
+        verdict = _verdict(comparison)
     cards = "".join(
-        _small_card(name, found.answers.get(name), top_k, kinds.get(name, ""), lacking.get(name, "")) for name in names
+        _small_card(name, comparison.answers.get(name), top_k, kinds.get(name, ""), lacking.get(name, ""))
+        for name in names
     )
     return f'{verdict}<div class="lu-cards">{cards}</div>'
 
 
-def _verdict(found: Comparison) -> str:
-    """Render the sentence, a chip for each different answer, and what was left out."""
-    agreement = found.agreement
+def _verdict(comparison: Comparison) -> str:
+    """Render the agreement sentence, a chip per distinct label, and the excluded entries."""
+    agreement = comparison.agreement
     chips = []
     for group in agreement.groups:
         dissents = "lu-dissent" if set(group.backbones) <= set(agreement.dissenting) else ""
         kind = "lu-majority" if group == agreement.majority else dissents
         chips.append(_chip(group.label, len(group.backbones), kind, group.backbones))
-    for name, answer in found.answers.items():
+    for name, answer in comparison.answers.items():
         if isinstance(answer, Classification) and name in agreement.not_comparable:
             chips.append(_chip(answer.predictions[0].label, 1, "", [name]))
-    if failed := [name for name, answer in found.answers.items() if isinstance(answer, LineupError)]:
+    if failed := [name for name, answer in comparison.answers.items() if isinstance(answer, LineupError)]:
         chips.append(_chip("no answer", len(failed), "", failed))
     return (
         f'<section class="lu-verdict" role="status"><p>{escape(agreement.sentence)}</p>'
         f'<ul class="lu-chips">{"".join(chips)}</ul>'
-        f"{_left_out(found)}</section>"
+        f"{_left_out(comparison)}</section>"
     )
 
 
-def _left_out(found: Comparison) -> str:
-    """Render which entries were not compared: those that are unavailable, and those that were too many."""
+def _left_out(comparison: Comparison) -> str:
+    """Render which entries were excluded: the unavailable ones, and those beyond limits.max_compared."""
     groups: dict[str, list[str]] = {}
-    for name, reason in found.left_out.items():
+    for name, reason in comparison.left_out.items():
         why = "unavailable" if isinstance(reason, LineupError) else reason
         groups.setdefault(why, []).append(name)
-    told = "; ".join(f"{', '.join(names)} ({why})" for why, names in groups.items())
-    return f'<p class="lu-detail">Left out: {escape(told)}.</p>' if told else ""
+    text = "; ".join(f"{', '.join(names)} ({why})" for why, names in groups.items())
+    return f'<p class="lu-detail">Left out: {escape(text)}.</p>' if text else ""
 
 
 def _chip(label: str, count: int, kind: str, backbones: Sequence[str]) -> str:
@@ -122,18 +123,18 @@ def _small_card(name: str, answer: Classification | LineupError | None, top_k: i
         kind, body = "lu-failed", render_reason(answer)
     elif answer:
         size = f"{answer.input_size[1]} × {answer.input_size[0]} px"
-        ran = f"<span>{answer.milliseconds.forward:.0f} ms<br>{size}</span>"
-        note = f'<p class="lu-note">It has no class {escape(lacking)}.</p>' if lacking else ""
+        run = f"<span>{answer.milliseconds.forward:.0f} ms<br>{size}</span>"
+        note = f'<p class="lu-note">Its label set has no class {escape(lacking)}.</p>' if lacking else ""
         lead = f'<p class="lu-lead">{escape(_lead(answer))}</p>' if len(answer.predictions) > 1 else ""
-        body = f"{_bars(answer, top_k)}{lead}{note}<footer>{_seen(answer)}{ran}</footer>"
+        body = f"{_bars(answer, top_k)}{lead}{note}<footer>{_crop(answer)}{run}</footer>"
     return f'<article class="lu-card lu-small {kind}"><h3>{escape(name)}</h3>{body}</article>'
 
 
 def _lead(answer: Classification) -> str:
-    """Write how far the first class is ahead of the second, in percentage points: ``95 points ahead of crow``."""
+    """Return the margin of the first class over the second, in percentage points: ``95 points ahead of crow``."""
     points = f"{answer.margin * 100:.0f}"
     if points == "100" and answer.margin < 1:
-        points = "over 99"  # rounding says neither all nor nothing where it is not so
+        points = "over 99"  # rounding must not claim exactly 100 or 0
     elif points == "0":
         points = "under 1"
     second = answer.predictions[1].label
@@ -141,14 +142,12 @@ def _lead(answer: Classification) -> str:
 
 
 def answer(result: Classification, top_k: int) -> str:
-    """Render the bars of the `top_k` most probable classes, what ran, and the crop it saw."""
+    """Render the bars of the `top_k` most probable classes, the model input, and the details of the run."""
     height, width = result.input_size
-    caption = (
-        f"<figcaption>What the backbone saw: {width} × {height} px</figcaption>" if result.model_input_jpeg else ""
-    )
+    caption = f"<figcaption>Model input: {width} × {height} px</figcaption>" if result.model_input_jpeg else ""
     return (
         f'<section class="lu-card">{_bars(result, top_k)}<div class="lu-seen">'
-        f'<figure>{_seen(result)}{caption}</figure><dl class="lu-ran">{_ran(result)}</dl></div></section>'
+        f'<figure>{_crop(result)}{caption}</figure><dl class="lu-ran">{_run_details(result)}</dl></div></section>'
     )
 
 
@@ -168,20 +167,20 @@ def _bar(prediction: Prediction, rank: int) -> str:
     )
 
 
-def _seen(result: Classification) -> str:
-    alt = f"the crop that {escape(result.backbone)} saw"
+def _crop(result: Classification) -> str:
+    alt = f"model input of {escape(result.backbone)}"
     return f'<img src="{data_uri(result.model_input_jpeg)}" alt="{alt}">' if result.model_input_jpeg else ""
 
 
-def _ran(result: Classification) -> str:
-    took = result.milliseconds
+def _run_details(result: Classification) -> str:
+    times = result.milliseconds
     height, width = result.input_size
     rows: Iterable[tuple[str, str]] = (
         ("backbone", result.backbone),
         ("input", f"{width} × {height} px"),
         ("engine", f"{result.engine} on {result.device}"),
-        ("time", f"{took.total:.0f} ms"),
-        ("", f"decode {took.decode:.0f} · preprocess {took.preprocess:.0f} · forward {took.forward:.0f}"),
+        ("time", f"{times.total:.0f} ms"),
+        ("", f"decode {times.decode:.0f} · preprocess {times.preprocess:.0f} · forward {times.forward:.0f}"),
         ("labels", result.label_set),
         ("licence", f"weights: {result.license or 'not stated'}"),
     )

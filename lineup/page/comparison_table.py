@@ -1,4 +1,4 @@
-"""The table of a comparison: sortable in the browser, and to be taken away as CSV or JSON."""
+"""The comparison table: sortable in the browser, downloadable as CSV and JSON."""
 
 import csv
 import io
@@ -12,7 +12,7 @@ from lineup.analysis.comparison import ComparisonRow
 from lineup.formatting import count, size
 from lineup.registry import published
 
-# What the page shows of a row: its key, the column's heading, and how a value is written.
+# field of ComparisonRow → heading of the column, and the formatter of its values
 COLUMNS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "backbone": ("Backbone", str),
     "label": ("Says", str),
@@ -29,7 +29,7 @@ COLUMNS: dict[str, tuple[str, Callable[[Any], str]]] = {
 
 
 def table(rows: Sequence[ComparisonRow]) -> str:
-    """Render a row for each backbone; what is not known or not published is an empty cell."""
+    """Render a row per backbone; unknown and unpublished values are empty cells."""
     heads = "".join(f'<th scope="col"><button>{escape(heading)}</button></th>' for heading, _ in COLUMNS.values())
     body = "".join(f"<tr>{''.join(_cell(getattr(row, key), key) for key in COLUMNS)}</tr>" for row in rows)
     return (
@@ -43,12 +43,12 @@ def table(rows: Sequence[ComparisonRow]) -> str:
 
 
 def _notes(rows: Sequence[ComparisonRow]) -> str:
-    """Render each remark on published figures once, after the backbones that it is about."""
+    """Render each note on published figures once, with the backbones that it applies to."""
     names: dict[str, list[str]] = {}
     for row in rows:
         if row.facts_note:
             names.setdefault(row.facts_note, []).append(row.backbone)
-    notes = (f"{', '.join(about)}: {note}." for note, about in names.items())
+    notes = (f"{', '.join(backbones)}: {note}." for note, backbones in names.items())
     return "".join(f'<p class="lu-detail">{escape(note)}</p>' for note in notes)
 
 
@@ -57,7 +57,7 @@ def _as_json(rows: Sequence[ComparisonRow]) -> str:
 
 
 def as_csv(rows: Sequence[ComparisonRow]) -> str:
-    """Write rows as CSV, with a line of keys first."""
+    """Return rows as CSV with a header line."""
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0].to_json()))
     writer.writeheader()
@@ -66,13 +66,13 @@ def as_csv(rows: Sequence[ComparisonRow]) -> str:
 
 
 def _cell(value: Any, key: str) -> str:
-    number = isinstance(value, int | float)
+    is_number = isinstance(value, int | float)
     text = "" if value is None else escape(COLUMNS[key][1](value))
-    head = key == "backbone"
-    tag = 'th scope="row"' if head else f'td class="{"lu-number" if number else ""}"'
-    return f'<{tag} data-value="{escape("" if value is None else str(value))}">{text}</{"th" if head else "td"}>'
+    is_header = key == "backbone"
+    tag = 'th scope="row"' if is_header else f'td class="{"lu-number" if is_number else ""}"'
+    return f'<{tag} data-value="{escape("" if value is None else str(value))}">{text}</{"th" if is_header else "td"}>'
 
 
 def _download(name: str, kind: str, text: str) -> str:
-    # in the page itself: no file of one visitor lies where another could ask for it
+    # a data: URI: a file on the server could be requested by other users
     return f'<a download="{name}" href="data:{kind};charset=utf-8,{quote(text)}">{name}</a>'

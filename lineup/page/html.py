@@ -1,4 +1,4 @@
-"""Renders the parts that cards and status lines share."""
+"""HTML fragments shared by cards and status lines."""
 
 import base64
 from html import escape
@@ -11,64 +11,66 @@ PULSE = '<div class="lu-pulse"></div>'
 
 
 def stage(status: BackboneStatus) -> str:
-    """Say in a few words what a backbone is doing."""
+    """Return the stage of a load in a few words, with bytes while downloading."""
     if status.status != "loading" or status.progress is None:
-        return "is waiting its turn"
+        return "queued"
     done, total = status.progress.done_bytes, status.progress.total_bytes
     return status.progress.stage + (f" {size(done)} of {size(total)}" if total else " …")
 
 
-def waiting(status: BackboneStatus) -> str:
-    """Render how far a load has come, with a bar while bytes arrive."""
+def loading(status: BackboneStatus) -> str:
+    """Render the progress of a load, with a progress bar while downloading."""
     progress, bar = status.progress, PULSE
     if progress and progress.total_bytes:
         bar = track(progress.done_bytes / progress.total_bytes)
-    return panel("busy", f"{escape(status.name)} is getting ready: {escape(stage(status))}", bar)
+    return panel("busy", f"Loading {escape(status.name)}: {escape(stage(status))}", bar)
 
 
 def track(share: float) -> str:
+    """Render a progress bar at a share from 0 to 1."""
     return (
         f'<div class="lu-track" role="progressbar" aria-valuenow="{min(share, 1) * 100:.0f}">'
         f'<div class="lu-fill" style="width:{min(share, 1):.1%}"></div></div>'
     )
 
 
-def thinking(name: str) -> str:
-    """Render that an answer is being computed."""
-    return panel("busy", f"{escape(name)} is looking at your image …", PULSE)
+def classifying(name: str) -> str:
+    """Render that a backbone is running."""
+    return panel("busy", f"{escape(name)} is classifying the image …", PULSE)
 
 
 def checking() -> str:
-    """Render that it is not known yet which backbones can be had."""
+    """Render that the probe of the backbones is still running."""
     return panel("busy", "Checking which backbones are available …", PULSE)
 
 
 def invitation(status: BackboneStatus) -> str:
-    """Render what stands where the answer will be, while there is no image."""
-    return panel("idle", f"{escape(status.name)} is ready", "<p>Drop, paste or take an image to see what it says.</p>")
+    """Render the placeholder shown until there is an image."""
+    return panel("idle", f"{escape(status.name)} is ready", "<p>Drop, paste or take an image to classify it.</p>")
 
 
 def problem(title: str, reason: LineupError | str) -> str:
-    """Render why there is no answer, and what to do."""
+    """Render an error: its title, its cause and its remedy."""
     return panel("problem", escape(title), render_reason(reason))
 
 
 def render_reason(reason: LineupError | str) -> str:
-    """Show what came and what to do first; where, and what was expected, is for the owner."""
+    """Render an error's cause and remedy, and below it the detail for the operator: where, and what was expected."""
     if isinstance(reason, str) or not (reason.got and (reason.expected or reason.remedy)):
         return f"<p>{escape(str(reason))}</p>"
-    told = f"{reason.got}; {reason.remedy}" if reason.remedy else reason.got
+    text = f"{reason.got}; {reason.remedy}" if reason.remedy else reason.got
     expected = ": ".join(filter(None, (reason.where, reason.expected and f"expected {reason.expected}")))
-    if "." not in told.split(" ")[0]:  # an address stays as it is
-        told = told[:1].upper() + told[1:]
-    return f'<p>{escape(told)}.</p><p class="lu-detail">{escape(expected)}</p>'
+    if "." not in text.split(" ")[0]:  # do not capitalize a host or file name
+        text = text[:1].upper() + text[1:]
+    return f'<p>{escape(text)}.</p><p class="lu-detail">{escape(expected)}</p>'
 
 
 def panel(kind: str, title: str, body: str) -> str:
+    """Render a panel; `title` and `body` are HTML."""
     role = "alert" if kind == "problem" else "status"
     return f'<div class="lu-panel lu-{kind}" role="{role}"><strong>{title}</strong>{body}</div>'
 
 
 def data_uri(jpeg: bytes) -> str:
-    # in the page itself: a file per answer would fill the disk
+    # inline, since a file per answer would fill the disk
     return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()

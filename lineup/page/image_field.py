@@ -1,4 +1,4 @@
-"""The image field, and which files a client may name in it."""
+"""The image component, and the check of the paths that clients send to it."""
 
 import os
 from contextlib import suppress
@@ -13,29 +13,29 @@ from lineup.errors import ImageError
 
 
 def uploaded(path: object) -> Path:
-    """Return the path of a file that was uploaded to this server.
+    """Return the resolved path of an uploaded file.
 
-    A client can put any path into an image field, so only what really lies in the upload
-    folder is opened.
+    A client can send any path. It is resolved first, symbolic links included, and only a file inside Gradio's
+    upload folder is accepted.
 
     Raises:
-        ImageError: when there is no path, or it leads elsewhere.
+        ImageError: there is no path, or it is outside the upload folder.
     """
     if not isinstance(path, str) or not path:
-        raise ImageError("image", "an uploaded file", "there is none", "send one")
-    with suppress(ValueError):  # a path with a zero in it
+        raise ImageError("image", "an uploaded file", "got none", "send one")
+    with suppress(ValueError):  # a path with a null byte
         real, folder = Path(os.path.realpath(path)), Path(os.path.realpath(get_upload_folder()))
         if real.is_relative_to(folder) and real.is_file():
             return real
-    raise ImageError("image", "an uploaded file", "got a path of another place", "upload the image first")
+    raise ImageError("image", "an uploaded file", "got a path outside the upload folder", "upload the image first")
 
 
 def image_field(**settings: Any) -> gr.Image:
-    """Make an image field that hands on the path of the file as it came.
+    """Create an image component that passes on the path of the uploaded file, unprocessed.
 
-    Gradio's own preprocessing decodes it at full size, drops transparency, clips 16 bits to 8 and skips
-    EXIF rotation in some cases; `lineup.images.reading` does it right, once. (A subclass of gr.Image would do
-    as well, but Gradio writes a .pyi file beside each one.)
+    Gradio's preprocessing decodes at full size, drops transparency, clips 16 bits to 8 and skips EXIF rotation
+    in some cases; `lineup.images.reading` decodes instead. Not a subclass of gr.Image, since Gradio writes a
+    .pyi file next to each subclass.
     """
     field = gr.Image(type="filepath", **settings)
     hand_on_the_file(field)
@@ -43,7 +43,7 @@ def image_field(**settings: Any) -> gr.Image:
 
 
 def hand_on_the_file(field: gr.Image) -> None:
-    """Let an image field hand on the path of the file as it came."""
+    """Replace an image component's preprocessing: pass on the path of the uploaded file."""
     field.preprocess = _preprocess
 
 

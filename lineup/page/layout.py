@@ -1,4 +1,4 @@
-"""The components of the page. app.py says in which order they stand."""
+"""The components of the page; app.py determines their order."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from lineup.service import Service
 
 
 class Page:
-    """Creates the components in the Blocks that is open, each with an element id that CSS and tests use."""
+    """Create the components in the current Blocks context, with element ids for CSS and tests."""
 
     examples: gr.Gallery | None = None
 
@@ -22,17 +22,17 @@ class Page:
         self.visit = gr.State(Visit())
 
     def add_header(self) -> None:
-        """Add the title, the description, and what a visitor should know before anything else."""
+        """Add the title, the description and the notice."""
         config = self.service.config
         gr.HTML(cards.header(config.title, config.description, get_space() or ""))
         self.notice = gr.HTML(elem_id="notice")
 
     def add_image(self) -> None:
-        """Add the field that takes an image: dropped, pasted, chosen, or from a camera."""
+        """Add the image input: drag and drop, paste, file dialog or webcam."""
         self.image = image_field(
             label="Image",
             sources=["upload", "webcam", "clipboard"],
-            webcam_options=gr.WebcamOptions(mirror=False),  # a mirrored image is another image
+            webcam_options=gr.WebcamOptions(mirror=False),  # mirroring would change the model input
             height=380,
             buttons=["fullscreen"],
             elem_id="image",
@@ -40,7 +40,7 @@ class Page:
         )
 
     def add_examples(self) -> None:
-        """Add the config's examples, if it has any."""
+        """Add the gallery of the config's examples, if there are any."""
         if self.service.examples:
             self.examples = gr.Gallery(
                 [(example.image, example.caption) for example in self.service.examples],
@@ -56,17 +56,17 @@ class Page:
             )
 
     def add_backbone(self) -> None:
-        """Add the dropdown of the line-up."""
+        """Add the backbone dropdown."""
         self.backbone = gr.Dropdown(
             choices=choices(self.service)[0],
             value=self.service.preselected,
             label="Backbone",
-            info="Type to search. Each choice tells parameters, download size and whether it is ready.",
+            info="Type to search. Choices show parameters, download size and status.",
             elem_id="backbone",
         )
 
     def add_comparison(self) -> None:
-        """Add the dropdown of further backbones, and the button that compares all."""
+        """Add the multi-select dropdown for comparisons, and the *Compare all* button."""
         with gr.Row(elem_id="compare-row", equal_height=True):
             self.others = gr.Dropdown(
                 choices=choices(self.service)[1],
@@ -74,7 +74,7 @@ class Page:
                 multiselect=True,
                 max_choices=self.service.config.limits.max_compared - 1,
                 label="Compare with",
-                info="Several more, side by side. Empty shows one backbone alone.",
+                info="Further backbones, shown side by side. Leave empty to use one backbone.",
                 elem_id="others",
                 scale=4,
             )
@@ -84,29 +84,29 @@ class Page:
 
     def add_top_k(self) -> None:
         """Add the slider for the number of labels."""
-        most, top_k = max_shown(self.service), self.service.config.top_k
-        self.top_k = gr.Slider(1, most, value=top_k, step=1, label="Labels to show", elem_id="top-k")
+        max_k, top_k = max_shown(self.service), self.service.config.top_k
+        self.top_k = gr.Slider(1, max_k, value=top_k, step=1, label="Labels to show", elem_id="top-k")
 
     def add_results(self) -> None:
-        """Add the progress or error line, the button that tries again, and the cards."""
+        """Add the status line, the retry button and the cards."""
         self.status = gr.HTML(elem_id="status")
         self.retry = gr.Button("Try again", visible=False, size="sm", elem_id="retry")
         self.result = gr.HTML(elem_id="result")
 
     def add_table(self) -> None:
-        """Add the table of a comparison."""
+        """Add the comparison table."""
         self.figures = gr.HTML(elem_id="figures")
 
     def changes(self, update: Update) -> dict[Any, Any]:
-        """Turn an update into what Gradio takes: a value for each component that changes."""
+        """Convert an update to a dict of components to values, as Gradio expects it."""
         changes: dict[Any, Any] = {}
-        for place, (dropdown, key) in enumerate([(self.backbone, "selected"), (self.others, "others")]):
+        for index, (dropdown, key) in enumerate([(self.backbone, "selected"), (self.others, "others")]):
             change = {"value": update[key]} if key in update else {}
             if "choices" in update:
-                change["choices"] = update["choices"][place]
+                change["choices"] = update["choices"][index]
             if change:
                 changes[dropdown] = gr.Dropdown(**change)
         if "retry" in update:
             changes[self.retry] = gr.Button(visible=update["retry"])
-        apart = ("selected", "others", "choices", "retry", "refresh")
-        return changes | {getattr(self, key): value for key, value in update.items() if key not in apart}
+        handled = ("selected", "others", "choices", "retry", "refresh")
+        return changes | {getattr(self, key): value for key, value in update.items() if key not in handled}

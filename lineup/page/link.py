@@ -1,4 +1,4 @@
-"""The link that brings back what the page shows: ``?backbone=a&backbone=b&top_k=5&example=maze``."""
+"""The link that restores the state of the page: ``?backbone=a&backbone=b&top_k=5&example=maze``."""
 
 import filecmp
 from collections.abc import Mapping, Sequence
@@ -10,15 +10,19 @@ from lineup.service import Service
 
 
 def max_shown(service: Service) -> int:
-    """Return how many classes the page can be asked for."""
+    """Return the largest top_k that the page and its links accept."""
     return max(20, service.config.top_k)
 
 
 def write(names: Sequence[str], top_k: int, example: tuple[str, str] | None, image: Path | None) -> str:
-    """Return the query for a state.
+    """Return the query string for a state of the page.
 
-    `example` is the name and the file of the one that was chosen last; it is left out where the
-    image is another one, since a visitor's own cannot be in a link.
+    Args:
+        names: the backbones, the selected one first.
+        top_k: how many labels are shown.
+        example: name and file of the example that was chosen last.
+        image: the file that is shown. Where it is not the example, the query has no image, since uploads
+            cannot be linked to.
     """
     pairs = [("backbone", name) for name in names] + [("top_k", str(top_k))]
     if image and example and filecmp.cmp(image, example[1], shallow=False):
@@ -27,29 +31,29 @@ def write(names: Sequence[str], top_k: int, example: tuple[str, str] | None, ima
 
 
 def read(service: Service, query: Mapping[str, Sequence[str]]) -> tuple[dict[str, Any], list[str]]:
-    """Return what a query asks for, and what in it this page does not have.
+    """Parse a query; return the valid part of its state, and a sentence for each problem.
 
-    Keys of the first: `selected` and `others` are names, `top_k` is a number, `example` an index.
+    The state's keys: `selected` is a name, `others` are names, `top_k` is a number, `example` is an index.
     """
-    found: dict[str, Any] = {}
-    wrong = []
+    state: dict[str, Any] = {}
+    problems = []
     names = list(dict.fromkeys(query.get("backbone", ())))
     known = [name for name in names if name in service.names]
     if names != known:
-        wrong.append(f"this line-up has no {', '.join(name for name in names if name not in known)}")
+        problems.append(f"this line-up has no {', '.join(name for name in names if name not in known)}")
     if known:
-        most = service.config.limits.max_compared
-        found |= {"selected": known[0], "others": known[1:most]}
-        if known[most:]:
-            wrong.append(f"it names {len(known)} backbones, and at most {most} are compared")
+        max_compared = service.config.limits.max_compared
+        state |= {"selected": known[0], "others": known[1:max_compared]}
+        if known[max_compared:]:
+            problems.append(f"it names {len(known)} backbones, and at most {max_compared} are compared")
     for text in query.get("top_k", ())[:1]:
         if text.isascii() and text.isdecimal() and len(text) < 9 and 1 <= int(text) <= max_shown(service):
-            found["top_k"] = int(text)
+            state["top_k"] = int(text)
         else:
-            wrong.append(f"its top_k is {text[:20]!r}, and not a number from 1 to {max_shown(service)}")
+            problems.append(f"its top_k is {text[:20]!r}, not a number from 1 to {max_shown(service)}")
     for name in query.get("example", ())[:1]:
-        if place := [index for index, example in enumerate(service.examples) if example.name == name]:
-            found["example"] = place[0]
+        if indices := [index for index, example in enumerate(service.examples) if example.name == name]:
+            state["example"] = indices[0]
         else:
-            wrong.append(f"there is no example {name[:100]!r}")
-    return found, wrong
+            problems.append(f"there is no example {name[:100]!r}")
+    return state, problems

@@ -1,4 +1,4 @@
-"""What a feature brings to the page: a panel of its own components, with its own events."""
+"""The interface of a feature's panel: its own components and events on the page."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,21 +14,21 @@ Changes = dict[Any, Any]  # component → its new value
 
 
 class Panel(Protocol):
-    """A part of the page below the results.
+    """A panel below the results.
 
-    The page calls `applies`, then `build` and `wire` once, and `refresh` after each answer.
+    The page calls `applies`, then `build` and `wire` once, and `refresh` after every answer.
     """
 
     def applies(self, service: Service) -> bool:
-        """Tell whether this line-up has a use for the panel."""
+        """Return whether the panel applies to this line-up."""
         ...
 
     def build(self, service: Service) -> None:
-        """Create the components in the Blocks that is open."""
+        """Create the components in the current Blocks context."""
         ...
 
     def wire(self, page: Page) -> None:
-        """Connect the panel's own events."""
+        """Register the panel's event listeners."""
         ...
 
     @property
@@ -37,12 +37,12 @@ class Panel(Protocol):
         ...
 
     def refresh(self, service: Service, visit: Visit, path: Path | None, is_final: bool) -> Mapping[Any, Any]:
-        """Return what the components show now.
+        """Return the new values of the components.
 
         Args:
-            service: whose line-up it is.
-            visit: what the page shows.
-            path: the image's file, if there is one.
-            is_final: False while answers are still to come.
+            service: the facade of the line-up.
+            visit: the state of the page.
+            path: the image file, if there is one.
+            is_final: False while answers are pending.
         """
         ...

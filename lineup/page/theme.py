@@ -1,4 +1,4 @@
-"""How the page looks: Gradio's theme, and the files of CSS and JavaScript beside this one."""
+"""The Gradio theme, and the paths of the CSS and JavaScript files."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ THEME = gr.themes.Base(
     secondary_hue=gr.themes.colors.violet,
     neutral_hue=gr.themes.colors.slate,
     radius_size=gr.themes.sizes.radius_lg,
-    # the fonts of the visitor's machine: nothing is fetched from elsewhere
+    # system fonts: no requests to font servers
     font=["ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"],
     font_mono=["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace"],
 ).set(body_text_color_subdued="*neutral_500", body_text_color_subdued_dark="*neutral_400")

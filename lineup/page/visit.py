@@ -1,4 +1,4 @@
-"""What one open page shows, kept on the server for as long as it is open."""
+"""The server-side state of one open page."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -17,36 +17,37 @@ Update = dict[str, Any]
 
 @dataclass
 class Visit:
-    """What one visitor's page shows; lives on the server, one for each open page."""
+    """The session state behind one open page, held in a gr.State."""
 
-    turn: int = 0  # counts what was asked: an older answer that comes late is dropped
-    names: list[str] = field(default_factory=list)  # the backbones that were asked, in the order chosen
-    found: dict[str, Answer] = field(default_factory=dict)  # what they answered so far
-    top_k: int = 1  # how many classes of each are shown; may change while some are still to answer
-    example: tuple[str, str] | None = None  # name and file of the last one that was clicked
-    # by "Compare all", and why not others
+    generation: int = 0  # request counter: answers to an older request are discarded
+    names: list[str] = field(default_factory=list)  # the requested backbones, in the order chosen
+    answers: dict[str, Answer] = field(default_factory=dict)  # received so far, by backbone
+    top_k: int = 1  # labels shown per backbone; may change while answers are pending
+    example: tuple[str, str] | None = None  # name and file of the example that was chosen last
+    # the selection of "Compare all", and why it excludes the other entries
     all_chosen: tuple[frozenset[str], Mapping[str, LineupError | str]] = frozenset(), {}
-    address: str = "http://127.0.0.1:7860/"  # under which the visitor sees this server
+    address: str = "http://127.0.0.1:7860/"  # the server's URL as the browser sees it
 
 
 def choices(service: Service) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
-    """Return the lines of both dropdowns, and the names behind them."""
-    found = service.backbones()
-    return [(cards.choice(each), each.name) for each in found], [
-        (cards.short_choice(each), each.name) for each in found
-    ]
+    """Return the choices of both dropdowns, as pairs of label and value."""
+    statuses = service.backbones()
+    return (
+        [(cards.choice(status), status.name) for status in statuses],
+        [(cards.short_choice(status), status.name) for status in statuses],
+    )
 
 
 def address(visit: Visit, path: Path | None) -> str:
-    """Return the address under which the page shows this again."""
+    """Return the link that restores this state of the page."""
     return visit.address + link.write(visit.names, visit.top_k, visit.example, path)
 
 
-async def until_loaded(service: Service, name: Any) -> AsyncIterator[str]:
-    """Load a backbone, and tell how it gets on whenever that changes."""
+async def load_progress(service: Service, name: Any) -> AsyncIterator[str]:
+    """Load a backbone; yield its progress as HTML whenever it changes."""
     load, shown = service.load(name), ""
     while not load.done():
-        text = html.waiting(service.status(name))
+        text = html.loading(service.status(name))
         if text != shown:
             yield text
         shown = text
@@ -54,10 +55,12 @@ async def until_loaded(service: Service, name: Any) -> AsyncIterator[str]:
     load.result()
 
 
-def missing(visit: Visit) -> list[str]:
-    return [name for name in visit.names if name not in visit.found]
+def pending(visit: Visit) -> list[str]:
+    """Return the requested backbones that have not answered yet."""
+    return [name for name in visit.names if name not in visit.answers]
 
 
-def answered(visit: Visit) -> dict[str, Classification]:
-    found = {name: visit.found[name] for name in visit.names if name in visit.found}
-    return {name: each for name, each in found.items() if isinstance(each, Classification)}
+def classifications(visit: Visit) -> dict[str, Classification]:
+    """Return the successful answers by backbone, in the order chosen."""
+    answers = {name: visit.answers[name] for name in visit.names if name in visit.answers}
+    return {name: answer for name, answer in answers.items() if isinstance(answer, Classification)}

@@ -1,4 +1,4 @@
-"""Connects the page's components to its events."""
+"""Registers the event listeners of the page's components."""
 
 from collections.abc import AsyncIterator, Sequence
 from html import escape
@@ -16,40 +16,40 @@ from lineup.page.link import max_shown
 from lineup.page.panels import Changes, Panel
 from lineup.page.visit import Update, Visit
 
-# every event of the page: without Gradio's own spinner, not in the API's documentation, as many at once as come
+# options of every listener: no Gradio spinner, hidden in the API's documentation, no concurrency limit
 QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": None}
 
 
 def connect(demo: gr.Blocks, page: Page, panels: Sequence[Panel] = ()) -> None:
-    """Connect every event of the page and of its panels."""
+    """Register all listeners of the page and of its panels."""
     service, visit_state = page.service, page.visit
-    most = max_shown(service)
+    max_k = max_shown(service)
 
-    def shown(update: Update, visit: Visit, path: Path | None) -> Changes:
-        changes = page.changes(update)
+    def changes(update: Update, visit: Visit, path: Path | None) -> Changes:
+        values = page.changes(update)
         if "refresh" in update:
             for panel in panels:
-                changes |= panel.refresh(service, visit, path, is_final=update["refresh"] == "final")
-        return changes
+                values |= panel.refresh(service, visit, path, is_final=update["refresh"] == "final")
+        return values
 
-    def whole(wanted: Any) -> int:  # the number field of a slider can be emptied
-        return int(wanted) if isinstance(wanted, int | float) and 1 <= wanted <= most else service.config.top_k
+    def valid_top_k(value: Any) -> int:  # a slider's number field can be empty or out of range
+        return int(value) if isinstance(value, int | float) and 1 <= value <= max_k else service.config.top_k
 
     async def open_page(visit: Visit, request: gr.Request) -> AsyncIterator[Changes]:
         visit.address = api.address(request)
         async for update in events.open_page(service, visit, parse_qs(str(request.query_params))):
-            yield shown(update, visit, None)
+            yield changes(update, visit, None)
 
-    async def answer(path: Any, name: Any, others: Any, wanted: Any, visit: Visit) -> AsyncIterator[Changes]:
-        async for update in events.answer(service, visit, path, name, others, whole(wanted), most):
-            yield shown(update, visit, path)
+    async def answer(path: Any, name: Any, others: Any, top_k: Any, visit: Visit) -> AsyncIterator[Changes]:
+        async for update in events.answer(service, visit, path, name, others, valid_top_k(top_k), max_k):
+            yield changes(update, visit, path)
 
-    def show_more(path: Any, wanted: Any, visit: Visit) -> Changes:
-        return shown(events.show_more(service, visit, whole(wanted)), visit, path)
+    def show_more(path: Any, top_k: Any, visit: Visit) -> Changes:
+        return changes(events.show_more(service, visit, valid_top_k(top_k)), visit, path)
 
     async def compare_all(path: Any, name: Any, visit: Visit) -> AsyncIterator[Changes]:
         async for update in events.compare_all(service, visit, path, name):
-            yield shown(update, visit, path)
+            yield changes(update, visit, path)
 
     def choose_example(event: gr.SelectData, visit: Visit) -> str:
         try:
@@ -57,26 +57,30 @@ def connect(demo: gr.Blocks, page: Page, panels: Sequence[Panel] = ()) -> None:
         except ImageError as error:
             raise gr.Error(escape(str(error)), print_exception=False) from None
 
-    below = [output for panel in panels for output in panel.outputs]
-    at_start = [page.notice, page.status, page.backbone, page.others, page.top_k, page.image, *below]
-    demo.load(open_page, [visit_state], at_start, **QUIET)
-    # all that compute share a concurrency id, so that the server can count who waits; one is computed at a time
-    # "multiple": whoever chooses again does not wait for a download that is no longer wanted
+    panel_outputs = [output for panel in panels for output in panel.outputs]
+    opening = [page.notice, page.status, page.backbone, page.others, page.top_k, page.image, *panel_outputs]
+    demo.load(open_page, [visit_state], opening, **QUIET)
+    # all listeners that compute share a concurrency id, so that the server can count the queued requests
+    # "multiple": a new choice does not wait for the download of the previous one
     gr.on(
         [page.image.change, page.backbone.change, page.others.change, page.retry.click],
         answer,
         [page.image, page.backbone, page.others, page.top_k, visit_state],
-        [page.status, page.result, page.retry, page.backbone, page.others, page.figures, *below],
+        [page.status, page.result, page.retry, page.backbone, page.others, page.figures, *panel_outputs],
         trigger_mode="multiple",
         concurrency_id=WORK,
         **QUIET,
     )
-    # an answer is kept with more labels than are shown, so the network does not run again
+    # answers are cached with more labels than are shown: no second forward pass
     page.top_k.change(
-        show_more, [page.image, page.top_k, visit_state], [page.result, *below], trigger_mode="always_last", **QUIET
+        show_more,
+        [page.image, page.top_k, visit_state],
+        [page.result, *panel_outputs],
+        trigger_mode="always_last",
+        **QUIET,
     )
-    chosen = [page.status, page.backbone, page.others, page.image]
-    page.compare_all.click(compare_all, [page.image, page.backbone, visit_state], chosen, **QUIET)
+    selection = [page.status, page.backbone, page.others, page.image]
+    page.compare_all.click(compare_all, [page.image, page.backbone, visit_state], selection, **QUIET)
     if page.examples is not None:
         page.examples.select(choose_example, [visit_state], [page.image], **QUIET)
     for panel in panels:

@@ -1,4 +1,4 @@
-"""The plot: published accuracy against the milliseconds measured on this machine."""
+"""The plot of published accuracy against the latency measured on this machine."""
 
 import itertools
 import math
@@ -9,22 +9,20 @@ import altair as alt
 
 from lineup.analysis.comparison import ComparisonRow
 
-pass
-
 Point = dict[str, Any]
 Box = tuple[float, float, float, float]  # left, right, top, bottom
 Align = Literal["left", "center", "right"]
 ALIGNMENTS: tuple[Align, ...] = "center", "left", "right"
-Placed = tuple[Point, Align, float]  # the side of a name that its dot is at, and the name's pixels from the top
+Placement = tuple[Point, Align, float]  # a label: its text alignment at the dot, and its y in pixels from the top
 
 HEIGHT_PX = 320
-WIDTHS_PX = (560, 700, 840, 980, 1120)  # names are placed for all of these; style.css makes no plot narrower
-CHARACTER_PX, LINE_PX = 6.2, 13  # of a name at 11 px
-AREAS_PX = (60.0, 500.0)  # of a dot without parameters, and of the largest
-LEAST_ROOM = 1.0  # percentage points above and below the dots, however close they are
+WIDTHS_PX = (560, 700, 840, 980, 1120)  # labels are placed for all of these; style.css keeps plots from being narrower
+CHARACTER_PX, LINE_PX = 6.2, 13  # of a label at font size 11 px
+AREAS_PX = (60.0, 500.0)  # square pixels: of a dot without parameters, and of the largest
+MIN_MARGIN = 1.0  # percentage points above and below the dots
 TICKS_MS = tuple(digit * 10.0**power for power in range(-3, 6) for digit in (1, 2, 5))
-MARKED, PLAIN = "#8b5cf6", "#94a3b8"
-GREY = "#7c879a"  # legible on light and on dark
+SELECTED_COLOR, DEFAULT_COLOR = "#8b5cf6", "#94a3b8"
+GREY = "#7c879a"  # legible in light and dark mode
 TEXT = {"labelColor": GREY, "titleColor": GREY, "titleFontWeight": 400}
 STYLE: dict[str, Any] = {
     "font": "ui-sans-serif, system-ui, sans-serif",
@@ -35,12 +33,12 @@ STYLE: dict[str, Any] = {
 
 
 def chart(rows: Sequence[ComparisonRow], selected: Sequence[str]) -> Any:
-    """Draw a dot for each backbone that has run: size by parameters, the selected ones marked.
+    """Return a chart with a dot per backbone that has run: sized by parameters, the selected ones highlighted.
 
-    A line joins the Pareto front: the backbones that no other beats in both. One without a published
-    accuracy stands as a tick on the lower edge, at its speed. Returns None if none has run.
+    A line joins the Pareto front. A backbone without a published accuracy is a tick on the lower edge, at its
+    latency. Returns None if none has run.
     """
-    ran = [
+    points = [
         {
             "backbone": row.backbone,
             "ms": row.median_ms,
@@ -51,41 +49,41 @@ def chart(rows: Sequence[ComparisonRow], selected: Sequence[str]) -> Any:
         for row in rows
         if row.median_ms is not None
     ]
-    if not ran:
+    if not points:
         return None
-    known = [each for each in ran if each["accuracy"] is not None]
-    unknown = [each for each in ran if each["accuracy"] is None]
-    spans = _span_ms(ran), _span_percent(known)
-    x, y = _milliseconds_axis(spans[0]), _percent_axis("accuracy", spans[1])
-    layers = (_published(known, x, y) if known else []) + ([_unpublished(unknown, x)] if unknown else [])
-    names = _names(_placed(known + unknown, *spans), x, spans[1], has_axis=bool(known))
-    quiet = {"embedOptions": {"actions": False}}  # its menu leads to a site elsewhere
-    drawn = alt.layer(*layers, *names).properties(width="container", height=HEIGHT_PX, usermeta=quiet)
-    return drawn.properties(background="transparent").configure(**STYLE)
+    published = [point for point in points if point["accuracy"] is not None]
+    unpublished = [point for point in points if point["accuracy"] is None]
+    domains = _domain_ms(points), _domain_percent(published)
+    x, y = _milliseconds_axis(domains[0]), _percent_axis("accuracy", domains[1])
+    layers = (_dots(published, x, y) if published else []) + ([_ticks(unpublished, x)] if unpublished else [])
+    labels = _labels(_place(published + unpublished, *domains), x, domains[1], has_axis=bool(published))
+    no_menu = {"embedOptions": {"actions": False}}  # Vega's menu links to an external site
+    layered = alt.layer(*layers, *labels).properties(width="container", height=HEIGHT_PX, usermeta=no_menu)
+    return layered.properties(background="transparent").configure(**STYLE)
 
 
-def _span_ms(points: Sequence[Point]) -> tuple[float, float]:
-    """Return the ends of the axis of time: ticks, so far out that no dot stands on them."""
-    values = [each["ms"] for each in points]
+def _domain_ms(points: Sequence[Point]) -> tuple[float, float]:
+    """Return the domain of the time axis: it ends on ticks, a factor of at least 1.2 beyond the dots."""
+    values = [point["ms"] for point in points]
     below = [tick for tick in TICKS_MS if tick <= min(values) / 1.2] or TICKS_MS[:1]
     above = [tick for tick in TICKS_MS if tick >= max(values) * 1.2] or TICKS_MS[-1:]
     high = above[0]
     if len([tick for tick in TICKS_MS if below[-1] <= tick <= high]) < 3:
-        high = above[:2][-1]  # two numbers alone do not tell that the axis is logarithmic
+        high = above[:2][-1]  # two ticks do not show that the axis is logarithmic
     return below[-1], high
 
 
-def _span_percent(points: Sequence[Point]) -> tuple[int, int]:
-    """Return the ends of the axis of accuracy: whole percent, with room above and below the dots for their names."""
-    values = [each["accuracy"] for each in points] or [0.0]
-    room = max(LEAST_ROOM, (max(values) - min(values)) * 0.25)
-    return math.floor(min(values) - room), math.ceil(max(values) + room)
+def _domain_percent(points: Sequence[Point]) -> tuple[int, int]:
+    """Return the domain of the accuracy axis: whole percent, with a margin for the labels."""
+    values = [point["accuracy"] for point in points] or [0.0]
+    margin = max(MIN_MARGIN, (max(values) - min(values)) * 0.25)
+    return math.floor(min(values) - margin), math.ceil(max(values) + margin)
 
 
 def _milliseconds_axis(ms: tuple[float, float]) -> alt.X:
     ticks = [tick for tick in TICKS_MS if ms[0] <= tick <= ms[1]]
     scale, axis = alt.Scale(type="log", domain=ms, nice=False), alt.Axis(values=ticks, format="~g")
-    return alt.X("ms:Q", title="milliseconds per forward pass, here", scale=scale, axis=axis)
+    return alt.X("ms:Q", title="milliseconds per forward pass, measured here", scale=scale, axis=axis)
 
 
 def _percent_axis(field: str, percent: tuple[int, int], is_shown: bool = True) -> alt.Y:
@@ -94,60 +92,63 @@ def _percent_axis(field: str, percent: tuple[int, int], is_shown: bool = True) -
     return alt.Y(f"{field}:Q", title="published ImageNet top-1, %", scale=scale, axis=axis)
 
 
-def _published(points: list[Point], x: alt.X, y: alt.Y) -> list[alt.Chart]:
-    scale = alt.Scale(domain=[0, _most_parameters(points)], range=list(AREAS_PX))
+def _dots(points: list[Point], x: alt.X, y: alt.Y) -> list[alt.Chart]:
+    scale = alt.Scale(domain=[0, _max_parameters(points)], range=list(AREAS_PX))
     size = alt.Size("parameters:Q", title="million parameters", scale=scale, legend=alt.Legend(tickCount=4))
-    front = [points[index] for index in pareto_front([(each["ms"], each["accuracy"]) for each in points])]
+    front = [points[index] for index in pareto_front([(point["ms"], point["accuracy"]) for point in points])]
     return [
-        _of(front, x).encode(y=y).mark_line(color=MARKED, strokeDash=[4, 3], opacity=0.6),
-        _of(points, x).encode(y=y, size=size, color=_colour()).mark_circle(opacity=0.9),
+        _base(front, x).encode(y=y).mark_line(color=SELECTED_COLOR, strokeDash=[4, 3], opacity=0.6),
+        _base(points, x).encode(y=y, size=size, color=_color()).mark_circle(opacity=0.9),
     ]
 
 
-def _unpublished(points: list[Point], x: alt.X) -> alt.Chart:
-    return _of(points, x).encode(y=alt.value(HEIGHT_PX - 8), color=_colour()).mark_tick(thickness=2, size=14)
+def _ticks(points: list[Point], x: alt.X) -> alt.Chart:
+    return _base(points, x).encode(y=alt.value(HEIGHT_PX - 8), color=_color()).mark_tick(thickness=2, size=14)
 
 
-def _placed(points: Sequence[Point], ms: tuple[float, float], percent: tuple[int, int]) -> list[Placed]:
-    """Place names so that none lies over another, or over a dot, on a plot of any of WIDTHS_PX.
+def _place(points: Sequence[Point], ms: tuple[float, float], percent: tuple[int, int]) -> list[Placement]:
+    """Place labels so that none overlaps another or a dot at any of WIDTHS_PX.
 
-    From left to right each takes the nearest free place above or below its own dot.
+    Greedy, from left to right: a label takes the nearest free position above or below its dot, or else the one
+    with the fewest overlaps.
     """
-    most = _most_parameters(points)
-    dots = [_dot(point, ms, percent, most) for point in points]
-    taken = [[_box(share * width, y, radius * 2, radius * 2) for share, y, radius in dots] for width in WIDTHS_PX]
-    placed: list[Placed] = []
-    for (share, y, radius), point in sorted(zip(dots, points, strict=True), key=lambda each: each[0]):
-        length, fewest = len(point["backbone"]) * CHARACTER_PX, math.inf
-        chosen: Placed = point, "center", y
-        chosen_boxes: list[Box] = []
+    max_parameters = _max_parameters(points)
+    dots = [_dot(point, ms, percent, max_parameters) for point in points]
+    occupied = [[_box(share * width, y, radius * 2, radius * 2) for share, y, radius in dots] for width in WIDTHS_PX]
+    placements: list[Placement] = []
+    for (share, y, radius), point in sorted(zip(dots, points, strict=True), key=lambda pair: pair[0]):
+        width_px, fewest = len(point["backbone"]) * CHARACTER_PX, math.inf
+        best: Placement = point, "center", y
+        best_boxes: list[Box] = []
         for step, sign, align in itertools.product(range(24), (-1, 1), ALIGNMENTS):
-            at = y + sign * (radius + LINE_PX * (step + 0.6))
-            boxes = [_box(share * width, at, length, LINE_PX, align) for width in WIDTHS_PX]
-            overlaps = sum(map(_overlaps, boxes, WIDTHS_PX, taken))
-            if overlaps < fewest:  # where no place is free, the one with the fewest overlaps is taken
-                fewest, chosen, chosen_boxes = overlaps, (point, align, at), boxes
+            label_y = y + sign * (radius + LINE_PX * (step + 0.6))
+            boxes = [_box(share * width, label_y, width_px, LINE_PX, align) for width in WIDTHS_PX]
+            overlaps = sum(map(_overlaps, boxes, WIDTHS_PX, occupied))
+            if overlaps < fewest:
+                fewest, best, best_boxes = overlaps, (point, align, label_y), boxes
             if overlaps == 0:
                 break
-        placed.append(chosen)
-        for others, box in zip(taken, chosen_boxes, strict=True):
+        placements.append(best)
+        for others, box in zip(occupied, best_boxes, strict=True):
             others.append(box)
-    return placed
+    return placements
 
 
-def _most_parameters(points: Sequence[Point]) -> float:
+def _max_parameters(points: Sequence[Point]) -> float:
     """Return the parameters of the largest dot, in millions; ticks have no size."""
-    return max((each["parameters"] for each in points if each["accuracy"] is not None), default=0) or 1
+    return max((point["parameters"] for point in points if point["accuracy"] is not None), default=0) or 1
 
 
-def _dot(point: Point, ms: tuple[float, float], percent: tuple[int, int], most: float) -> tuple[float, float, float]:
-    """Return a dot's share of the width, its pixels from the top, and its radius in pixels."""
+def _dot(
+    point: Point, ms: tuple[float, float], percent: tuple[int, int], max_parameters: float
+) -> tuple[float, float, float]:
+    """Return a dot's x as a share of the width, its y in pixels from the top, and its radius in pixels."""
     share = math.log(point["ms"] / ms[0]) / math.log(ms[1] / ms[0])
     if point["accuracy"] is None:
         return share, HEIGHT_PX - 8, math.sqrt(AREAS_PX[0]) / 2
-    area = AREAS_PX[0] + (AREAS_PX[1] - AREAS_PX[0]) * point["parameters"] / most
+    area = AREAS_PX[0] + (AREAS_PX[1] - AREAS_PX[0]) * point["parameters"] / max_parameters
     y = HEIGHT_PX * (percent[1] - point["accuracy"]) / (percent[1] - percent[0])
-    return share, y, math.sqrt(area) / 2  # as Vega draws a circle of this size
+    return share, y, math.sqrt(area) / 2  # Vega's size is an area
 
 
 def _box(x: float, y: float, width: float, height: float, align: Align = "center") -> Box:
@@ -156,7 +157,7 @@ def _box(x: float, y: float, width: float, height: float, align: Align = "center
 
 
 def _overlaps(box: Box, width_px: float, others: Sequence[Box]) -> int:
-    """Count the boxes that a box lies over; to stand outside of the plot is worse than any of that."""
+    """Count the overlaps of a box with others; a position outside the plot counts more than any overlap."""
     left, right, top, bottom = box
     if top < 0 or bottom > HEIGHT_PX:
         return 10_000
@@ -164,34 +165,34 @@ def _overlaps(box: Box, width_px: float, others: Sequence[Box]) -> int:
     return outside + sum(left < r and right > x and top < b and bottom > t for x, r, t, b in others)
 
 
-def _names(placed: Sequence[Placed], x: alt.X, percent: tuple[int, int], has_axis: bool) -> list[alt.Chart]:
-    """Write the names: a layer for each alignment, since a layer takes altair 30 ms."""
+def _labels(placements: Sequence[Placement], x: alt.X, percent: tuple[int, int], has_axis: bool) -> list[alt.Chart]:
+    """Return the text layers: one per alignment, not per label, since altair takes 30 ms per layer."""
     layers = []
     for align in ALIGNMENTS:
         points = [
-            {**point, "level": percent[1] - y * (percent[1] - percent[0]) / HEIGHT_PX}  # where y lies on the axis
-            for point, side, y in placed
-            if side == align
+            {**point, "level": percent[1] - y * (percent[1] - percent[0]) / HEIGHT_PX}  # y on the accuracy axis
+            for point, alignment, y in placements
+            if alignment == align
         ]
         if points:
-            names = _of(points, x).encode(y=_percent_axis("level", percent, has_axis), text="backbone:N")
-            layers.append(names.encode(color=_colour()).mark_text(align=align, baseline="middle", fontSize=11))
+            labels = _base(points, x).encode(y=_percent_axis("level", percent, has_axis), text="backbone:N")
+            layers.append(labels.encode(color=_color()).mark_text(align=align, baseline="middle", fontSize=11))
     return layers
 
 
-def _of(points: list[Point], x: alt.X) -> alt.Chart:
-    told = {"backbone": "N", "ms": "Q", "accuracy": "Q", "parameters": "Q"}
-    return alt.Chart(alt.Data(values=points)).encode(x, tooltip=[f"{key}:{kind}" for key, kind in told.items()])
+def _base(points: list[Point], x: alt.X) -> alt.Chart:
+    tooltip = {"backbone": "N", "ms": "Q", "accuracy": "Q", "parameters": "Q"}
+    return alt.Chart(alt.Data(values=points)).encode(x, tooltip=[f"{key}:{kind}" for key, kind in tooltip.items()])
 
 
-def _colour() -> Any:
-    return alt.condition("datum.selected", alt.value(MARKED), alt.value(PLAIN))
+def _color() -> Any:
+    return alt.condition("datum.selected", alt.value(SELECTED_COLOR), alt.value(DEFAULT_COLOR))
 
 
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
-    """Return the indices of the points (cost, gain) that no other beats, the cheapest first.
+    """Return the indices of the Pareto-optimal points (cost, gain), the cheapest first.
 
-    A point is beaten by one that costs no more and gains no less, and is better in one of the two.
+    A point is dominated by one that costs no more and gains no less, and is strictly better in one of the two.
     """
     front: list[int] = []
     for index in sorted(range(len(points)), key=lambda index: (points[index][0], -points[index][1])):

@@ -1,7 +1,7 @@
-"""The Space's card: the front matter of README.md, derived from the config.
+"""The Space card: the YAML front matter of README.md, derived from the config.
 
-The Hub reads it to show the Space, to install gradio and Python, and to fetch weights while it builds. The
-app itself never reads it: a stale one costs a slower first start, and nothing else.
+The Hub reads it to present the Space, to install gradio and Python, and to preload weights during the build.
+The app never reads it: stale front matter only makes the first start slower.
 """
 
 import re
@@ -19,44 +19,42 @@ from lineup.config import Config
 from lineup.hub.files import HubFile, Weights
 
 CONSTRAINTS = Path(__file__).parents[3] / "constraints.txt"
-PYTHON = "3.12"  # ZeroGPU has this one and 3.10
-MAX_DESCRIPTION = 60  # characters; the Hub refuses more
+PYTHON = "3.12"  # ZeroGPU supports this one and 3.10
+MAX_DESCRIPTION = 60  # characters; the limit of the Hub
 DERIVED = (
     *("title", "emoji", "colorFrom", "colorTo", "sdk", "sdk_version", "python_version", "app_file"),
     *("short_description", "license", "tags", "suggested_hardware", "models", "preload_from_hub"),
 )
-_WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # in the order in which timm looks for them
+_WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # in the order in which timm tries them
 _FRONT = re.compile(r"\A---[ \t]*\r?\n(.*?)^---[ \t]*(?:\r?\n|\Z)", re.DOTALL | re.MULTILINE)
-_STUB = (
-    "\n# {title}\n\n{description}\n\nAll of this page comes from `config.yaml`: edit it, and the Space is built anew.\n"
-)
+_STUB = "\n# {title}\n\n{description}\n\nThis page is configured by `config.yaml`: edit it, and the Space is rebuilt.\n"
 
-WeightsOf = Callable[[str], Weights | None]  # where the weights of an entry lie, by its name
+WeightsOf = Callable[[str], Weights | None]  # the location of an entry's weights, by its name
 
 
-def text(config: Config, weights: WeightsOf, readme: Path, ask: bool = False) -> str:
-    """Return README.md as it should be: the derived front matter, then the body that is there.
+def text(config: Config, weights: WeightsOf, readme: Path, query_hub: bool = False) -> str:
+    """Return the updated content of README.md: the derived front matter and the existing body.
 
     Args:
-        config: what to derive it from.
-        weights: where the weights of an entry lie, by its name.
-        readme: the file that may be there; keys that are not derived stay, and so does the body.
-        ask: ask the Hub which files it would give anybody; if not, what was written before is believed.
+        config: the config to derive it from.
+        weights: returns the location of an entry's weights, by its name.
+        readme: the file, which may not exist; its body and the keys that are not derived are preserved.
+        query_hub: ask the Hub which files are public; otherwise reuse what the front matter lists.
     """
-    before = readme.read_text(encoding="utf-8-sig") if readme.is_file() else ""
-    old, body = _split(before)
-    front = _front(config, weights, old, ask)
-    if before and not _differing(front, old):
-        return before
+    current = readme.read_text(encoding="utf-8-sig") if readme.is_file() else ""
+    old, body = _split(current)
+    front = _front(config, weights, old, query_hub)
+    if current and not _differing(front, old):
+        return current
     others = {key: value for key, value in old.items() if key not in DERIVED}
     dumped = yaml.safe_dump({**front, **others}, sort_keys=False, allow_unicode=True, width=1000)
-    return f"---\n{dumped}---\n" + (body if before else _stub(config))
+    return f"---\n{dumped}---\n" + (body if current else _stub(config))
 
 
 def stale(config: Config, weights: WeightsOf, readme: Path) -> list[str]:
-    """Return the keys in which a README's front matter is not what the config gives; asks nobody."""
+    """Return the keys whose value in README.md differs from the derived one; sends no requests."""
     old, _ = _split(readme.read_text(encoding="utf-8-sig"))
-    return _differing(_front(config, weights, old, ask=False), old)
+    return _differing(_front(config, weights, old, query_hub=False), old)
 
 
 def _differing(front: dict[str, Any], old: dict[str, Any]) -> list[str]:
@@ -64,22 +62,22 @@ def _differing(front: dict[str, Any], old: dict[str, Any]) -> list[str]:
 
 
 def _split(readme: str) -> tuple[dict[str, Any], str]:
-    """Take a README apart: what its front matter says, and its body."""
-    found = _FRONT.match(readme)
-    if not found:
+    """Split a README into its parsed front matter and its body."""
+    match = _FRONT.match(readme)
+    if not match:
         return {}, readme
     try:
-        front = yaml.safe_load(found[1])
-    except yaml.YAMLError:  # nobody could read it
+        front = yaml.safe_load(match[1])
+    except yaml.YAMLError:  # treat invalid front matter as empty
         front = None
-    return front if isinstance(front, dict) else {}, readme[found.end() :]
+    return front if isinstance(front, dict) else {}, readme[match.end() :]
 
 
 def _stub(config: Config) -> str:
     return re.sub("\n{3,}", "\n\n", _STUB.format(title=config.title, description=config.description))
 
 
-def _front(config: Config, weights: WeightsOf, old: dict[str, Any], ask: bool) -> dict[str, Any]:
+def _front(config: Config, weights: WeightsOf, old: dict[str, Any], query_hub: bool) -> dict[str, Any]:
     space, files = config.space, list(files_of(config, weights))
     front = {
         "title": config.title or "Lineup",
@@ -87,7 +85,7 @@ def _front(config: Config, weights: WeightsOf, old: dict[str, Any], ask: bool) -
         "colorFrom": space.color_from,
         "colorTo": space.color_to,
         "sdk": "gradio",
-        "sdk_version": _gradio(old),
+        "sdk_version": _gradio_version(old),
         "python_version": PYTHON,
         "app_file": "app.py",
         "short_description": space.short_description or _description(config),
@@ -95,23 +93,23 @@ def _front(config: Config, weights: WeightsOf, old: dict[str, Any], ask: bool) -
         "tags": _tags(config),
         "suggested_hardware": space.hardware,
         "models": list(dict.fromkeys(file.repo for file in files)),
-        "preload_from_hub": _preload(files, old, ask),
+        "preload_from_hub": _preload(files, old, query_hub),
     }
     return {key: value for key, value in front.items() if value != []}
 
 
-def _gradio(old: dict[str, Any]) -> str:
-    """Return the gradio that was tested; a clone of a Space has no constraints, and keeps what it says."""
-    if CONSTRAINTS.is_file() and (found := re.search(r"^gradio==(\S+)", CONSTRAINTS.read_text(), re.MULTILINE)):
-        return found[1]
+def _gradio_version(old: dict[str, Any]) -> str:
+    """Return the tested version of gradio; without constraints.txt, as in some clones, keep the old one."""
+    if CONSTRAINTS.is_file() and (match := re.search(r"^gradio==(\S+)", CONSTRAINTS.read_text(), re.MULTILINE)):
+        return match[1]
     return str(old.get("sdk_version") or version("gradio"))
 
 
 def _description(config: Config) -> str:
-    count, said = len(config.backbones), " ".join(config.description.split())
-    made = f"{count} backbones, side by side" if count > 1 else config.default_name
-    choices = (said, f"Classify images with {made}", "Classify images with one backbone")
-    return next(each for each in choices if 0 < len(each) <= MAX_DESCRIPTION)
+    count, description = len(config.backbones), " ".join(config.description.split())
+    subject = f"{count} backbones, side by side" if count > 1 else config.default_name
+    candidates = (description, f"Classify images with {subject}", "Classify images with one backbone")
+    return next(text for text in candidates if 0 < len(text) <= MAX_DESCRIPTION)
 
 
 def _tags(config: Config) -> list[str]:
@@ -121,16 +119,16 @@ def _tags(config: Config) -> list[str]:
 
 
 class _Files(NamedTuple):
-    """What an entry loads from a repository: all of `whole`, and the first of `either` that is there."""
+    """The files that an entry loads from a repository: all of `required`, and the first existing one of `either`."""
 
     repo: str
     revision: str
-    whole: tuple[str, ...]
+    required: tuple[str, ...]
     either: tuple[str, ...]
 
 
 def files_of(config: Config, weights: WeightsOf) -> Iterator[_Files]:
-    """Yield what the line-up loads from the Hub, entry by entry."""
+    """Yield the files that the line-up loads from the Hub, entry by entry."""
     for entry in config.backbones:
         if entry.source == "hf-hub":
             yield _Files(entry.spec.target, entry.spec.revision or "main", ("config.json",), _WEIGHTS)
@@ -138,37 +136,37 @@ def files_of(config: Config, weights: WeightsOf) -> Iterator[_Files]:
             yield _Files(file.repo, file.revision or "main", (), file.names)
 
 
-def _preload(files: list[_Files], old: dict[str, Any], ask: bool) -> list[str]:
-    """Return what the Hub should fetch while it builds: ``repository file,file revision``."""
+def _preload(files: list[_Files], old: dict[str, Any], query_hub: bool) -> list[str]:
+    """Return the files to preload during the build, as rows ``repository file,file revision``."""
     rows = []
-    for each in files:
+    for entry_files in files:
         names = None
-        if ask:
+        if query_hub:
             try:
-                names = _published(each)
+                names = _public(entry_files)
             except (HfHubHTTPError, OfflineModeIsEnabled, httpx2.HTTPError, OSError):
-                ask = False  # it would not answer for the others either
-        if names := _believed(each, old) if names is None else names:
-            rows.append(f"{each.repo} {','.join(names)} {each.revision}")
+                query_hub = False  # one failure is enough: do not wait for a timeout per entry
+        if names := _assumed(entry_files, old) if names is None else names:
+            rows.append(f"{entry_files.repo} {','.join(names)} {entry_files.revision}")
     return list(dict.fromkeys(rows))
 
 
-def _published(files: _Files) -> tuple[str, ...]:
-    """Ask the Hub which files it gives to anybody: a build has no token, and fails for one that is not there."""
+def _public(files: _Files) -> tuple[str, ...]:
+    """Query the Hub for the public files: a build has no token, and fails on a missing file."""
     api = HfApi(token=False)
     try:
         for name in files.either:
-            wanted = (*files.whole, name)
-            if all(api.file_exists(files.repo, each, revision=files.revision) for each in reversed(wanted)):
-                return wanted
+            names = (*files.required, name)
+            if all(api.file_exists(files.repo, file, revision=files.revision) for file in reversed(names)):
+                return names
     except GatedRepoError:
         pass
     return ()
 
 
-def _believed(files: _Files, old: dict[str, Any]) -> tuple[str, ...]:
-    """Say what is known without asking: what was found before, or else what timm's own repositories have."""
+def _assumed(files: _Files, old: dict[str, Any]) -> tuple[str, ...]:
+    """Return the files without a request: those listed before, or else those of timm's own repositories."""
     if files.repo in (old.get("models") or []):
         rows = [str(row).split() for row in old.get("preload_from_hub") or []]
         return next((tuple(row[1].split(",")) for row in rows if len(row) > 1 and row[0] == files.repo), ())
-    return () if files.whole else files.either[:1]
+    return () if files.required else files.either[:1]

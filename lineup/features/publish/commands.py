@@ -1,4 +1,4 @@
-"""The commands that bring the page to the Hub: readme, push, doctor."""
+"""The commands that publish the page on the Hub: readme, doctor, push."""
 
 import argparse
 import os
@@ -12,7 +12,7 @@ from lineup.cli.output import EXIT_INTERRUPTED, EXIT_WRONG, print_answer, report
 from lineup.errors import LineupError, did_you_mean
 from lineup.features.publish import text
 
-if TYPE_CHECKING:  # `--help` waits for none of these
+if TYPE_CHECKING:  # keep `--help` fast
     from lineup.features.publish.space import PushOptions
     from lineup.service import Service
 
@@ -20,51 +20,55 @@ if TYPE_CHECKING:  # `--help` waits for none of these
 def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", shared: argparse.ArgumentParser) -> None:
     """Add `readme`, `doctor` and `push`."""
     readme = commands.add_parser("readme", parents=[shared], help="write the front matter of README.md for a Space")
-    readme.add_argument("--offline", action="store_true", help="ask nobody: what was found before is believed")
+    readme.add_argument("--offline", action="store_true", help="send no requests: reuse what the file lists")
     readme.set_defaults(run=_write_readme)
 
     doctor = commands.add_parser(
         "doctor",
         parents=[shared],
-        help="try the Hub from this machine: what a download and a push would meet; exit 2 if a check failed",
-        description="Try the Hub from this machine, and change nothing there. A check that needs a token is skipped "
-        "without one, and that is no failure; exit status 2 says that a check failed.",
+        help="check that downloads and a push work from this machine; exit 2 if a check failed",
+        description="Check the Hub from this machine, and change nothing there. Without a token, checks that need one "
+        "are skipped, which is not a failure. The exit status is 2 if a check failed.",
     )
     doctor.add_argument(
-        "space", metavar="OWNER/NAME", nargs="?", default="", help="a Space to push to (default: yours, named lineup)"
+        "space",
+        metavar="OWNER/NAME",
+        nargs="?",
+        default="",
+        help="the Space to check a push to (default: your own, named lineup)",
     )
     doctor.set_defaults(run=_doctor)
 
-    push = commands.add_parser("push", parents=[shared], help="put the page on the Hub as a Space, and wait for it")
-    push.add_argument("space", metavar="SPACE", help="owner/name of the Space; created if it is not there")
-    push.add_argument("--dry-run", action="store_true", help="print what would change, and change nothing")
+    push = commands.add_parser("push", parents=[shared], help="publish the page as a Space, and wait for the build")
+    push.add_argument("space", metavar="SPACE", help="owner/name of the Space; created if it does not exist")
+    push.add_argument("--dry-run", action="store_true", help="print the changes without making them")
     push.add_argument(
-        "--hardware", default="", help="what to run on (default for a new one: the config's space.hardware)"
+        "--hardware", default="", help="hardware of the Space (default for a new one: the config's space.hardware)"
     )
-    push.add_argument("--private", action="store_true", help="create it so that nobody else sees it")
+    push.add_argument("--private", action="store_true", help="create a private Space")
     push.add_argument(
         "--secret",
         action="append",
         default=[],
         metavar="NAME",
-        help="set a secret to this environment variable's value",
+        help="set a secret to the value of this environment variable",
     )
     push.add_argument("--variable", action="append", default=[], metavar="NAME=VALUE", help="set a variable")
     push.set_defaults(run=_push)
 
 
 def stale_card(service: "Service", config: Path) -> list[str]:
-    """Say what a README's front matter should say by now, if there is one that is this config's."""
+    """Return a note if the config's README.md exists and its front matter is stale."""
     from lineup.features.publish import card
 
     readme = _readme(config)
     keys = card.stale(service.config, service.weights, readme) if readme.is_file() else []
-    found = f"got another {', '.join(keys)}; run python -m lineup readme"
-    return [f"{readme.name}: expected the front matter that {config.name} gives; {found}"] if keys else []
+    got = f"got a different {', '.join(keys)}; run python -m lineup readme"
+    return [f"{readme.name}: expected the front matter derived from {config.name}; {got}"] if keys else []
 
 
 def _readme(config: Path) -> Path:
-    """Return the README.md that belongs to a config: the one beside a config.yaml."""
+    """Return the path of a config's README: README.md for a config.yaml, else one prefixed with its stem."""
     return config.with_name("README.md" if config.name == "config.yaml" else f"{config.stem}.README.md")
 
 
@@ -72,16 +76,16 @@ def _write_readme(service: "Service", arguments: argparse.Namespace) -> int:
     from lineup.features.publish import card
 
     readme = _readme(arguments.config)
-    content = card.text(service.config, service.weights, readme, ask=not arguments.offline)
+    content = card.text(service.config, service.weights, readme, query_hub=not arguments.offline)
     changed = _rewrite(readme, content)
-    told = {"file": str(readme), "changed": changed}
-    print_answer(told, arguments.json, lambda: [f"{readme}: {'written' if changed else 'nothing changed'}"])
+    result = {"file": str(readme), "changed": changed}
+    print_answer(result, arguments.json, lambda: [f"{readme}: {'written' if changed else 'nothing changed'}"])
     problems = service.problems()
     return report(problems) if problems else 0
 
 
 def _rewrite(path: Path, content: str) -> bool:
-    """Write a file, unless that is what stands in it."""
+    """Write a file if its content differs; return whether it did."""
     changed = not path.is_file() or path.read_bytes() != content.encode()
     if changed:
         path.write_bytes(content.encode())
@@ -91,53 +95,55 @@ def _rewrite(path: Path, content: str) -> bool:
 def _push(service: "Service", arguments: argparse.Namespace) -> int:
     from lineup.features.publish import card, files, space
 
-    wish = _wish(arguments)
+    options = _options(arguments)
     service.look()
     if problems := service.problems():
         return report(problems)
     config, readme = service.config, _readme(arguments.config)
-    content = card.text(config, service.weights, readme, ask=True)
+    content = card.text(config, service.weights, readme, query_hub=True)
     collected = files.collect(config, arguments.config, content)
-    plan = space.plan(collected, wish, config.space.hardware, arguments.dry_run)
+    plan = space.plan(collected, options, config.space.hardware, arguments.dry_run)
     if arguments.dry_run:
         print_answer(plan.to_json(), arguments.json, lambda: text.push(plan))
         return 0
-    tell = partial(print, file=sys.stderr if arguments.json else sys.stdout, flush=True)
+    progress = partial(print, file=sys.stderr if arguments.json else sys.stdout, flush=True)
     if not arguments.json:
-        tell("\n".join(text.push(plan)))
+        progress("\n".join(text.push(plan)))
     _rewrite(readme, content)
-    commit = space.push(plan, tell)
-    tell("now the Hub builds it; that goes on if you leave")
+    commit = space.push(plan, progress)
+    progress("waiting for the build; Ctrl-C stops waiting, not the build")
     try:
-        stage = space.wait(wish, commit, tell)
+        stage = space.wait(options, commit, progress)
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     print_answer(
-        {**plan.to_json(), "commit": commit, "stage": stage}, arguments.json, lambda: [f"{stage.lower()}: {wish.url}"]
+        {**plan.to_json(), "commit": commit, "stage": stage},
+        arguments.json,
+        lambda: [f"{stage.lower()}: {options.url}"],
     )
     return 0
 
 
-def _wish(arguments: argparse.Namespace) -> "PushOptions":
-    """Take the arguments of `push` apart that are not the config's.
+def _options(arguments: argparse.Namespace) -> "PushOptions":
+    """Parse and validate the arguments of `push`.
 
     Raises:
-        LineupError: when one is not of its form.
+        LineupError: an argument is invalid.
     """
     from huggingface_hub import SpaceHardware
 
     from lineup.features.publish.space import PushOptions
 
-    _refuse_unless_name("SPACE", arguments.space)
-    known = [each.value for each in SpaceHardware]
+    _require_space_name("SPACE", arguments.space)
+    known = [hardware.value for hardware in SpaceHardware]
     if arguments.hardware and arguments.hardware not in known:
         hint = did_you_mean(arguments.hardware, known) or f"use one of: {', '.join(known)}"
-        raise LineupError("--hardware", "one of the Hub's", f"got {arguments.hardware!r}", hint)
+        raise LineupError("--hardware", "hardware of the Hub", f"got {arguments.hardware!r}", hint)
     for name in arguments.secret:
         if not os.environ.get(name):
             raise LineupError(
                 "--secret",
-                "an environment variable, so that the value is on no command line",
+                "an environment variable, which keeps the value off the command line",
                 f"{name[:60]!r} is not set",
                 "set it",
             )
@@ -145,27 +151,27 @@ def _wish(arguments: argparse.Namespace) -> "PushOptions":
     for pair in arguments.variable:
         name, equals, value = pair.partition("=")
         if not equals or not name.isidentifier():
-            raise LineupError("--variable", "NAME=VALUE", f"got {pair[:60]!r}", "mend it")
+            raise LineupError("--variable", "NAME=VALUE", f"got {pair[:60]!r}", "fix the argument")
         variables[name] = value
     secrets = {name: os.environ[name] for name in arguments.secret}
     return PushOptions(arguments.space, arguments.hardware, arguments.private, secrets, variables)
 
 
-def _refuse_unless_name(argument: str, space: str) -> None:
+def _require_space_name(argument: str, space: str) -> None:
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", space):
-        raise LineupError(argument, "owner/name, such as me/my-lineup", f"got {space!r}", "mend it")
+        raise LineupError(argument, "owner/name, such as me/my-lineup", f"got {space!r}", "fix the argument")
 
 
 def _doctor(service: "Service", arguments: argparse.Namespace) -> int:
     from lineup.features.publish import doctor
 
     if arguments.space:
-        _refuse_unless_name("OWNER/NAME", arguments.space)
-    config, found = service.config, []
+        _require_space_name("OWNER/NAME", arguments.space)
+    config, checks = service.config, []
     for check in doctor.examine(doctor.sample(config, service.weights), config.space.hardware, arguments.space):
-        found.append(check)
+        checks.append(check)
         if not arguments.json:
-            print(text.check(check), flush=True)  # the next one may take seconds
+            print(text.check(check), flush=True)  # the next check may take seconds
     if arguments.json:
-        print_answer([each.to_json() for each in found], True, list)
-    return EXIT_WRONG if any(each.outcome == "failed" for each in found) else 0
+        print_answer([check.to_json() for check in checks], True, list)
+    return EXIT_WRONG if any(check.outcome == "failed" for check in checks) else 0

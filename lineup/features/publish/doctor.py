@@ -1,6 +1,6 @@
-"""Tries the Hub from this machine, and says what a download and a push would meet. Changes nothing there.
+"""Check whether downloads and a push would work from this machine. Changes nothing on the Hub.
 
-Whatever the outcome, the text of a check never has the token in it.
+The text of a check never contains the token.
 """
 
 import re
@@ -14,7 +14,7 @@ from urllib.parse import quote, urlparse
 
 from huggingface_hub import HfApi, SpaceInfo, constants, get_token
 from huggingface_hub.errors import RepositoryNotFoundError
-from huggingface_hub.utils._headers import build_hf_headers  # huggingface_hub does not pass these on to type checkers
+from huggingface_hub.utils._headers import build_hf_headers  # not re-exported for type checkers
 from huggingface_hub.utils._http import get_session, hf_raise_for_status
 from huggingface_hub.utils._runtime import is_xet_available
 
@@ -29,17 +29,17 @@ from lineup.hub.problems import TOKENS, told
 
 TIMEOUT_S = 5.0
 NAMES = ("reach", "token", "download", "space", "write", "hardware", "uploads")
-FALLBACK = "timm/resnet18.a1_in1k"  # public, for a line-up that needs nothing of the Hub
+FALLBACK = "timm/resnet18.a1_in1k"  # a public repository, for a line-up without files on the Hub
 FREE_HARDWARE = "zero-a10g"  # the only one on which a free account can host a Gradio Space
-_NEW_TOKEN = f"make one that may write at {TOKENS}, and set HF_TOKEN to it"
-_ROLES = {"read": "may only read", "write": "may write", "fineGrained": "is fine-grained"}
+_NEW_TOKEN = f"create a token with write access at {TOKENS}, and set HF_TOKEN"
+_ROLES = {"read": "is read-only", "write": "has write access", "fineGrained": "is fine-grained"}
 
-Account = Mapping[str, Any]  # what /api/whoami-v2 says of a token's owner, or of an organization in it
+Account = Mapping[str, Any]  # /api/whoami-v2 of a token's owner, or one of its organizations
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was tried: what came of it, what was found, and what to do if that is not enough."""
+    """The result of one check: its outcome, the finding, and a remedy if one is needed."""
 
     name: str
     outcome: Literal["ok", "failed", "skipped"]
@@ -51,19 +51,19 @@ class Check:
 
 
 def sample(config: Config, weights: card.WeightsOf) -> HubFile:
-    """Choose a small file to try: the first entry's that lies on the Hub, else one that is always there."""
-    for each in card.files_of(config, weights):
-        return HubFile(each.repo, ("config.json",), each.revision)
+    """Return a small file to download: of the first entry on the Hub, else of a public repository."""
+    for files in card.files_of(config, weights):
+        return HubFile(files.repo, ("config.json",), files.revision)
     return HubFile(FALLBACK, ("config.json",))
 
 
 def examine(file: HubFile, hardware: str, space: str = "") -> Iterator[Check]:
-    """Yield the checks of NAMES one by one, as soon as each is done; none waits for long.
+    """Yield the checks of NAMES, each as soon as it is done and within a short timeout.
 
     Args:
         file: a small file to download.
-        hardware: what a new Space would ask for.
-        space: owner/name of the Space that a push would go to; if empty, `lineup` of whoever's the token is.
+        hardware: the hardware to request for a new Space.
+        space: owner/name of the Space to push to; if empty, `lineup` of the token's owner.
     """
     reach = _reach()
     yield reach
@@ -71,18 +71,18 @@ def examine(file: HubFile, hardware: str, space: str = "") -> Iterator[Check]:
         for name in NAMES[1:]:
             yield Check(name, "skipped", "the Hub cannot be reached")
         return
-    token, me = _token()
+    token, account = _token()
     yield token
     yield _download(file)
-    yield from _push(token, me, space or (f"{me['name']}/lineup" if me else ""), hardware)
-    yield _uploads(file, me)
+    yield from _push(token, account, space or (f"{account['name']}/lineup" if account else ""), hardware)
+    yield _uploads(file, account)
 
 
 def _reach() -> Check:
     started = time.monotonic()
     try:
         with told(constants.ENDPOINT, "an answer", command="try"):
-            # no token: whether that is a good one is another question
+            # without the token: it is checked separately
             response = get_session().head(constants.ENDPOINT, timeout=TIMEOUT_S)
             if response.status_code >= 500:
                 hf_raise_for_status(response)
@@ -93,17 +93,18 @@ def _reach() -> Check:
 
 def _token() -> tuple[Check, Account | None]:
     if not get_token():
-        return Check("token", "skipped", "there is none, and public files need none", f"to push, {_NEW_TOKEN}"), None
+        return Check("token", "skipped", "not set, and public files need none", f"to push, {_NEW_TOKEN}"), None
     session = get_session()
-    before, session.timeout = session.timeout, TIMEOUT_S  # whoami itself takes none
+    before, session.timeout = session.timeout, TIMEOUT_S  # whoami takes no timeout
     try:
-        with told("the token", "to ask whose it is", command="try"):
-            me: Account = HfApi().whoami()
+        with told("the token", "to read its owner", command="try"):
+            account: Account = HfApi().whoami()
     except LineupError as error:
         return _failed("token", error), None
     finally:
         session.timeout = before
-    return Check("token", "ok", f"it is {me['name']}'s, and {_ROLES.get(_role(me), 'the Hub does not say more')}"), me
+    role = _ROLES.get(_role(account), "its role is unknown")
+    return Check("token", "ok", f"it belongs to {account['name']}, and {role}"), account
 
 
 def _download(file: HubFile) -> Check:
@@ -111,17 +112,17 @@ def _download(file: HubFile) -> Check:
     try:
         with _empty_cache():
             path = downloads.fetch(file, TIMEOUT_S)
-            size_bytes, etag = path.stat().st_size, path.resolve().name  # the cache names what it keeps by its etag
+            size_bytes, etag = path.stat().st_size, path.resolve().name  # the cache names files by etag
     except LineupError as error:
         return _failed("download", error, f"{file}: ")
-    compared = re.fullmatch("[0-9a-f]{40}|[0-9a-f]{64}", etag)  # fetch has done it
-    whole = "with the hash that the Hub says" if compared else "with no hash to compare it with"
-    return Check("download", "ok", f"{file}: {size_bytes:,} bytes in {_ms(started)} ms, {whole}")
+    is_verified = re.fullmatch("[0-9a-f]{40}|[0-9a-f]{64}", etag)  # by fetch, if the etag is a hash
+    verification = "hash verified" if is_verified else "no hash to verify"
+    return Check("download", "ok", f"{file}: {size_bytes:,} bytes in {_ms(started)} ms, {verification}")
 
 
 @contextmanager
 def _empty_cache() -> Iterator[None]:
-    """Let the Hub's client keep nothing that it downloads, and find nothing that it has kept."""
+    """Make the Hub's client use a temporary cache, which is deleted on exit."""
     cache = constants.HF_HUB_CACHE
     with tempfile.TemporaryDirectory(prefix="lineup-", ignore_cleanup_errors=True) as folder:
         constants.HF_HUB_CACHE = folder
@@ -131,127 +132,131 @@ def _empty_cache() -> Iterator[None]:
             constants.HF_HUB_CACHE = cache
 
 
-def _push(token: Check, me: Account | None, space: str, hardware: str) -> Iterator[Check]:
-    """Yield what a push would meet: the Space that is there or not, the right to write, and the hardware."""
-    names, why = ("space", "write", "hardware"), ("whose Space it would be is not known", "add OWNER/NAME")
+def _push(token: Check, account: Account | None, space: str, hardware: str) -> Iterator[Check]:
+    """Yield the checks of a push: the Space, write access and the hardware."""
+    names, reason = ("space", "write", "hardware"), ("the owner of the Space is unknown", "add OWNER/NAME")
     if token.outcome == "failed" or not space:
-        why = (token.found, "") if token.outcome == "failed" else why
-        yield from (Check(name, "skipped", *why) for name in names)
+        reason = (token.found, "") if token.outcome == "failed" else reason
+        yield from (Check(name, "skipped", *reason) for name in names)
         return
-    check, info = _space(space, me)
-    unknown = info is None and check.outcome == "failed"
+    check, info = _space(space, account)
+    is_unknown = info is None and check.outcome == "failed"
     yield check
-    yield _write(me, space, exists=info is not None or unknown)
-    if unknown:
-        yield Check("hardware", "skipped", "whether the Space is there is not known")
+    yield _write(account, space, exists=info is not None or is_unknown)
+    if is_unknown:
+        yield Check("hardware", "skipped", "whether the Space exists is unknown")
         return
-    yield _hardware(me, space.partition("/")[0], hardware, info)
+    yield _hardware(account, space.partition("/")[0], hardware, info)
 
 
-def _space(space: str, me: Account | None) -> tuple[Check, SpaceInfo | None]:
+def _space(space: str, account: Account | None) -> tuple[Check, SpaceInfo | None]:
     try:
-        with told(space, "to look at the Space", command="try"):
+        with told(space, "to read the Space", command="try"):
             info = HfApi().space_info(space, timeout=TIMEOUT_S)
     except LineupError as error:
         if not isinstance(error.__cause__, RepositoryNotFoundError):
             return _failed("space", error, f"{space}: "), None
-        new = "it is not there yet, and a push creates it"
-        return Check("space", "ok", f"{space}: {new if me else 'it is not there yet, or it is private'}"), None
-    paths = {each.rfilename for each in info.siblings or []}
+        new = "it does not exist yet, and a push creates it"
+        return Check("space", "ok", f"{space}: {new if account else 'it does not exist, or it is private'}"), None
+    paths = {file.rfilename for file in info.siblings or []}
     if MANIFEST not in paths and is_another_app(paths):
-        return Check("space", "failed", f"{space}: it is another app's", "choose another name"), info
-    return Check("space", "ok", f"{space}: it is there, and a push brings it up to date"), info
+        return Check("space", "failed", f"{space}: it has another app", "choose another name"), info
+    return Check("space", "ok", f"{space}: it exists, and a push updates it"), info
 
 
-def _write(me: Account | None, space: str, exists: bool) -> Check:
-    if not me:
+def _write(account: Account | None, space: str, exists: bool) -> Check:
+    if not account:
         return Check("write", "skipped", "there is no token", _NEW_TOKEN)
-    owner, role = space.partition("/")[0], _role(me)
-    account = _account(me, owner)
+    owner_name, role, user = space.partition("/")[0], _role(account), account["name"]
+    owner = _owner(account, owner_name)
     if role == "read":
-        return Check("write", "failed", "the token may only read", _NEW_TOKEN)
-    if account is None:
-        other = f"use a token of {owner}'s, or push to {me['name']}/{space.partition('/')[2]}"
-        return Check("write", "failed", f"{me['name']} is not a member of {owner}", other)
-    if account is not me and account.get("roleInOrg") not in ("admin", "write", "contributor"):
-        found = f"{me['name']}'s role in {owner} is {account.get('roleInOrg') or 'not told'}"
-        return Check("write", "failed", found, f"ask an admin of {owner} for the role write, or push to {me['name']}/…")
-    if role == "fineGrained" and not _permitted(me, owner, space if exists else ""):
-        found = f"the token's permissions leave out writing to {space if exists else owner}"
-        return Check("write", "failed", found, f"add that one to it at {TOKENS}")
+        return Check("write", "failed", "the token is read-only", _NEW_TOKEN)
+    if owner is None:
+        remedy = f"use a token of {owner_name}, or push to {user}/{space.partition('/')[2]}"
+        return Check("write", "failed", f"{user} is not a member of {owner_name}", remedy)
+    if owner is not account and owner.get("roleInOrg") not in ("admin", "write", "contributor"):
+        finding = f"{user}'s role in {owner_name} is {owner.get('roleInOrg') or 'unknown'}"
+        remedy = f"ask an admin of {owner_name} for the role write, or push to {user}/…"
+        return Check("write", "failed", finding, remedy)
+    if role == "fineGrained" and not _is_permitted(account, owner_name, space if exists else ""):
+        finding = f"the token has no write permission for {space if exists else owner_name}"
+        return Check("write", "failed", finding, f"add the permission at {TOKENS}")
     if role not in ("write", "fineGrained"):
-        return Check("write", "skipped", "the Hub does not say what this token may do", "push, and see")
-    if exists and account.get("roleInOrg") == "contributor":
-        return Check("write", "ok", f"{me['name']} contributes to {owner}, and may write to what they created there")
-    return Check("write", "ok", f"{me['name']} may write to {owner}'s Spaces")
+        return Check("write", "skipped", "the token's permissions are unknown", "try a push")
+    if exists and owner.get("roleInOrg") == "contributor":
+        return Check("write", "ok", f"{user} is a contributor of {owner_name}, with write access to their own Spaces")
+    return Check("write", "ok", f"{user} may write to {owner_name}'s Spaces")
 
 
-def _permitted(me: Account, *names: str) -> bool:
-    """Tell whether a fine-grained token may write to one of these: an owner, or a Space."""
-    scopes = (me["auth"]["accessToken"].get("fineGrained") or {}).get("scoped") or []
-    wanted = {name.casefold() for name in names if name}
+def _is_permitted(account: Account, *names: str) -> bool:
+    """Return whether a fine-grained token may write to one of these names of owners or Spaces."""
+    scopes = (account["auth"]["accessToken"].get("fineGrained") or {}).get("scoped") or []
+    entities = {name.casefold() for name in names if name}
     return any(
-        str(scope.get("entity", {}).get("name")).casefold() in wanted
+        str(scope.get("entity", {}).get("name")).casefold() in entities
         and scope["entity"].get("type") not in ("model", "dataset")
         and "repo.write" in scope.get("permissions", ())
         for scope in scopes
     )
 
 
-def _hardware(me: Account | None, owner: str, hardware: str, info: SpaceInfo | None) -> Check:
+def _hardware(account: Account | None, owner_name: str, hardware: str, info: SpaceInfo | None) -> Check:
     if info:
-        has = info.runtime and (info.runtime.requested_hardware or info.runtime.hardware)
-        return Check(
-            "hardware", "ok", f"{has or 'what the Space has'}, which a push without --hardware leaves as it is"
-        )
-    account = _account(me, owner) if me else None
+        current = info.runtime and (info.runtime.requested_hardware or info.runtime.hardware)
+        finding = f"{current or 'the current hardware'}, which a push without --hardware does not change"
+        return Check("hardware", "ok", finding)
+    owner = _owner(account, owner_name) if account else None
     if hardware == FREE_HARDWARE:
         return Check("hardware", "ok", f"{hardware}, the only one on which a free account can host a Gradio Space")
-    if account is None:
-        return Check("hardware", "skipped", f"{hardware} needs a paid plan; whether {owner} has one is not known")
-    if account.get("isPro") or account.get("canPay"):
-        return Check("hardware", "ok", f"{hardware}, which {owner} can pay for")
+    if owner is None:
+        return Check("hardware", "skipped", f"{hardware} needs a paid plan; whether {owner_name} has one is unknown")
+    if owner.get("isPro") or owner.get("canPay"):
+        return Check("hardware", "ok", f"{hardware}, which the plan of {owner_name} allows")
     remedy = f"write `hardware: {FREE_HARDWARE}` under `space:` in the config, or get a plan"
-    return Check("hardware", "failed", f"{hardware} needs a paid plan, and {owner} has none", remedy)
+    return Check("hardware", "failed", f"{hardware} needs a paid plan, and {owner_name} has none", remedy)
 
 
-def _uploads(file: HubFile, me: Account | None) -> Check:
-    """Say where large files go. The Hub names Xet's storage to whoever may read a repository, a Space or not."""
+def _uploads(file: HubFile, account: Account | None) -> Check:
+    """Check the storage of large files. The Hub returns Xet's address for any readable repository."""
     if not is_xet_available():
-        return Check("uploads", "ok", "large files go through Git LFS, to an address that the Hub names then")
+        return Check(
+            "uploads", "ok", "large files are uploaded with Git LFS, to an address that the Hub returns at that time"
+        )
     address = f"{constants.ENDPOINT}/api/models/{file.repo}/xet-read-token/{quote(file.revision or 'main', safe='')}"
     try:
         with told(file.repo, "the address of its storage", command="try"):
-            headers = build_hf_headers(token=None if me else False)
+            headers = build_hf_headers(token=None if account else False)
             response = get_session().get(address, headers=headers, timeout=TIMEOUT_S)
             hf_raise_for_status(response)
     except LineupError as error:
-        return Check("uploads", "skipped", f"where large files go is not known: {error.got}")
+        return Check("uploads", "skipped", f"the storage of large files is unknown: {error.got}")
     storage = response.headers.get(constants.HUGGINGFACE_HEADER_X_XET_ENDPOINT, "")
     host = urlparse(storage).hostname
     if not host:
-        return Check("uploads", "skipped", "where large files go is not known: the Hub names no storage")
+        return Check("uploads", "skipped", "the storage of large files is unknown: the Hub returned none")
     try:
         with told(host, "an answer", command="try"):
             get_session().head(storage, timeout=TIMEOUT_S)
     except LineupError:
-        remedy = "let this machine reach it, or set HF_HUB_DISABLE_XET=1"
-        return Check("uploads", "failed", f"large files go through Xet, to {host}, which cannot be reached", remedy)
-    return Check("uploads", "ok", f"large files go through Xet, to {host}, which answers")
+        remedy = "allow connections to it, or set HF_HUB_DISABLE_XET=1"
+        return Check(
+            "uploads", "failed", f"large files are uploaded with Xet, to {host}, which cannot be reached", remedy
+        )
+    return Check("uploads", "ok", f"large files are uploaded with Xet, to {host}, which can be reached")
 
 
-def _role(me: Account) -> str:
-    return str(((me.get("auth") or {}).get("accessToken") or {}).get("role") or "")
+def _role(account: Account) -> str:
+    return str(((account.get("auth") or {}).get("accessToken") or {}).get("role") or "")
 
 
-def _account(me: Account, owner: str) -> Account | None:
-    """Return what is known of an owner: whoever's the token is, or an organization that they are in."""
-    accounts = [me, *(me.get("orgs") or [])]
-    return next((each for each in accounts if str(each.get("name")).casefold() == owner.casefold()), None)
+def _owner(account: Account, name: str) -> Account | None:
+    """Return the owner of that name: the account itself or one of its organizations, or None."""
+    owners = [account, *(account.get("orgs") or [])]
+    return next((owner for owner in owners if str(owner.get("name")).casefold() == name.casefold()), None)
 
 
-def _failed(name: str, error: LineupError, before: str = "") -> Check:
-    return Check(name, "failed", before + error.got, error.remedy)
+def _failed(name: str, error: LineupError, prefix: str = "") -> Check:
+    return Check(name, "failed", prefix + error.got, error.remedy)
 
 
 def _ms(started: float) -> int:

@@ -1,4 +1,4 @@
-"""What the commands print, as lines of text."""
+"""Format the output of the publish commands as lines of text."""
 
 from collections import Counter
 from typing import TYPE_CHECKING
@@ -11,23 +11,24 @@ if TYPE_CHECKING:
 
 
 def push(plan: "Plan") -> list[str]:
-    told = plan.to_json()
-    rows = [(each["change"], each["path"], or_dash((each["bytes"] or 0) / 1e3, "{:,.1f} kB")) for each in told["files"]]
-    sizes = [each["bytes"] or 0 for each in told["files"]]
-    kinds = Counter(change for change in plan.changes.values())
-    asked = [f"{key}: {told[key]}" for key in ("hardware", "private") if told[key]]
-    asked += [f"variable {name}={value}" for name, value in told["variables"].items()]
-    asked += [f"secret {name}" for name in told["secrets"]]
-    counts = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
+    """Return a plan as a table of files, a summary, the settings and the notes."""
+    fields = plan.to_json()
+    files = fields["files"]
+    rows = [(file["change"], file["path"], or_dash((file["bytes"] or 0) / 1e3, "{:,.1f} kB")) for file in files]
+    total_bytes = sum(file["bytes"] or 0 for file in files)
+    settings = [f"{key}: {fields[key]}" for key in ("hardware", "private") if fields[key]]
+    settings += [f"variable {name}={value}" for name, value in fields["variables"].items()]
+    settings += [f"secret {name}" for name in fields["secrets"]]
+    counts = ", ".join(f"{count} {change}" for change, count in sorted(Counter(plan.changes.values()).items()))
     return [
-        f"{plan.wish.url}: {plan.state}",
+        f"{plan.options.url}: {plan.state}",
         *aligned(rows, "llr"),
-        f"{len(plan.files)} files, {sum(sizes) / 1e6:.1f} MB: {counts}",
-        *asked,
+        f"{len(plan.files)} files, {total_bytes / 1e6:.1f} MB: {counts}",
+        *settings,
         *(f"note: {note}" for note in plan.notes),
     ]
 
 
-def check(found: "Check") -> str:
-    """Return one check's line, aligned with those that come before and after it."""
-    return f"{found.outcome:<7}  {found.name:<8}  {'; '.join(filter(None, (found.found, found.remedy)))}"
+def check(check: "Check") -> str:
+    """Return a check as one line in aligned columns."""
+    return f"{check.outcome:<7}  {check.name:<8}  {'; '.join(filter(None, (check.found, check.remedy)))}"

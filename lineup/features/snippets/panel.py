@@ -1,4 +1,4 @@
-"""The panel with the link and the code that give the same answer elsewhere."""
+"""The panel with the shareable link and the code snippets that reproduce the answer."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,35 +8,33 @@ import gradio as gr
 
 from lineup.features.snippets import snippets
 from lineup.page.layout import Page
-from lineup.page.visit import Visit, address, answered, missing
+from lineup.page.visit import Visit, address, classifications, pending
 from lineup.page.wiring import QUIET
 from lineup.service import Service
 
 
 class SnippetsPanel:
-    """Shows the link to what the page shows, and code that computes the same answers; keeps the address bar."""
+    """Show the link to the state of the page and code that reproduces the answers; sync the address bar."""
 
     def applies(self, service: Service) -> bool:
-        """Tell that every answer has a link."""
+        """Return True: every answer has a link."""
         return True
 
     def build(self, service: Service) -> None:
-        """Create the link's field and those of the code."""
-        with gr.Accordion("Take it with you", open=False, elem_id="take-along"):
-            self.link = gr.Textbox(label="Link to what this page shows", buttons=["copy"], interactive=False)
-            self.python = gr.Code(
-                language="python", label="The same answer in plain Python", max_lines=18, elem_id="python"
-            )
-            self.client = gr.Code(language="python", label="As a call of this page's API", elem_id="client")
-            self.curl = gr.Code(language="shell", label="The same with curl", elem_id="curl")
+        """Create the text box of the link and the code blocks."""
+        with gr.Accordion("Link and code", open=False, elem_id="take-along"):
+            self.link = gr.Textbox(label="Link to this page", buttons=["copy"], interactive=False)
+            self.python = gr.Code(language="python", label="Plain Python", max_lines=18, elem_id="python")
+            self.client = gr.Code(language="python", label="API call with gradio_client", elem_id="client")
+            self.curl = gr.Code(language="shell", label="API call with curl", elem_id="curl")
 
     def wire(self, page: Page) -> None:
-        """Let the address bar follow the link."""
+        """Update the address bar when the link changes."""
         self.link.change(None, [self.link], None, js="(link) => lineup.show(link)", **QUIET)
 
     @property
     def outputs(self) -> Sequence[Any]:
-        """Return all fields."""
+        """Return the link and the code blocks."""
         return [self.link, self.python, self.client, self.curl]
 
     def refresh(self, service: Service, visit: Visit, path: Path | None, is_final: bool) -> Mapping[Any, Any]:
@@ -49,13 +47,11 @@ class SnippetsPanel:
 
 
 def code(service: Service, visit: Visit) -> tuple[str, str, str]:
-    """Return plain Python, a call of Gradio's client, and one of curl; empty while there is no answer."""
-    found = answered(visit)
-    if not found or missing(visit):
+    """Return snippets in plain Python, for the Gradio client and for curl; empty while answers are pending."""
+    answers = classifications(visit)
+    if not answers or pending(visit):
         return "", "", ""
-    scripts = []
-    for name, each in found.items():
-        scripts.append(snippets.python(service.recipe(name), each.first(visit.top_k)))
+    scripts = [snippets.python(service.recipe(name), answer.first(visit.top_k)) for name, answer in answers.items()]
     return (
         "\n\n".join(filter(None, scripts)),
         snippets.client(visit.address, visit.names, visit.top_k),
