@@ -1,9 +1,9 @@
-"""What the page shows, as HTML: what is said, and that nobody's text becomes markup."""
+"""The HTML of cards and panels: its content, and that external text is escaped."""
 
 import re
 
 import pytest
-from rendering import EVIL, EVIL_ANSWER, Tags, classification
+from rendering import HOSTILE, HOSTILE_ANSWER, Tags, classification
 
 from lineup.analysis.agreement import Agreement, Comparison, Group
 from lineup.errors import BackboneError
@@ -14,7 +14,7 @@ from lineup.results import BackboneStatus, Prediction, Progress
 NO_VERDICT = Agreement("", None, (), ())
 
 
-def test_an_answer_has_a_bar_for_each_label_and_says_what_ran():
+def test_answer_has_a_bar_per_label_and_run_details():
     tags = Tags(cards.answer(classification(model_input_jpeg=b"an image", notes=("mind this",)), 3))
     fills = [attributes["style"] for _, attributes in tags.found if attributes.get("class") == "lu-fill"]
     assert fills == ["width:90.00%", "width:9.96%", "width:0.04%"]
@@ -27,45 +27,47 @@ def test_an_answer_has_a_bar_for_each_label_and_says_what_ran():
     )
 
 
-def test_fewer_labels_are_shown_when_fewer_are_wanted():
+def test_answer_shows_top_k_labels():
     assert cards.answer(classification(), 1).count("<li") == 1
 
 
-def test_a_licence_that_nobody_states_is_not_made_up():
+def test_answer_without_licence_says_not_stated():
     assert "weights: not stated" in Tags(cards.answer(classification(license=""), 1)).text
 
 
 @pytest.mark.parametrize(
     "html",
     [
-        cards.header(EVIL, EVIL),
-        cards.answer(EVIL_ANSWER, 3),
-        html.problem(EVIL, EVIL),
-        html.problem(EVIL, BackboneError(EVIL, EVIL, EVIL, EVIL)),
-        html.waiting(BackboneStatus(EVIL, "timm", "loading", progress=Progress(EVIL, 1, 2))),
-        html.waiting(BackboneStatus(EVIL, "timm", "loading", progress=Progress(EVIL))),
-        cards.fallback(BackboneStatus(EVIL, "timm", "unavailable", BackboneError(EVIL, EVIL, EVIL)), EVIL + "2"),
-        html.thinking(EVIL),
-        html.invitation(BackboneStatus(EVIL, "timm", "ready")),
-        cards.wrong_link([EVIL, EVIL]),
-        cards.getting_on([BackboneStatus(EVIL, "timm", "idle"), BackboneStatus("b", "timm", "idle")]),
-        cards.getting_on([BackboneStatus(EVIL, "timm", "loading", progress=Progress(EVIL))]),
-        cards.getting_on([BackboneStatus(EVIL, "timm", "ready")]),
-        cards.comparison([EVIL], Comparison({}, NO_VERDICT), 3),
-        cards.comparison(["a"], Comparison({"a": EVIL_ANSWER}, NO_VERDICT), 3),
-        cards.comparison(["a"], Comparison({"a": BackboneError(EVIL, EVIL, EVIL, EVIL)}, NO_VERDICT), 3),
-        cards.comparison([], Comparison({}, Agreement(EVIL, None, (), ())), 3),
-        cards.comparison([], Comparison({}, Agreement("", None, (Group(None, EVIL, (EVIL,)),), ())), 3),
-        cards.comparison([], Comparison({}, NO_VERDICT, {EVIL: EVIL}), 3),
-        panel.measured(1, [BackboneError(EVIL, EVIL, EVIL)]),
+        cards.header(HOSTILE, HOSTILE),
+        cards.answer(HOSTILE_ANSWER, 3),
+        html.problem(HOSTILE, HOSTILE),
+        html.problem(HOSTILE, BackboneError(HOSTILE, HOSTILE, HOSTILE, HOSTILE)),
+        html.loading(BackboneStatus(HOSTILE, "timm", "loading", progress=Progress(HOSTILE, 1, 2))),
+        html.loading(BackboneStatus(HOSTILE, "timm", "loading", progress=Progress(HOSTILE))),
+        cards.fallback(
+            BackboneStatus(HOSTILE, "timm", "unavailable", BackboneError(HOSTILE, HOSTILE, HOSTILE)), HOSTILE + "2"
+        ),
+        html.classifying(HOSTILE),
+        html.invitation(BackboneStatus(HOSTILE, "timm", "ready")),
+        cards.wrong_link([HOSTILE, HOSTILE]),
+        cards.pending_panel([BackboneStatus(HOSTILE, "timm", "idle"), BackboneStatus("b", "timm", "idle")]),
+        cards.pending_panel([BackboneStatus(HOSTILE, "timm", "loading", progress=Progress(HOSTILE))]),
+        cards.pending_panel([BackboneStatus(HOSTILE, "timm", "ready")]),
+        cards.comparison([HOSTILE], Comparison({}, NO_VERDICT), 3),
+        cards.comparison(["a"], Comparison({"a": HOSTILE_ANSWER}, NO_VERDICT), 3),
+        cards.comparison(["a"], Comparison({"a": BackboneError(HOSTILE, HOSTILE, HOSTILE, HOSTILE)}, NO_VERDICT), 3),
+        cards.comparison([], Comparison({}, Agreement(HOSTILE, None, (), ())), 3),
+        cards.comparison([], Comparison({}, Agreement("", None, (Group(None, HOSTILE, (HOSTILE,)),), ())), 3),
+        cards.comparison([], Comparison({}, NO_VERDICT, {HOSTILE: HOSTILE}), 3),
+        panel.measured(1, [BackboneError(HOSTILE, HOSTILE, HOSTILE)]),
     ],
 )
-def test_text_of_others_never_becomes_markup(html):
+def test_external_text_is_escaped(html):
     assert "img" not in [tag for tag, _ in Tags(html).found]
-    assert EVIL in Tags(html).text.replace("\n", "")
+    assert HOSTILE in Tags(html).text.replace("\n", "")
 
 
-def test_a_choice_tells_parameters_size_and_readiness():
+def test_choice_shows_parameters_size_and_status():
     known = {"parameters": 11_689_512, "download_bytes": 46_800_000}
     assert cards.choice(BackboneStatus("resnet18", "timm", "ready", **known)) == (
         "resnet18 · 11.7 M parameters · 46.8 MB · ready"
@@ -81,12 +83,12 @@ def test_a_choice_tells_parameters_size_and_readiness():
         (("x", "", "no form at all"), "no form at all"),
     ],
 )
-def test_an_unavailable_choice_says_why_in_a_few_words(fields, short):
+def test_unavailable_choice_shows_a_short_reason(fields, short):
     status = BackboneStatus("x", "timm", "unavailable", BackboneError(*fields))
     assert cards.choice(status) == f"x · ✕ unavailable: {short}"
 
 
-def test_a_semicolon_in_a_name_cuts_nothing_off():
+def test_semicolon_in_a_name_does_not_truncate_the_error():
     problem = BackboneError("a; b: c", "the file a; b.bin", "a; b.bin is not there", "check the path; it is relative")
     status = BackboneStatus("a; b: c", "timm", "unavailable", problem)
     for shown in (cards.fallback(status, "d"), compared({"a; b: c": problem}, ["a; b: c"]), html.problem("x", problem)):
@@ -96,15 +98,15 @@ def test_a_semicolon_in_a_name_cuts_nothing_off():
     assert cards.choice(status) == "a; b: c · ✕ unavailable: a; b.bin is not there"
 
 
-def test_a_download_has_a_bar_and_its_bytes():
+def test_download_shows_a_progress_bar_and_bytes():
     tags = Tags(
-        html.waiting(BackboneStatus("x", "timm", "loading", progress=Progress("downloading", 25_000_000, 10**8)))
+        html.loading(BackboneStatus("x", "timm", "loading", progress=Progress("downloading", 25_000_000, 10**8)))
     )
-    assert "x is getting ready: downloading 25.0 MB of 100.0 MB" in tags.text
+    assert "Loading x: downloading 25.0 MB of 100.0 MB" in tags.text
     assert ("div", {"class": "lu-fill", "style": "width:25.0%"}) in tags.found
 
 
-def test_the_notice_names_the_default_its_reason_and_the_stand_in():
+def test_fallback_notice_names_default_reason_and_replacement():
     default = BackboneStatus("a", "timm", "unavailable", BackboneError("a", "x", "it is gone", "try later"))
     assert "a cannot run now, so b is selected" in Tags(cards.fallback(default, "b")).text
     assert "It is gone; try later." in Tags(cards.fallback(default, "b")).text
@@ -127,77 +129,81 @@ def compared(
 
 
 def chips(html: str) -> list[tuple[str, str]]:
-    """Return the text of each chip, and the backbones behind it."""
-    found = re.findall(r'<li class="[^"]*" title="([^"]*)">(.*?) <b>(\d+)</b></li>', html)
-    return [(f"{label} {count}", names) for names, label, count in found]
+    """Return each chip's text and its backbones."""
+    matches = re.findall(r'<li class="[^"]*" title="([^"]*)">(.*?) <b>(\d+)</b></li>', html)
+    return [(f"{label} {count}", names) for names, label, count in matches]
 
 
 def kinds(html: str) -> list[str]:
     return [attributes["class"].split()[-1] for tag, attributes in Tags(html).found if tag == "article"]
 
 
-def test_only_on_a_space_the_header_offers_a_copy_of_it():
+def test_header_has_a_duplicate_link_only_on_a_space():
     assert "Duplicate" not in cards.header("Lineup", "")
     (link,) = [attributes for tag, attributes in Tags(cards.header("Lineup", "", 'me/"x')).found if tag == "a"]
     assert link["href"] == 'https://huggingface.co/spaces/me/"x?duplicate=true'
 
 
-def test_each_backbone_has_a_card_with_its_labels_and_its_time():
+def test_comparison_has_a_card_per_backbone():
     html = compared({"a": classification(notes=("mind this",)), "b": classification(), "c": classification()})
     assert html.count("lu-line") == 6
     for words in ("The verdict.", "a", "b", "c", "jay", "90.0%", "crow", "mind this", "25 ms", "256 × 224 px"):
         assert words in Tags(html).text.split("\n")
 
 
-def test_a_card_shows_the_crop_with_the_name_as_its_text():
-    crop = classification(backbone=EVIL, model_input_jpeg=b"an image")
+def test_card_shows_the_model_input_with_alt_text():
+    crop = classification(backbone=HOSTILE, model_input_jpeg=b"an image")
     (image,) = [attributes for tag, attributes in Tags(compared({"a": crop})).found if tag == "img"]
     assert image["src"].startswith("data:image/jpeg;base64,")
-    assert image["alt"] == f"the crop that {EVIL} saw"
+    assert image["alt"] == f"model input of {HOSTILE}"
 
 
-def test_those_that_are_still_to_answer_have_a_card_and_there_is_no_verdict():
+def test_pending_backbones_have_cards_and_no_verdict():
     html = compared({"b": classification()})
     assert Tags(html).text.split("\n")[0] == "a"
     assert html.count("lu-pulse") == 2
     assert "The verdict." not in html
 
 
-def test_one_that_failed_says_what_came_and_what_to_do():
+def test_failed_backbone_shows_cause_and_remedy_on_its_card():
     html = compared({"a": BackboneError("a", "x", "it is gone", "try later")}, names=["a"])
     assert kinds(html) == ["lu-failed"]
     assert "It is gone; try later." in Tags(html).text
     assert "The verdict." in html
 
 
-def test_a_card_is_marked_where_it_says_something_else_than_the_majority():
+def test_dissenting_card_is_marked():
     answers = {name: classification(backbone=name) for name in "abcd"}
-    found = kinds(compared(answers, "abcd", majority="ac", dissenting="b", not_comparable="d"))
-    assert found == ["lu-small", "lu-dissent", "lu-small", "lu-small"]  # d is not compared
+    classes = kinds(compared(answers, "abcd", majority="ac", dissenting="b", not_comparable="d"))
+    assert classes == ["lu-small", "lu-dissent", "lu-small", "lu-small"]  # d is not compared
     assert kinds(compared(answers, "abcd")) == ["lu-small"] * 4
 
 
-def test_each_different_answer_is_a_chip_and_those_apart_and_those_that_failed_are_too():
+def test_verdict_has_a_chip_per_distinct_answer_and_for_failures():
     answers = {name: classification(backbone=name) for name in "abce"} | {"d": BackboneError("d", "x", "y", "z")}
     html = compared(answers, "abcde", majority="ab", dissenting="e", not_comparable="c")
     assert chips(html) == [("jay 2", "a, b"), ("crow 1", "e"), ("jay 1", "c"), ("no answer 1", "d")]
     assert re.findall('<li class="([^"]*)" title="[^"]*">[^<]+ <b>', html) == ["lu-majority", "lu-dissent", "", ""]
 
 
-def test_what_was_left_out_is_named_with_its_reason():
+def test_verdict_names_excluded_backbones_with_reasons():
     too_many = "at most 2 are compared at once"
-    left_out = {EVIL: BackboneError(EVIL, "", "it is gone"), "c": BackboneError("c", "", "so is this"), "d": too_many}
+    left_out = {
+        HOSTILE: BackboneError(HOSTILE, "", "it is gone"),
+        "c": BackboneError("c", "", "so is this"),
+        "d": too_many,
+    }
     html = compared({"a": classification()}, ["a"], left_out=left_out)
-    assert f"Left out: {EVIL}, c (unavailable); d ({too_many})." in Tags(html).text
+    assert f"Left out: {HOSTILE}, c (unavailable); d ({too_many})." in Tags(html).text
     assert "Left out" not in compared({"a": classification()}, ["a"])
 
 
-def test_a_card_says_which_class_its_backbone_does_not_have():
+def test_card_names_a_class_missing_from_its_label_set():
     answers = {name: classification(backbone=name) for name in "abc"}
     html = compared(answers, "abc", majority="ab", lacking="c")
-    assert "It has no class" not in compared({"a": answers["a"], "c": answers["c"]}, "abc", majority="ab", lacking="c")
-    assert html.count("It has no class jay.") == 1
-    assert html.index("It has no class jay.") > html.index("<h3>c</h3>")
+    assert "has no class" not in compared({"a": answers["a"], "c": answers["c"]}, "abc", majority="ab", lacking="c")
+    assert html.count("Its label set has no class jay.") == 1
+    assert html.index("Its label set has no class jay.") > html.index("<h3>c</h3>")
 
 
 ROUNDED = [
@@ -211,42 +217,42 @@ ROUNDED = [
 ]
 
 
-@pytest.mark.parametrize(("margin", "told"), ROUNDED)
-def test_a_card_says_how_far_the_first_is_ahead_and_never_more_than_is_known(margin, told):
-    assert told in Tags(compared({"a": classification(margin=margin)}, ["a"])).text.split("\n")
+@pytest.mark.parametrize(("margin", "text"), ROUNDED)
+def test_card_shows_the_margin_without_rounding_to_0_or_100(margin, text):
+    assert text in Tags(compared({"a": classification(margin=margin)}, ["a"])).text.split("\n")
 
 
-def test_the_only_class_of_a_backbone_is_ahead_of_nothing():
+def test_single_class_answer_has_no_margin():
     only = classification(predictions=(Prediction(0, None, "jay", 1.0),), margin=1.0)
     assert "ahead" not in compared({"a": only}, ["a"])
 
 
-# --- how it gets on ---
+# --- progress ---
 
 
-def test_several_that_are_still_to_answer_are_named_with_what_they_do():
+def test_pending_panel_lists_several_backbones_with_stages():
     loading = BackboneStatus("b", "timm", "loading", progress=Progress("downloading", 25_000_000, 10**8))
     ready = [BackboneStatus(name, "timm", "ready") for name in "ac"]
-    text = Tags(cards.getting_on([ready[0], loading, ready[1]])).text
-    assert "3 are still to answer" in text
-    assert "a is looking, b downloading 25.0 MB of 100.0 MB, c is waiting its turn" in text
+    text = Tags(cards.pending_panel([ready[0], loading, ready[1]])).text
+    assert "3 backbones pending" in text
+    assert "a: classifying, b: downloading 25.0 MB of 100.0 MB, c: queued" in text
 
 
-def test_the_last_one_is_told_by_itself():
+def test_pending_panel_of_one_backbone_shows_its_progress():
     loading = BackboneStatus("b", "timm", "loading", progress=Progress("downloading", 25_000_000, 10**8))
-    assert "b is getting ready: downloading 25.0 MB of 100.0 MB" in Tags(cards.getting_on([loading])).text
-    assert "a is looking at your image" in Tags(cards.getting_on([BackboneStatus("a", "timm", "ready")])).text
-    assert cards.getting_on([]) == ""
+    assert "Loading b: downloading 25.0 MB of 100.0 MB" in Tags(cards.pending_panel([loading])).text
+    assert "a is classifying the image" in Tags(cards.pending_panel([BackboneStatus("a", "timm", "ready")])).text
+    assert cards.pending_panel([]) == ""
 
 
-def test_measuring_has_a_bar_and_says_what_runs():
-    tags = Tags(panel.measuring(1, 4, html.thinking("b")))
+def test_measuring_shows_a_progress_bar_and_the_current_backbone():
+    tags = Tags(panel.measuring(1, 4, html.classifying("b")))
     assert "1 of 4 measured" in tags.text
-    assert "b is looking at your image" in tags.text
+    assert "b is classifying the image" in tags.text
     assert ("div", {"class": "lu-fill", "style": "width:25.0%"}) in tags.found
 
 
-def test_what_was_measured_is_counted_and_what_failed_says_why():
+def test_measured_shows_the_count_and_the_errors():
     text = Tags(
         panel.measured(
             3, [BackboneError("a", "x", "it is gone", "try later"), BackboneError("b", "", "no form at all")]
@@ -257,7 +263,7 @@ def test_what_was_measured_is_counted_and_what_failed_says_why():
     assert "b: no form at all" in text
 
 
-def test_the_other_dropdown_names_backbones_briefly():
+def test_short_choice_is_the_name_marked_if_unavailable():
     known = {"parameters": 11_689_512, "download_bytes": 46_800_000}
     assert cards.short_choice(BackboneStatus("resnet18", "timm", "idle", **known)) == "resnet18"
     gone = BackboneStatus("resnet5O", "timm", "unavailable", BackboneError("resnet5O", "", "no"))

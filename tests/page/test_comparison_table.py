@@ -1,11 +1,11 @@
-"""The table of a comparison: in the page, as CSV and as JSON; nobody's text becomes markup in any of them."""
+"""The comparison table: as HTML, CSV and JSON, and that external text is escaped."""
 
 import csv
 import io
 import json
 from urllib.parse import unquote
 
-from rendering import EVIL, EVIL_ANSWER, Tags, classification
+from rendering import HOSTILE, HOSTILE_ANSWER, Tags, classification
 
 from lineup.analysis.comparison import row
 from lineup.errors import BackboneError
@@ -21,8 +21,8 @@ FIRST = row(
 AWKWARD = 'jay, "the\nblue" one; ü 猫 # & % +'
 ROWS = [
     FIRST,
-    row(BackboneStatus("b", "timm", "unavailable"), None, BackboneError("", "", "b: it is broken; mend it")),
-    row(BackboneStatus(EVIL, "timm", "ready"), LatencyStats(1, 2.0, 2.0), EVIL_ANSWER),
+    row(BackboneStatus("b", "timm", "unavailable"), None, BackboneError("", "", "b: it is broken; fix it")),
+    row(BackboneStatus(HOSTILE, "timm", "ready"), LatencyStats(1, 2.0, 2.0), HOSTILE_ANSWER),
     row(
         BackboneStatus(AWKWARD, "timm", "ready"), None, classification(predictions=(Prediction(0, None, AWKWARD, 0.5),))
     ),
@@ -40,19 +40,19 @@ def links(html: str) -> dict[str, str]:
     return {attributes["download"]: attributes["href"] for tag, attributes in Tags(html).found if tag == "a"}
 
 
-def taken(name: str) -> str:
+def downloaded(name: str) -> str:
     return unquote(links(comparison_table.table(ROWS))[name].partition(",")[2], errors="strict")
 
 
-def test_a_sentence_below_the_table_says_where_the_figures_and_the_times_are_from():
+def test_caption_names_the_sources_of_figures_and_times():
     text = Tags(comparison_table.table([FIRST])).text
     source = f"{published.SOURCE}, and for its own weights by torchvision."
     assert f"{source} Times are forward passes on this machine." in text
 
 
-def test_a_cell_has_the_value_to_sort_by_and_the_text_to_read():
-    (found,) = cells(comparison_table.table([FIRST]))
-    assert dict(zip(comparison_table.COLUMNS, found, strict=True)) == {
+def test_cell_has_a_sort_value_and_a_display_text():
+    (cell_values,) = cells(comparison_table.table([FIRST]))
+    assert dict(zip(comparison_table.COLUMNS, cell_values, strict=True)) == {
         "backbone": ("a", "a"),
         "label": ("jay", "jay"),
         "probability": ("0.9", "90.0%"),
@@ -69,50 +69,50 @@ def test_a_cell_has_the_value_to_sort_by_and_the_text_to_read():
     }
 
 
-def test_each_column_has_a_heading():
+def test_every_column_has_a_heading():
     heads = comparison_table.table([FIRST]).partition("<thead>")[2].partition("</thead>")[0]
     assert Tags(heads).text.splitlines() == [heading for heading, _ in comparison_table.COLUMNS.values()]
 
 
-def test_what_is_not_known_is_an_empty_cell():
+def test_unknown_value_is_an_empty_cell():
     name, *others = cells(comparison_table.table(ROWS))[1]
     assert name == ("b", "b")
     assert set(others) == {("", "")}
 
 
-def test_text_of_others_never_becomes_markup():
+def test_external_text_is_escaped():
     html = comparison_table.table(ROWS)
     assert "img" not in [tag for tag, _ in Tags(html).found]
-    assert cells(html)[2][:2] == [(EVIL, EVIL), (EVIL, EVIL)]
+    assert cells(html)[2][:2] == [(HOSTILE, HOSTILE), (HOSTILE, HOSTILE)]
 
 
-def test_the_table_says_where_its_figures_are_from():
+def test_table_names_the_source_of_its_figures():
     assert published.SOURCE in Tags(comparison_table.table([FIRST])).text
 
 
-def test_a_remark_on_figures_stands_once_under_the_table():
-    remarks = {"a": "of <another> file", "b": "", "c": "of <another> file", "d": "half"}
-    rows = [row(BackboneStatus(name, "timm", "ready", facts_note=note), None) for name, note in remarks.items()]
-    told = Tags(comparison_table.table(rows)).text.splitlines()
-    assert told[-2:] == ["a, c: of <another> file.", "d: half."]
-    assert [each.facts_note for each in rows] == ["of <another> file", None, "of <another> file", "half"]
+def test_note_on_figures_is_shown_once_below_the_table():
+    notes = {"a": "of <another> file", "b": "", "c": "of <another> file", "d": "half"}
+    rows = [row(BackboneStatus(name, "timm", "ready", facts_note=note), None) for name, note in notes.items()]
+    lines = Tags(comparison_table.table(rows)).text.splitlines()
+    assert lines[-2:] == ["a, c: of <another> file.", "d: half."]
+    assert [row.facts_note for row in rows] == ["of <another> file", None, "of <another> file", "half"]
     assert "another" not in Tags(comparison_table.table([FIRST])).text
 
 
-def test_the_csv_reads_back_as_the_rows():
-    text = taken("comparison.csv")
+def test_csv_round_trips_the_rows():
+    text = downloaded("comparison.csv")
     assert text == comparison_table.as_csv(ROWS)
-    found = list(csv.DictReader(io.StringIO(text, newline="")))
-    assert found == [
-        {key: "" if value is None else str(value) for key, value in each.to_json().items()} for each in ROWS
+    parsed = list(csv.DictReader(io.StringIO(text, newline="")))
+    assert parsed == [
+        {key: "" if value is None else str(value) for key, value in row.to_json().items()} for row in ROWS
     ]
 
 
-def test_the_json_is_the_rows():
-    assert json.loads(taken("comparison.json")) == [each.to_json() for each in ROWS]
+def test_json_round_trips_the_rows():
+    assert json.loads(downloaded("comparison.json")) == [row.to_json() for row in ROWS]
 
 
-def test_what_is_taken_along_lies_in_the_page_and_cannot_leave_its_attribute():
+def test_downloads_are_data_uris_escaped_for_the_attribute():
     for name, kind in {"comparison.csv": "text/csv", "comparison.json": "application/json"}.items():
         link = links(comparison_table.table(ROWS))[name]
         assert link.startswith(f"data:{kind};charset=utf-8,")

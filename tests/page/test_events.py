@@ -1,4 +1,4 @@
-"""What the page does, without a browser: the streams of updates that its events give."""
+"""The page's event handlers without a browser: the updates that they yield."""
 
 import asyncio
 import re
@@ -27,7 +27,7 @@ def all_of(stream) -> list[dict]:
 
 
 def answered(service, image, name="fake:a", others=(), visit=None, top_k=2):
-    """Return the updates of an answer, with what the panels show at each that asks them."""
+    """Return the updates of an answer, with the panels' values at each refresh."""
     visit, updates = visit or Visit(), []
 
     async def collect():
@@ -53,31 +53,31 @@ def shown_more(service, visit, path, top_k):
 
 
 def last_of(updates) -> dict:
-    """Return what each region shows in the end."""
+    """Return the final value of every key."""
     return {key: value for update in updates for key, value in update.items()}
 
 
 def cards(update) -> dict[str, bool]:
-    """Return the names on the cards in their order, and whether each has its answer."""
+    """Map the names on the cards, in order, to whether they have an answer."""
     return {name: "<li" in body for name, body in re.findall("<h3>(.*?)</h3>(.*?)</article>", update["result"])}
 
 
-def test_a_image_is_answered_and_the_answer_kept_for_another_top_k(make_service, image):
+def test_answer_is_shown_and_cached_with_more_labels(make_service, image):
     visit = Visit()
     last = answered(make_service(TWO), image, visit=visit)[-1]
     assert (last["status"], last["result"].count("<li")) == ("", 2)
     assert "cat" in last["result"]
-    assert len(visit.found["fake:a"].predictions) == 3
+    assert len(visit.answers["fake:a"].predictions) == 3
     assert ("fake:a · ready", "fake:a") in last["choices"][0]
 
 
-def test_without_a_image_the_backbone_is_made_ready_and_the_visitor_invited(make_service):
+def test_without_an_image_the_backbone_is_loaded(make_service):
     last = answered(make_service(TWO), None)[-1]
     assert "fake:a is ready" in last["status"]
     assert last["result"] == ""
 
 
-def test_a_backbone_that_cannot_be_had_says_why_and_clears_the_old_answer(make_service, image, fakes):
+def test_unavailable_backbone_shows_error_and_clears_result(make_service, image, fakes):
     fakes.errors["a"] = BackboneError("fake:a", "weights", "none came", "add some")
     visit = Visit()
     last = answered(make_service(TWO), image, visit=visit)[-1]
@@ -86,7 +86,7 @@ def test_a_backbone_that_cannot_be_had_says_why_and_clears_the_old_answer(make_s
     assert (last["result"], last["retry"], last["python"]) == ("", False, "")
 
 
-def test_a_semicolon_in_a_name_cuts_nothing_off(make_service, image, fakes):
+def test_semicolon_in_a_name_does_not_truncate_the_error(make_service, image, fakes):
     fakes.errors["a"] = BackboneError(
         "", "the file a; b.bin", "a; b.bin is not there", "check the path: it is relative"
     )
@@ -96,12 +96,12 @@ def test_a_semicolon_in_a_name_cuts_nothing_off(make_service, image, fakes):
     assert dict(map(reversed, last["choices"][0]))["a; b: c"].endswith("✕ unavailable: a; b.bin is not there")
 
 
-def test_what_may_work_later_offers_to_try_again(make_service, image, fakes):
+def test_retryable_error_shows_the_retry_button(make_service, image, fakes):
     fakes.errors["a"] = UnreachableError("fake:a", "weights", "nobody answers", "try again later")
     assert answered(make_service(TWO), image)[-1]["retry"] is True
 
 
-def test_a_bug_is_one_plain_sentence(make_service, image, monkeypatch, caplog):
+def test_unexpected_exception_shows_a_generic_message(make_service, image, monkeypatch, caplog):
     service = make_service(TWO)
     monkeypatch.setattr(service, "answers", lambda *_, **__: 1 / 0)
     last = answered(service, image)[-1]
@@ -111,15 +111,15 @@ def test_a_bug_is_one_plain_sentence(make_service, image, monkeypatch, caplog):
 
 
 @pytest.mark.parametrize("name", [None, ["fake:a"], 3, "fake:c"])
-def test_a_name_that_is_none_of_the_line_up_is_refused(make_service, image, name):
-    assert "This cannot be answered" in answered(make_service(TWO), image, name)[-1]["status"]
+def test_unknown_backbone_is_rejected(make_service, image, name):
+    assert "Classification failed" in answered(make_service(TWO), image, name)[-1]["status"]
 
 
-def test_who_changes_his_mind_gets_the_new_answer_and_never_the_old_one(make_service, image, fakes):
+def test_newer_request_supersedes_the_older_one(make_service, image, fakes):
     service, visit = make_service(TWO), Visit()
     go = fakes.hold("build a")
 
-    async def change_of_mind():
+    async def newer_request():
         old, new = [], []
 
         async def collect(name, into):
@@ -134,13 +134,13 @@ def test_who_changes_his_mind_gets_the_new_answer_and_never_the_old_one(make_ser
         await asyncio.gather(first, second)
         return old, new
 
-    old, new = asyncio.run(change_of_mind())
+    old, new = asyncio.run(newer_request())
     assert not any("<li" in update.get("result", "") for update in old)
     assert "fake:b" in new[-1]["result"]
-    assert list(visit.found) == ["fake:b"]
+    assert list(visit.answers) == ["fake:b"]
 
 
-def test_the_open_page_tells_how_the_start_gets_on(make_service, fakes):
+def test_open_page_shows_the_progress_of_the_start(make_service, fakes):
     service = make_service(TWO)
     go = fakes.hold("build a")
     service.start()
@@ -153,36 +153,36 @@ def test_the_open_page_tells_how_the_start_gets_on(make_service, fakes):
         return seen
 
     seen = asyncio.run(watch())
-    told = last_of(seen)
-    assert "is getting ready" in seen[1]["status"]
-    assert "fake:a is ready" in told["status"]
-    assert told["selected"] == "fake:a"
-    assert told["notice"] == ""
+    final = last_of(seen)
+    assert "Loading " in seen[1]["status"]
+    assert "fake:a is ready" in final["status"]
+    assert final["selected"] == "fake:a"
+    assert final["notice"] == ""
 
 
-def test_the_open_page_selects_a_stand_in_and_names_both(make_service, fakes):
+def test_open_page_falls_back_from_an_unavailable_default(make_service, fakes):
     fakes.errors["a"] = BackboneError("fake:a", "weights", "none came", "add some")
     service = make_service(TWO)
     service.start()
-    told = last_of(all_of(events.open_page(service, Visit(), {})))
-    assert told["selected"] == "fake:b"
-    assert "fake:a cannot run now, so fake:b is selected" in told["notice"]
-    assert "fake:b is ready" in told["status"]
+    final = last_of(all_of(events.open_page(service, Visit(), {})))
+    assert final["selected"] == "fake:b"
+    assert "fake:a cannot run now, so fake:b is selected" in final["notice"]
+    assert "fake:b is ready" in final["status"]
 
 
-def test_a_visitor_who_has_chosen_keeps_the_choice(make_service, fakes):
+def test_open_page_keeps_a_backbone_chosen_meanwhile(make_service, fakes):
     fakes.errors["a"] = BackboneError("fake:a", "weights", "none came", "add some")
     service = make_service(THREE)
     service.start()
-    updates = all_of(events.open_page(service, Visit(turn=1, names=["fake:c"]), {}))
+    updates = all_of(events.open_page(service, Visit(generation=1, names=["fake:c"]), {}))
     assert all("selected" not in update for update in updates)
 
 
-def test_a_load_that_ends_after_the_mind_was_changed_shows_nothing_more(make_service, image, fakes):
+def test_superseded_request_yields_nothing_after_its_load(make_service, image, fakes):
     service, visit = make_service(TWO), Visit()
     go = fakes.hold("build a")
 
-    async def change_of_mind():
+    async def newer_request():
         seen = []
 
         async def collect():
@@ -191,16 +191,16 @@ def test_a_load_that_ends_after_the_mind_was_changed_shows_nothing_more(make_ser
 
         first = asyncio.create_task(collect())
         await asyncio.sleep(0.5)
-        visit.turn += 1  # something newer was asked, and has its answer already
+        visit.generation += 1  # a newer request that is already answered
         before = len(seen)
         go.set()
         await first
         return seen[before:]
 
-    assert asyncio.run(change_of_mind()) == []
+    assert asyncio.run(newer_request()) == []
 
 
-def test_a_page_that_keeps_more_labels_than_there_are_does_not_blame_the_visitor(make_service, image):
+def test_caching_more_labels_than_classes_adds_no_note(make_service, image):
     last = all_of(events.answer(make_service(TWO), Visit(), image, "fake:a", [], 3, 20))[-1]
     assert "is more than there are classes" not in last["result"]
 
@@ -208,7 +208,7 @@ def test_a_page_that_keeps_more_labels_than_there_are_does_not_blame_the_visitor
 # --- several backbones ---
 
 
-def test_cards_come_one_by_one_in_the_order_chosen_and_the_verdict_last(make_service, image, fakes):
+def test_cards_fill_in_as_answers_arrive_and_the_verdict_is_last(make_service, image, fakes):
     service, release = make_service(THREE), {1: fakes.hold("build c"), 2: fakes.hold("build a")}
 
     async def watch():
@@ -231,15 +231,15 @@ def test_cards_come_one_by_one_in_the_order_chosen_and_the_verdict_last(make_ser
     assert [("lu-verdict" in update["result"]) for update in seen] == [len(step) == 3 for step in steps]
     assert "All 3 say cat" in seen[-1]["result"]
 
-    told = [update["status"] for update, step in zip(seen, steps, strict=True) if step == ["fake:b"]]
-    assert "2 are still to answer" in told[-1]
-    assert "fake:c building the network …, fake:a building the network …" in told[-1]
-    told = [update["status"] for update, step in zip(seen, steps, strict=True) if step == ["fake:c", "fake:b"]]
-    assert "fake:a is getting ready" in told[-1]
+    statuses = [update["status"] for update, step in zip(seen, steps, strict=True) if step == ["fake:b"]]
+    assert "2 backbones pending" in statuses[-1]
+    assert "fake:c: building the network …, fake:a: building the network …" in statuses[-1]
+    statuses = [update["status"] for update, step in zip(seen, steps, strict=True) if step == ["fake:c", "fake:b"]]
+    assert "Loading fake:a" in statuses[-1]
     assert seen[-1]["status"] == ""
 
 
-def test_one_that_fails_says_why_on_its_card_beside_the_others(make_service, image, fakes):
+def test_failed_backbone_shows_its_error_on_its_card(make_service, image, fakes):
     fakes.errors["b"] = BackboneError("fake:b", "weights", "none came", "add some")
     last = answered(make_service(THREE), image, "fake:a", ["fake:b", "fake:c"])[-1]
     assert cards(last) == {"fake:a": True, "fake:b": False, "fake:c": True}
@@ -249,35 +249,35 @@ def test_one_that_fails_says_why_on_its_card_beside_the_others(make_service, ima
     assert figure_names(last) == ["fake:a", "fake:b", "fake:c"]
 
 
-def test_one_of_several_that_may_work_later_offers_to_try_again(make_service, image, fakes):
+def test_retryable_error_in_a_comparison_shows_the_retry_button(make_service, image, fakes):
     fakes.errors["b"] = UnreachableError("fake:b", "weights", "nobody answers", "try again later")
     last = answered(make_service(TWO), image, "fake:a", ["fake:b"])[-1]
     assert cards(last) == {"fake:a": True, "fake:b": False}
     assert last["retry"] is True
 
 
-def test_a_image_that_cannot_be_read_is_one_problem_and_no_cards(make_service, tmp_path):
+def test_unreadable_image_is_one_error_without_cards(make_service, tmp_path):
     (tmp_path / "text.jpg").write_text("no image")
     last = answered(make_service(TWO), tmp_path / "text.jpg", "fake:a", ["fake:b"])[-1]
     assert "not one that can be read" in last["status"]
     assert (last["result"], last["figures"], last["python"]) == ("", "", "")
 
 
-def test_two_visitors_never_see_each_others_cards(make_service, image, fakes):
+def test_concurrent_sessions_do_not_mix_their_cards(make_service, image, fakes):
     service = make_service("backbones: ['fake:a', 'fake:b', 'fake:c', 'fake:d']")
 
-    async def visitor(names, held):
+    async def session(names, held):
         seen = []
         async for update in events.answer(service, Visit(), image, names[0], names[1:], 1, 3):
             if "result" in update:
                 seen.append(list(cards(update)))
-                if sum(cards(update).values()) == 1:  # one of the two has answered
+                if sum(cards(update).values()) == 1:  # one of two backbones has answered
                     held.set()
         return seen
 
     async def both():
         one, other = fakes.hold("build b"), fakes.hold("build d")
-        return await asyncio.gather(visitor(["fake:a", "fake:b"], one), visitor(["fake:d", "fake:c"], other))
+        return await asyncio.gather(session(["fake:a", "fake:b"], one), session(["fake:d", "fake:c"], other))
 
     one, other = asyncio.run(both())
     assert min(len(one), len(other)) >= 2
@@ -294,7 +294,7 @@ def test_two_visitors_never_see_each_others_cards(make_service, image, fakes):
         ("fake:b", ["fake:a"]),
     ],
 )
-def test_the_backbone_on_top_is_not_compared_with_itself(make_service, image, others, chosen):
+def test_selected_backbone_is_not_compared_with_itself(make_service, image, others, chosen):
     visit = Visit()
     last = all_of(events.answer(make_service(THREE), visit, image, "fake:a", others, 1, 3))[-1]
     assert visit.names == chosen
@@ -306,7 +306,7 @@ def chosen_by_compare_all(service, visit, path=None, name="fake:a"):
     return last_of(all_of(events.compare_all(service, visit, path, name)))
 
 
-def test_compare_all_chooses_what_can_be_had_and_the_first_example(make_service, fakes, tmp_path):
+def test_compare_all_selects_available_backbones_and_first_example(make_service, fakes, tmp_path):
     draw(tmp_path / "first.png")
     draw(tmp_path / "second.png")
     fakes.errors["b"] = BackboneError("", "", "it is broken")
@@ -323,17 +323,17 @@ def test_compare_all_chooses_what_can_be_had_and_the_first_example(make_service,
     last = answered(service, first, "fake:a", [], visit)[-1]
     assert "Left out" not in last["result"]
     last = answered(service, first, "fake:c", ["fake:b"], visit)[-1]
-    assert "Left out" not in last["result"]  # somebody chose these by hand
+    assert "Left out" not in last["result"]  # selected by hand
 
 
-def test_compare_all_keeps_the_image_and_the_backbone_that_are_there(make_service, image):
+def test_compare_all_keeps_the_current_image_and_backbone(make_service, image):
     service = make_service(THREE)
     service.probed.set()
     update = chosen_by_compare_all(service, Visit(), image, "fake:c")
     assert update == {"selected": "fake:c", "others": ["fake:a", "fake:b"]}
 
 
-def test_compare_all_says_which_are_too_many(make_service, image):
+def test_compare_all_names_backbones_beyond_max_compared(make_service, image):
     service, visit = make_service(f"limits: {{max_compared: 2}}\n{THREE}"), Visit()
     service.probed.set()
     assert chosen_by_compare_all(service, visit, image) == {"selected": "fake:a", "others": ["fake:b"]}
@@ -341,7 +341,7 @@ def test_compare_all_says_which_are_too_many(make_service, image):
     assert "Left out: fake:c (at most 2 are compared at once)." in last["result"]
 
 
-def test_what_was_left_out_is_forgotten_with_the_next_choice(make_service, image):
+def test_exclusions_are_reset_by_the_next_selection(make_service, image):
     service, visit = make_service(f"limits: {{max_compared: 2}}\n{THREE}"), Visit()
     service.probed.set()
     chosen_by_compare_all(service, visit, image)
@@ -349,7 +349,7 @@ def test_what_was_left_out_is_forgotten_with_the_next_choice(make_service, image
     assert "Left out" not in answered(service, image, "fake:a", ["fake:b"], visit)[-1]["result"]
 
 
-def test_compare_all_waits_until_it_is_known_what_can_be_had(make_service, image, fakes, tmp_path):
+def test_compare_all_waits_for_the_probe(make_service, image, fakes, tmp_path):
     draw(tmp_path / "first.png")
     fakes.errors["a"] = BackboneError("", "", "it is broken")
     service, visit, held = make_service(f"{THREE}\nexamples: ."), Visit(), fakes.hold("build a")
@@ -371,7 +371,7 @@ def test_compare_all_waits_until_it_is_known_what_can_be_had(make_service, image
     assert last == {"selected": "fake:b", "others": ["fake:c"], "image": str(tmp_path / "first.png")}
 
 
-def test_what_was_chosen_while_compare_all_waited_stays(make_service, image, fakes, tmp_path):
+def test_compare_all_keeps_a_backbone_chosen_while_waiting(make_service, image, fakes, tmp_path):
     draw(tmp_path / "first.png")
     service, visit, held = make_service(f"{THREE}\nexamples: ."), Visit(), fakes.hold("build a")
     service.start()
@@ -381,36 +381,36 @@ def test_what_was_chosen_while_compare_all_waited_stays(make_service, image, fak
         async for update in events.compare_all(service, visit, None, "fake:a"):
             updates.append(update)
             if not held.is_set():
-                visit.turn, visit.names = visit.turn + 1, ["fake:c"]  # as `answer` does
+                visit.generation, visit.names = visit.generation + 1, ["fake:c"]  # as `answer` does
                 held.set()
         return updates[-1]
 
     assert asyncio.run(click()) == {"selected": "fake:c", "others": ["fake:a", "fake:b"]}
 
 
-def test_an_example_that_cannot_be_fetched_does_not_keep_compare_all_from_choosing(make_service, hub):
+def test_compare_all_ignores_an_unavailable_example(make_service, hub):
     service = make_service(f"{TWO}\nexamples: ['https://127.0.0.1:1/a.png']")
     service.probed.set()
     assert chosen_by_compare_all(service, Visit()) == {"selected": "fake:a", "others": ["fake:b"]}
 
 
 @pytest.mark.parametrize(
-    ("others", "told"),
+    ("others", "message"),
     [
         (["fake:b", "fake:c"], "Got 3; leave some out."),
         (["fake:d"], "expected a name of the line-up"),
         ([["fake:b"]], "expected one name of the line-up"),
     ],
 )
-def test_others_that_cannot_be_compared_are_told(make_service, image, fakes, others, told):
+def test_invalid_comparison_is_rejected(make_service, image, fakes, others, message):
     service = make_service(f"limits: {{max_compared: 2}}\n{THREE}")
     last = answered(service, image, "fake:a", others)[-1]
-    assert "This cannot be answered" in last["status"]
-    assert told in last["status"]
+    assert "Classification failed" in last["status"]
+    assert message in last["status"]
     assert (last["result"], fakes.built) == ("", [])
 
 
-def test_another_top_k_shows_other_labels_and_runs_nothing(make_service, image):
+def test_top_k_change_uses_cached_answers(make_service, image):
     service, visit = make_service(TWO), Visit()
     answered(service, image, "fake:a", ["fake:b"], visit, top_k=1)
     more = shown_more(service, visit, image, 3)
@@ -422,7 +422,7 @@ def test_another_top_k_shows_other_labels_and_runs_nothing(make_service, image):
     assert service.timing("fake:a").runs == service.timing("fake:b").runs == 1
 
 
-def test_another_top_k_shows_nothing_where_nothing_was_answered(make_service, image, fakes):
+def test_top_k_change_without_answers_shows_no_result(make_service, image, fakes):
     fakes.errors["a"] = BackboneError("fake:a", "weights", "none came", "add some")
     service, visit = make_service(TWO), Visit()
     assert list(shown_more(service, visit, None, 3)) == ["refresh", "link"]
@@ -430,12 +430,12 @@ def test_another_top_k_shows_nothing_where_nothing_was_answered(make_service, im
     assert list(shown_more(service, visit, image, 3)) == ["refresh", "link"]
 
 
-def test_a_top_k_that_changes_meanwhile_holds_for_what_comes(make_service, image, fakes):
+def test_top_k_change_applies_to_pending_answers(make_service, image, fakes):
     service, visit, held = make_service(TWO), Visit(), fakes.hold("build a")
 
     async def change():
-        async for said in events.answer(service, visit, image, "fake:a", ["fake:b"], 1, 3):
-            update = with_panels(service, visit, image, said)
+        async for raw in events.answer(service, visit, image, "fake:a", ["fake:b"], 1, 3):
+            update = with_panels(service, visit, image, raw)
             if "result" in update and not held.is_set():
                 assert list(shown_more(service, visit, image, 3)) == ["refresh", "link"]
                 held.set()
@@ -447,7 +447,7 @@ def test_a_top_k_that_changes_meanwhile_holds_for_what_comes(make_service, image
     assert "top_k=3" in last["client"]
 
 
-def test_those_who_wait_for_a_download_keep_nobody_else_waiting(make_service, image, fakes):
+def test_waiting_for_a_download_does_not_block_other_sessions(make_service, image, fakes):
     service, visit, held = make_service(TWO), Visit(), fakes.hold("build a")
 
     async def ask(name, visit):
@@ -455,7 +455,7 @@ def test_those_who_wait_for_a_download_keep_nobody_else_waiting(make_service, im
 
     async def many():
         waiting = [asyncio.create_task(ask("fake:a", visit)) for _ in range(40)]
-        await asyncio.wait(waiting, timeout=0.3)  # all but the last of them were asked something newer
+        await asyncio.wait(waiting, timeout=0.3)  # all but the last are superseded
         try:
             return await asyncio.wait_for(ask("fake:b", Visit()), 5)
         finally:
@@ -465,10 +465,10 @@ def test_those_who_wait_for_a_download_keep_nobody_else_waiting(make_service, im
     assert "fake:b" in asyncio.run(many())["result"]
 
 
-# --- what is taken along ---
+# --- link and code ---
 
 
-def test_the_code_is_for_what_was_answered(make_service, image, fakes):
+def test_code_covers_the_successful_answers(make_service, image, fakes):
     fakes.more = {target: {"recipe": f"make_{target}()"} for target in "abc"}
     fakes.errors["b"] = BackboneError("fake:b", "weights", "none came", "add some")
     visit = Visit(address="https://me-birds.hf.space/")
@@ -488,22 +488,22 @@ def test_the_code_is_for_what_was_answered(make_service, image, fakes):
     assert last["link"] == "https://me-birds.hf.space/?backbone=fake%3Ac&backbone=fake%3Ab&backbone=fake%3Aa&top_k=1"
 
 
-def test_the_code_for_one_backbone_asks_for_one(make_service, image):
+def test_code_for_one_backbone_calls_classify(make_service, image):
     last = answered(make_service(TWO), image)[-1]
-    assert last["python"] == ""  # nobody knows how to make this one elsewhere
+    assert last["python"] == ""  # no recipe
     assert "'/classify'" in last["client"]
     assert "/classify" in last["curl"]
     assert last["link"] == "http://127.0.0.1:7860/?backbone=fake%3Aa&top_k=2"
 
 
-def test_the_link_names_the_example_while_it_is_shown(make_service, image, tmp_path):
+def test_link_includes_the_example_while_it_is_shown(make_service, image, tmp_path):
     maze = draw(tmp_path / "maze.png", 1)
     service, visit = make_service(f"examples: [maze.png]\n{TWO}"), Visit(example=("maze", str(maze)))
     assert answered(service, maze, visit=visit)[-1]["link"].endswith("&example=maze")
     assert answered(service, image, visit=visit)[-1]["link"].endswith("&top_k=2")
 
 
-def test_figures_are_for_several_and_the_plot_for_all_that_ran(make_service, image):
+def test_table_is_for_comparisons_and_plot_for_all_runs(make_service, image):
     service = make_service(THREE)
     alone = answered(service, image)[-1]
     assert alone["figures"] == ""
@@ -517,7 +517,7 @@ def figure_names(update) -> list[str]:
     return re.findall('<th scope="row".*?>(.*?)<', update["figures"])
 
 
-# --- a link to what was shown ---
+# --- opening a link ---
 
 
 def opened(service, query, visit=None):
@@ -525,7 +525,7 @@ def opened(service, query, visit=None):
     return all_of(events.open_page(service, visit or Visit(), query))
 
 
-def test_a_link_brings_back_what_was_shown(make_service, tmp_path):
+def test_link_restores_the_state(make_service, tmp_path):
     maze = draw(tmp_path / "maze.png")
     visit = Visit()
     query = {"backbone": ["fake:b", "fake:a"], "top_k": ["1"], "example": ["maze"]}
@@ -538,20 +538,20 @@ def test_a_link_brings_back_what_was_shown(make_service, tmp_path):
         "notice": "",
         "refresh": "final",
     }
-    assert last_of(later).keys() == {"choices", "status"}  # nothing of it is changed again
+    assert last_of(later).keys() == {"choices", "status"}  # the restored state is not changed again
     assert visit.example[0] == "maze"
 
 
-def test_what_a_link_says_wrong_is_told_and_the_rest_holds(make_service):
+def test_invalid_parts_of_a_link_are_reported_and_the_rest_applied(make_service):
     query = {"backbone": ["<b>", "fake:b"], "top_k": ["0"], "example": ["maze"]}
-    told = last_of(opened(make_service(TWO), query))
-    assert (told["selected"], told["others"]) == ("fake:b", [])
-    assert told.keys().isdisjoint({"top_k", "image"})
-    assert "this line-up has no &lt;b&gt;; its top_k is &#x27;0&#x27;" in told["notice"]
-    assert "there is no example" in told["notice"]
+    final = last_of(opened(make_service(TWO), query))
+    assert (final["selected"], final["others"]) == ("fake:b", [])
+    assert final.keys().isdisjoint({"top_k", "image"})
+    assert "this line-up has no &lt;b&gt;; its top_k is &#x27;0&#x27;" in final["notice"]
+    assert "there is no example" in final["notice"]
 
 
-def test_a_linked_backbone_that_cannot_run_is_not_stood_in_for(make_service, fakes):
+def test_unavailable_linked_backbone_is_not_replaced(make_service, fakes):
     fakes.errors["a"] = BackboneError("fake:a", "weights", "none came", "add some")
     service = make_service(TWO)
     updates = opened(service, {"backbone": ["fake:a"]})
@@ -561,10 +561,10 @@ def test_a_linked_backbone_that_cannot_run_is_not_stood_in_for(make_service, fak
     assert "fake:a cannot run now" in last_of(updates)["status"]
 
 
-def test_a_linked_example_that_cannot_be_had_is_told_and_the_page_opens(make_service):
+def test_unavailable_linked_example_is_reported(make_service):
     service, visit = make_service(f"examples: ['https://127.0.0.1:9/maze.png']\n{TWO}"), Visit()
-    told = last_of(opened(service, {"example": ["maze"]}, visit))
-    assert "maze.png: expected a download from 127.0.0.1; 127.0.0.1 cannot be reached" in told["notice"]
-    assert "image" not in told
-    assert "fake:a is ready" in told["status"]
+    final = last_of(opened(service, {"example": ["maze"]}, visit))
+    assert "maze.png: expected a download from 127.0.0.1; 127.0.0.1 cannot be reached" in final["notice"]
+    assert "image" not in final
+    assert "fake:a is ready" in final["status"]
     assert visit.example is None

@@ -1,4 +1,4 @@
-"""Runs the command line in this process, with the features that it has for users."""
+"""Run the command line in this process, with all features."""
 
 from collections.abc import Sequence
 

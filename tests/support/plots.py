@@ -1,4 +1,4 @@
-"""What a plot shows."""
+"""Read the backbones out of a chart."""
 
 import re
 

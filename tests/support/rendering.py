@@ -1,10 +1,10 @@
-"""Answers to render, hostile ones too, and what HTML is made of."""
+"""Classifications to render, with hostile text too, and a parser of HTML tags."""
 
 from html.parser import HTMLParser
 
 from lineup.results import Classification, Prediction, StageTimings
 
-EVIL = '<img src=x onerror="alert(1)">'
+HOSTILE = '<img src=x onerror="alert(1)">'
 
 
 class Tags(HTMLParser):
@@ -39,6 +39,10 @@ def classification(**changes) -> Classification:
     return Classification(**values)
 
 
-EVIL_ANSWER = classification(
-    backbone=EVIL, predictions=(Prediction(0, EVIL, EVIL, 1.0, EVIL),), label_set=EVIL, license=EVIL, notes=(EVIL,)
+HOSTILE_ANSWER = classification(
+    backbone=HOSTILE,
+    predictions=(Prediction(0, HOSTILE, HOSTILE, 1.0, HOSTILE),),
+    label_set=HOSTILE,
+    license=HOSTILE,
+    notes=(HOSTILE,),
 )

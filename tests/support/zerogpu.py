@@ -1,4 +1,4 @@
-"""A stand-in for the service that lends GPUs to Spaces on ZeroGPU: the real `spaces` package asks it."""
+"""A fake of the ZeroGPU device API, which the real `spaces` package calls to acquire a GPU."""
 
 import json
 import threading
@@ -12,10 +12,10 @@ from urllib.parse import parse_qs, urlparse
 
 @dataclass
 class DeviceApi:
-    """Lends one GPU to whoever asks; `asked` are the requests, each a path and its query."""
+    """A server that grants one GPU to every request; `requests` holds their paths and queries."""
 
     url: str
-    uuid: str  # of the GPU, as the driver names it
+    uuid: str  # of the GPU, as reported by the driver
     asked: list[tuple[str, dict[str, str]]] = field(default_factory=list)
 
     @property
@@ -23,7 +23,7 @@ class DeviceApi:
         return [path for path, _ in self.asked]
 
     def env(self, folder: Path) -> dict[str, str]:
-        """Return the environment of a Space whose offloaded weights lie in a folder."""
+        """Return the environment of a Space that offloads weights to a folder."""
         return {
             "SPACES_ZERO_GPU": "true",
             "SPACES_ZERO_DEVICE_API_URL": self.url,
@@ -34,14 +34,14 @@ class DeviceApi:
 
 @contextmanager
 def lending(uuid: str = "GPU-0") -> Iterator[DeviceApi]:
-    """Answer until the block is left."""
+    """Serve the API within a with block."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             address = urlparse(self.path)
             api.asked.append((address.path, {key: value for key, (value, *_) in parse_qs(address.query).items()}))
-            lent = {"idle": True, "nvidiaIndex": 0, "nvidiaUUID": api.uuid, "allowToken": "token"}
-            body = json.dumps(lent if address.path == "/schedule" else {}).encode()
+            grant = {"idle": True, "nvidiaIndex": 0, "nvidiaUUID": api.uuid, "allowToken": "token"}
+            body = json.dumps(grant if address.path == "/schedule" else {}).encode()
             self.send_response(200)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))

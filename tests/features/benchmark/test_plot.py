@@ -1,4 +1,4 @@
-"""The plot of published accuracy against the speed measured here, as the chart that the browser is given."""
+"""The plot of accuracy against latency, as the Vega-Lite spec sent to the browser."""
 
 import itertools
 import math
@@ -11,70 +11,70 @@ from lineup.results import BackboneStatus, LatencyStats
 
 
 def ran(name, ms, accuracy=None, parameters=None):
-    """Return the row of a backbone whose median pass took `ms`, or that has not run if that is None."""
+    """Return the row of a backbone with a median latency of `ms`, or without a run if None."""
     published = {"imagenet_top1": accuracy} if accuracy else {}
     status = BackboneStatus(name, "timm", "ready", parameters=parameters, facts=published)
     return row(status, LatencyStats(3, 2 * ms, ms) if ms else None)
 
 
 def layers(*rows, selected=()) -> dict[str, list[dict]]:
-    """Return what each kind of mark is drawn for."""
-    found: dict[str, list[dict]] = {}
+    """Map the types of marks to their data."""
+    points: dict[str, list[dict]] = {}
     for layer in plot.chart(rows, selected).to_dict()["layer"]:
-        found.setdefault(layer["mark"]["type"], []).extend(layer["data"]["values"])
-    return found
+        points.setdefault(layer["mark"]["type"], []).extend(layer["data"]["values"])
+    return points
 
 
 def names(points) -> list[str]:
     return [point["backbone"] for point in points]
 
 
-def test_only_what_has_run_is_drawn():
+def test_only_backbones_with_runs_are_plotted():
     drawn = layers(ran("a", 10.0, 70.0, 11_700_000), ran("b", None, 80.0))
     dot = {"backbone": "a", "ms": 10.0, "accuracy": 70.0, "parameters": 11.7, "selected": False}
     assert names(drawn.pop("text")) == ["a"]
     assert drawn == {"line": [dot], "circle": [dot]}
 
 
-def test_nothing_is_drawn_when_nothing_ran():
+def test_chart_is_none_without_runs():
     assert plot.chart([ran("a", None, 70.0)], []) is None
     assert plot.chart([], []) is None
 
 
-def test_one_without_a_published_accuracy_is_a_tick_at_its_speed():
+def test_backbone_without_accuracy_is_a_tick_at_its_latency():
     drawn = layers(ran("a", 10.0, 70.0), ran("b", 5.0))
     assert drawn["tick"] == [{"backbone": "b", "ms": 5.0, "accuracy": None, "parameters": 0.0, "selected": False}]
     assert names(drawn["circle"]) == ["a"]
     assert sorted(names(drawn["text"])) == ["a", "b"]
 
 
-def test_ticks_are_drawn_where_there_are_no_dots():
+def test_ticks_are_plotted_without_any_dots():
     drawn = layers(ran("a", 10.0), ran("b", 5.0))
     assert names(drawn.pop("tick")) == ["a", "b"]
     assert sorted(names(drawn.pop("text"))) == ["a", "b"]
     assert drawn == {}
 
 
-def test_a_line_joins_those_that_no_other_beats_from_fast_to_slow():
-    rows = [ran("slow", 30.0, 80.0), ran("beaten", 20.0, 69.0), ran("fast", 10.0, 70.0), ran("unpublished", 1.0)]
+def test_line_joins_the_pareto_front():
+    rows = [ran("slow", 30.0, 80.0), ran("dominated", 20.0, 69.0), ran("fast", 10.0, 70.0), ran("unpublished", 1.0)]
     drawn = layers(*rows)
     assert names(drawn["line"]) == ["fast", "slow"]
-    assert names(drawn["circle"]) == ["slow", "beaten", "fast"]
+    assert names(drawn["circle"]) == ["slow", "dominated", "fast"]
 
 
-def test_those_on_the_page_are_marked():
+def test_selected_backbones_are_marked():
     drawn = layers(ran("a", 10.0, 70.0), ran("b", 5.0, 60.0), ran("c", 5.0), selected=["c", "a"])
     points = drawn["circle"] + drawn["tick"]
     assert {point["backbone"]: point["selected"] for point in points} == {"a": True, "b": False, "c": True}
 
 
-def test_the_chart_leads_nowhere_else():
+def test_chart_has_no_vega_menu():
     chart = plot.chart([ran("a", 10.0, 70.0)], []).to_dict()
     assert chart["usermeta"] == {"embedOptions": {"actions": False}}
 
 
 def axes(*rows) -> tuple[dict, dict]:
-    """Return what the axes of milliseconds and of accuracy are drawn with."""
+    """Return the encodings of the time axis and the accuracy axis."""
     [dots] = [
         layer["encoding"] for layer in plot.chart(rows, []).to_dict()["layer"] if layer["mark"]["type"] == "circle"
     ]
@@ -83,7 +83,7 @@ def axes(*rows) -> tuple[dict, dict]:
 
 @pytest.mark.parametrize("accuracies", [[58.092], [58.092] * 3, [58.092, 58.1], [0.1], [99.99], [58.092, 84.3]])
 @pytest.mark.parametrize("times", [[9.31], [9.31, 9.31, 9.31], [9.31, 9.32], [0.02], [12_345.6], [1.2, 880.0]])
-def test_both_axes_run_between_round_numbers_and_no_dot_stands_on_their_ends(times, accuracies):
+def test_axes_end_on_round_numbers_beyond_the_dots(times, accuracies):
     rows = [ran(f"b{i}", ms, accuracy) for i, ms in enumerate(times) for accuracy in accuracies]
     x, y = axes(*rows)
     low, high = x["scale"]["domain"]
@@ -94,13 +94,13 @@ def test_both_axes_run_between_round_numbers_and_no_dot_stands_on_their_ends(tim
     low, high = y["scale"]["domain"]
     assert low < min(accuracies) <= max(accuracies) < high
     assert (low, high) == (int(low), int(high))
-    assert high - max(accuracies) >= plot.LEAST_ROOM <= min(accuracies) - low
+    assert high - max(accuracies) >= plot.MIN_MARGIN <= min(accuracies) - low
     assert x["axis"]["format"] == y["axis"]["format"] == "~g"  # "58", not "58.092000"
 
 
 def boxes(chart: dict, width_px: float) -> dict[str, tuple[float, float, float, float]]:
-    """Return where each name lies on a plot of this width: left, right, top, bottom, in pixels."""
-    found = {}
+    """Return the bounding boxes of the labels at a width: left, right, top, bottom, in pixels."""
+    positions = {}
     for layer in chart["layer"]:
         if layer["mark"]["type"] != "text":
             continue
@@ -112,23 +112,26 @@ def boxes(chart: dict, width_px: float) -> dict[str, tuple[float, float, float, 
             middle = (high - point["level"]) / (high - low) * plot.HEIGHT_PX
             width = 6.2 * len(point["backbone"])
             left = x - {"left": 0, "center": width / 2, "right": width}[layer["mark"]["align"]]
-            found[point["backbone"]] = left, left + width, middle - 6, middle + 6
-    return found
+            positions[point["backbone"]] = left, left + width, middle - 6, middle + 6
+    return positions
 
 
 def dots_of(chart: dict, width_px: float) -> dict[str, tuple[float, float, float]]:
-    """Return where each circle lies: x, y and radius, in pixels, as Vega draws it."""
-    found = {}
+    """Return x, y and radius of each circle, in pixels, as Vega draws it."""
+    positions = {}
     for layer in [layer for layer in chart["layer"] if layer["mark"]["type"] == "circle"]:
         encoding = layer["encoding"]
         (left, right), (low, high) = encoding["x"]["scale"]["domain"], encoding["y"]["scale"]["domain"]
-        (_, most), (least_area, area) = encoding["size"]["scale"]["domain"], encoding["size"]["scale"]["range"]
+        (_, max_parameters), (min_area, max_area) = (
+            encoding["size"]["scale"]["domain"],
+            encoding["size"]["scale"]["range"],
+        )
         for point in layer["data"]["values"]:
             x = math.log(point["ms"] / left) / math.log(right / left) * width_px
             y = (high - point["accuracy"]) / (high - low) * plot.HEIGHT_PX
-            size = least_area + (area - least_area) * point["parameters"] / most
-            found[point["backbone"]] = x, y, math.sqrt(size) / 2
-    return found
+            size = min_area + (max_area - min_area) * point["parameters"] / max_parameters
+            positions[point["backbone"]] = x, y, math.sqrt(size) / 2
+    return positions
 
 
 SAME = [ran(f"torchvision/same_as_{name}", 9.31, 58.092, 5_000_000) for name in "abcdef"]
@@ -138,21 +141,21 @@ UNPUBLISHED = [ran(f"my_own_network_{i}", 9.0 + 0.01 * i, None, 300_000_000) for
 
 @pytest.mark.parametrize("rows", [SAME, CLOSE, UNPUBLISHED, CLOSE + UNPUBLISHED], ids=["same", "close", "own", "both"])
 @pytest.mark.parametrize("width_px", [560, 640, 700, 1050, 1100])
-def test_no_name_lies_over_another_or_outside(rows, width_px):
-    found = boxes(plot.chart(rows, []).to_dict(), width_px)
-    assert len(found) == len(rows)
+def test_labels_do_not_overlap_and_stay_inside(rows, width_px):
+    positions = boxes(plot.chart(rows, []).to_dict(), width_px)
+    assert len(positions) == len(rows)
     dots = dots_of(plot.chart(rows, []).to_dict(), width_px)
-    for (one, a), (other, b) in itertools.combinations(found.items(), 2):
+    for (one, a), (other, b) in itertools.combinations(positions.items(), 2):
         assert a[1] <= b[0] or b[1] <= a[0] or a[3] <= b[2] or b[3] <= a[2], (one, other)
     for name, (x, y, radius) in dots.items():
-        for other, (left, right, top, bottom) in found.items():
+        for other, (left, right, top, bottom) in positions.items():
             assert x + radius <= left or right <= x - radius or y + radius <= top or bottom <= y - radius, (name, other)
-    assert all(left >= -1 and right <= width_px + 1 for left, right, _, _ in found.values())
-    assert all(top >= 0 and bottom <= plot.HEIGHT_PX for _, _, top, bottom in found.values())
+    assert all(left >= -1 and right <= width_px + 1 for left, right, _, _ in positions.values())
+    assert all(top >= 0 and bottom <= plot.HEIGHT_PX for _, _, top, bottom in positions.values())
 
 
-def test_names_that_are_too_long_to_stand_apart_stay_inside():
+def test_overlong_labels_stay_inside():
     rows = [ran("a_very_long_name_" * 12 + str(i), 9.3, 58.1) for i in range(40)]
-    found = boxes(plot.chart(rows, []).to_dict(), 700)
-    assert all(top >= 0 and bottom <= plot.HEIGHT_PX for _, _, top, bottom in found.values())
-    assert len({top for _, _, top, _ in found.values()}) > 10  # spread over the lines that there are
+    positions = boxes(plot.chart(rows, []).to_dict(), 700)
+    assert all(top >= 0 and bottom <= plot.HEIGHT_PX for _, _, top, bottom in positions.values())
+    assert len({top for _, _, top, _ in positions.values()}) > 10  # spread over the available rows

@@ -20,18 +20,18 @@ from lineup.service import Service
 TINY, VIT = "test_resnet.r160_in1k", "test_vit.r160_in1k"
 HOSTILE = """it's $HOME, "tiny" `id` \\ {a} ;b ü 猫"""
 BREAKING = "\nraise SystemExit('''\"\\"
-OUTSIDE = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}  # knows no project
+OUTSIDE = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}  # without this project
 
 
 def serve(entries: dict[str, dict], folder) -> Service:
     named = [{"name": name, **entry} for name, entry in entries.items()]
-    text = json.dumps({"engine": "torch", "backbones": named})  # the scripts compute with torch, in float32
+    text = json.dumps({"engine": "torch", "backbones": named})  # the scripts use torch in float32
     return Service(config.build(yaml_source.parse(text, "config.yaml"), folder))
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
-    """Return a folder with an image that lies on its side and one that is transparent."""
+    """Return a folder with an image with EXIF rotation and a transparent image."""
     home = tmp_path_factory.mktemp("snippets")
     turned = Image.Exif()
     turned[ExifTags.Base.Orientation] = 6
@@ -53,13 +53,13 @@ ENTRIES = {
     "torchvision, changed": {"backbone": "torchvision/squeezenet1_1@IMAGENET1K_V1", **CHANGES},
     "hf-hub": {"backbone": "hf-hub:me/carried"},
     "hf-hub, at a revision": {"backbone": "hf-hub:me/carried@refs/pr/1"},
-    "local-dir": {"backbone": "local-dir:it's mine", "labels": [f"{each}{BREAKING}" for each in range(20)]},
+    "local-dir": {"backbone": "local-dir:it's mine", "labels": [f"{item}{BREAKING}" for item in range(20)]},
     "safetensors": {"backbone": "test_resnet", "checkpoint": "own.safetensors"},
     "wrapped": {"backbone": "test_vit", "checkpoint": "wrapped.pth", "input_size": 96},
     "torchvision's, of one's own": {"backbone": "torchvision/squeezenet1_1", "checkpoint": "squeezenet.pth"},
     "transparent": {"backbone": TINY, "crop_pct": 1},
 }
-IMAGES = {"transparent": f"{HOSTILE}.png"}  # the others answer on image.jpg
+IMAGES = {"transparent": f"{HOSTILE}.png"}  # the others use image.jpg
 RUNNER = """
 import contextlib, io, json, runpy, traceback
 said = {}
@@ -76,7 +76,7 @@ json.dump(said, open("said.json", "w"))
 
 @pytest.fixture(scope="module")
 def weights(home, standing_hub, publish):
-    """Put weights of all kinds where ENTRIES look for them."""
+    """Create the weights that ENTRIES refer to."""
     import torch
     from safetensors.torch import save_file
     from torchvision import models
@@ -94,14 +94,14 @@ def weights(home, standing_hub, publish):
     torch.save({"state_dict": {f"module.{key}": value for key, value in state.items()}}, home / "wrapped.pth")
     torch.manual_seed(0)
     torch.save(outspoken(models.squeezenet1_1(num_classes=20)).state_dict(), home / "squeezenet.pth")
-    kept = home / "torch" / "hub" / "checkpoints"
-    kept.mkdir(parents=True)
-    torch.save(outspoken(models.squeezenet1_1()).state_dict(), kept / "squeezenet1_1-b8a52dc0.pth")
+    cache = home / "torch" / "hub" / "checkpoints"
+    cache.mkdir(parents=True)
+    torch.save(outspoken(models.squeezenet1_1()).state_dict(), cache / "squeezenet1_1-b8a52dc0.pth")
 
 
 @pytest.fixture(scope="module")
-def carried(home, weights, standing_hub):
-    """Answer with each entry, then run all the scripts in one process that knows nothing of this project."""
+def script_run(home, weights, standing_hub):
+    """Classify with every entry, then run all scripts in one process without this project."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TORCH_HOME", caches(home)["TORCH_HOME"])
         service = serve(ENTRIES, home)
@@ -113,33 +113,33 @@ def carried(home, weights, standing_hub):
         script = snippets.python(recipe, answer, IMAGES.get(name, "image.jpg"))
         (home / scripts[name]).write_text(script, encoding="utf-8")
     (home / "scripts.json").write_text(json.dumps(scripts))
-    for branch in ("main", "refs/pr/1"):  # somebody pushes in between
+    for branch in ("main", "refs/pr/1"):  # the repository changes in between
         standing_hub.put("me/carried", timm_repo(seeded_timm("test_resnet", num_classes=3)), branch)
     env = OUTSIDE | caches(home)
     subprocess.run([sys.executable, "-c", RUNNER], cwd=home, env=env, check=True, timeout=300)
-    return SimpleNamespace(answers=answers, scripts=scripts, said=json.loads((home / "said.json").read_text()))
+    return SimpleNamespace(answers=answers, scripts=scripts, outputs=json.loads((home / "said.json").read_text()))
 
 
 @pytest.mark.parametrize("name", ENTRIES)
-def test_a_script_gives_the_same_answer_without_this_project(carried, home, name):
-    predictions, said = carried.answers[name].predictions, carried.said[name]
-    lines = [rf"{each.class_index} ([01]\.\d{{6}}) {re.escape(each.label)}\n" for each in predictions]
-    match = re.fullmatch("".join(lines), said)
-    assert match, said
+def test_script_reproduces_the_answer_without_this_project(script_run, home, name):
+    predictions, outputs = script_run.answers[name].predictions, script_run.outputs[name]
+    lines = [rf"{item.class_index} ([01]\.\d{{6}}) {re.escape(item.label)}\n" for item in predictions]
+    match = re.fullmatch("".join(lines), outputs)
+    assert match, outputs
     assert [float(text) for text in match.groups()] == pytest.approx(
-        [each.probability for each in predictions], abs=1e-5
+        [item.probability for item in predictions], abs=1e-5
     )
-    assert 0.02 < predictions[0].probability < 0.999  # a flat or a one-sided answer would prove nothing
-    script = (home / carried.scripts[name]).read_text(encoding="utf-8")
+    assert 0.02 < predictions[0].probability < 0.999  # neither uniform nor saturated
+    script = (home / script_run.scripts[name]).read_text(encoding="utf-8")
     first = predictions[0]
-    assert f"# backbone: {name!r}\n# page said: {first.class_index} {first.label!r} {first.probability:.4f}\n" in script
+    assert f"# backbone: {name!r}\n# expected: {first.class_index} {first.label!r} {first.probability:.4f}\n" in script
     assert "lineup" not in script
 
 
-def test_random_weights_cannot_be_carried_away(carried):
+def test_random_weights_have_no_script(script_run):
     entry = config.Entry.model_validate({"backbone": TINY, "pretrained": False})
     planned = registry.plan(entry, registry.Context(ROOT, lambda file: ROOT))
-    assert snippets.python(planned.recipe, carried.answers["timm"]) == ""
+    assert snippets.python(planned.recipe, script_run.answers["timm"]) == ""
 
 
 # --- calls of the API ---
@@ -167,7 +167,7 @@ def run(call, address, home, names):
 
 @pytest.mark.parametrize("names", [[HOSTILE], ["other", HOSTILE]], ids=["classify", "compare"])
 @pytest.mark.parametrize("call", CALLS)
-def test_a_call_gets_the_answer_of_the_page(served, home, call, names):
+def test_call_returns_the_answer_of_the_page(served, home, call, names):
     done = run(call, served.url, home, names)
     assert done.stderr == ""
     answer = json.loads(done.stdout)
@@ -180,7 +180,7 @@ def test_a_call_gets_the_answer_of_the_page(served, home, call, names):
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_a_call_tells_what_is_wrong(served, home, call):
+def test_call_reports_errors(served, home, call):
     done = run(call, served.url, home, ["othar"])
     assert "did you mean 'other'?" in done.stdout + done.stderr
     done = run(call, "http://127.0.0.1:9/", home, ["other"])
@@ -188,8 +188,8 @@ def test_a_call_tells_what_is_wrong(served, home, call):
     assert "onnect" in done.stderr
 
 
-def test_an_address_stays_an_address(tmp_path):
-    address = "http://127.0.0.1:9/$(touch told)'$(touch told)'\n\"\""
+def test_address_is_quoted(tmp_path):
+    address = "http://127.0.0.1:9/$(touch injected)'$(touch injected)'\n\"\""
     sent = draw(tmp_path / f"{HOSTILE}.png")
     for call in CALLS:
         assert "yntax" not in run(call, address, tmp_path, ["a"]).stderr  # neither Python's nor bash's
