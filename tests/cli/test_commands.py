@@ -1,4 +1,4 @@
-"""The command line, as a person calls it: a process of its own, exit status, stdout and stderr."""
+"""The command line in a subprocess: exit status, stdout and stderr."""
 
 import json
 import subprocess
@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def lineup(env, tmp_path):
-    """Return a function that runs ``python -m lineup`` beside a config."""
+    """Return a function that runs ``python -m lineup`` in the folder of a config."""
 
     def run(config: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         (tmp_path / "config.yaml").write_text(config)
@@ -31,10 +31,10 @@ def labels(tmp_path):
 
 
 @pytest.mark.usefixtures("labels")
-def test_classify_prints_a_table_or_the_json_of_the_api(lineup, image):
-    told = lineup(GOOD, "classify", str(image), "--json", "--top-k", "2")
-    answer = json.loads(told.stdout)
-    assert told.returncode == 0
+def test_classify_prints_a_table_or_json(lineup, image):
+    done = lineup(GOOD, "classify", str(image), "--json", "--top-k", "2")
+    answer = json.loads(done.stdout)
+    assert done.returncode == 0
     assert list(answer) == ["backbone", "predictions", "input_size", "engine", "milliseconds", "notes"]
     assert len(answer["predictions"]) == 2
     assert set(answer["predictions"][0]) == {"class_index", "id", "label", "probability"}
@@ -54,21 +54,21 @@ def test_classify_prints_a_table_or_the_json_of_the_api(lineup, image):
         (["--top-k", "0"], "error: top_k: expected a whole number from 1 to 100000; got 0; send another, or none"),
     ],
 )
-def test_a_wrong_wish_is_told_and_exits_with_2(lineup, image, arguments, error):
-    told = lineup(GOOD, "classify", str(image), *arguments)
-    assert (told.returncode, told.stdout, told.stderr.strip()) == (2, "", error)
+def test_invalid_argument_exits_with_2(lineup, image, arguments, error):
+    done = lineup(GOOD, "classify", str(image), *arguments)
+    assert (done.returncode, done.stdout, done.stderr.strip()) == (2, "", error)
 
 
 @pytest.mark.usefixtures("labels")
-def test_a_image_that_is_not_there_is_told(lineup):
-    told = lineup(GOOD, "classify", "none.jpg")
-    assert (told.returncode, told.stderr) == (
+def test_missing_image_exits_with_2(lineup):
+    done = lineup(GOOD, "classify", "none.jpg")
+    assert (done.returncode, done.stderr) == (
         2,
         "error: none.jpg: expected an image; there is no such file; check the path\n",
     )
 
 
-# torchvision's is ready at once and small; the last two cannot run
+# the torchvision model is small and fast to load; the last two cannot run
 SEVERAL = """
 top_k: 2
 backbones:
@@ -80,9 +80,9 @@ backbones:
 
 
 @pytest.mark.usefixtures("labels")
-def test_compare_prints_those_that_answer_tells_of_the_others_and_exits_with_2(lineup, image):
-    told = lineup(SEVERAL, "compare", str(image), *(f"--backbones={name}" for name in ("other", "gone", "one")))
-    table, labels, verdict = told.stdout.strip().split("\n\n")
+def test_compare_prints_answers_and_errors_and_exits_with_2(lineup, image):
+    done = lineup(SEVERAL, "compare", str(image), *(f"--backbones={name}" for name in ("other", "gone", "one")))
+    table, labels, verdict = done.stdout.strip().split("\n\n")
     sentence, *notes = verdict.splitlines()
     head, *rows = table.splitlines()
     assert head.split() == ["backbone", "says", "probability", "forward", "parameters", "ImageNet", "top-1"]
@@ -94,34 +94,37 @@ def test_compare_prints_those_that_answer_tells_of_the_others_and_exits_with_2(l
     assert [line.count("%") for line in labels.splitlines()] == [2, 2]
     assert sentence.endswith("gone did not answer.")
     assert [note.partition(": untrained")[0] for note in notes] == ["note: other", "note: one"]
-    assert told.returncode == 2
-    (error,) = told.stderr.splitlines()
+    assert done.returncode == 2
+    (error,) = done.stderr.splitlines()
     assert error.startswith("error: gone: ")
     assert "gone.pth is not there" in error
 
 
 @pytest.mark.usefixtures("labels")
-def test_compare_takes_all_that_can_run_when_none_is_named(lineup, image):
-    told = lineup(SEVERAL, "compare", str(image), "--json")
-    assert (told.returncode, told.stderr) == (0, "")
-    found = json.loads(told.stdout)
-    assert list(found) == ["results", "agreement", "left_out"]
-    assert [(each["backbone"], len(each["predictions"])) for each in found["results"]] == [("one", 2), ("other", 2)]
-    assert found["agreement"]["sentence"]
-    assert [each["backbone"] for each in found["left_out"]] == ["gone", "misspelt"]
-    told = lineup(SEVERAL, "compare", str(image)).stdout
-    assert "\nleft out: gone: " in told
-    assert "\nleft out: misspelt: expected a name that timm knows" in told
+def test_compare_defaults_to_all_available_backbones(lineup, image):
+    done = lineup(SEVERAL, "compare", str(image), "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    comparison = json.loads(done.stdout)
+    assert list(comparison) == ["results", "agreement", "left_out"]
+    assert [(result["backbone"], len(result["predictions"])) for result in comparison["results"]] == [
+        ("one", 2),
+        ("other", 2),
+    ]
+    assert comparison["agreement"]["sentence"]
+    assert [entry["backbone"] for entry in comparison["left_out"]] == ["gone", "misspelt"]
+    done = lineup(SEVERAL, "compare", str(image)).stdout
+    assert "\nleft out: gone: " in done
+    assert "\nleft out: misspelt: expected a name that timm knows" in done
 
 
 @pytest.mark.usefixtures("labels")
-def test_compare_of_a_name_that_is_not_there_asks_nobody(lineup, image):
-    told = lineup(SEVERAL, "compare", str(image), "--backbones", "one", "--backbones", "onne")
+def test_compare_rejects_an_unknown_name_before_running(lineup, image):
+    done = lineup(SEVERAL, "compare", str(image), "--backbones", "one", "--backbones", "onne")
     error = "error: backbone: expected a name of the line-up; got 'onne'; did you mean 'one'?\n"
-    assert (told.returncode, told.stdout, told.stderr) == (2, "", error)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", error)
 
 
-def test_backbones_lists_what_the_api_lists(lineup, publish):
+def test_backbones_json_has_the_fields_of_the_api(lineup, publish):
     publish("resnet18.a1_in1k")
     rows = json.loads(lineup("backbones: [resnet18, torchvision/squeezenet1_1]", "backbones", "--json").stdout)
     assert [row["name"] for row in rows] == ["resnet18", "torchvision/squeezenet1_1"]
@@ -133,52 +136,52 @@ def test_backbones_lists_what_the_api_lists(lineup, publish):
     assert [row["facts"]["imagenet_top1"] for row in rows] == [71.504, 58.178]
 
 
-def test_the_remark_on_bundled_figures_is_told(lineup, image):
+def test_note_on_bundled_figures_is_printed(lineup, image):
     config = f"backbones: [{{name: lite0, backbone: 'local-dir:{ROOT}/bundled/efficientnet_lite0'}}]"
     (row,) = json.loads(lineup(config, "backbones", "--json", "--offline").stdout)
-    remark = "figures published for timm's conversion of the same checkpoint"
-    assert (row["facts"]["imagenet_top1"], row["facts_note"]) == (74.846, remark)
-    assert f"note: lite0: {remark}\n" in lineup(config, "compare", str(image)).stdout
+    note = "figures published for timm's conversion of the same checkpoint"
+    assert (row["facts"]["imagenet_top1"], row["facts_note"]) == (74.846, note)
+    assert f"note: lite0: {note}\n" in lineup(config, "compare", str(image)).stdout
 
 
-def test_check_lists_every_problem_with_its_place_and_exits_with_2(lineup, publish):
+def test_check_lists_every_problem_with_its_position(lineup, publish):
     publish("resnet18.a1_in1k")
     config = "backbones:\n  - resnet18\n  - resnet5O\n  - vit_base_patch16_clip_224.openai\nexamples: [gone.jpg]\n"
-    told = lineup(config, "check")
-    problems = told.stderr.splitlines()
-    assert told.returncode == 2
+    done = lineup(config, "check")
+    problems = done.stderr.splitlines()
+    assert done.returncode == 2
     assert [problem[:50] for problem in problems] == [
         "error: config.yaml:3:5: backbones[1]: resnet5O: ex",
         "error: config.yaml:4:5: backbones[2]: vit_base_pat",
         "error: config.yaml:5:12: examples[0]: expected a p",
     ]
     assert problems[0].endswith("did you mean 'resnet50'?")
-    assert "46.8 MB" in told.stdout  # asked of the Hub
+    assert "46.8 MB" in done.stdout  # from the Hub
 
 
-def test_check_offline_asks_nobody(lineup, hub):
-    told = lineup("backbones: [resnet18, 'hf-hub:me/pets']", "check", "--offline")
-    assert (told.returncode, hub.requests) == (0, [])
-    assert "note: config.yaml:1:23: backbones[1]: hf-hub:me/pets: me/pets/config.json: expected to read" in told.stdout
+def test_check_offline_sends_no_requests(lineup, hub):
+    done = lineup("backbones: [resnet18, 'hf-hub:me/pets']", "check", "--offline")
+    assert (done.returncode, hub.requests) == (0, [])
+    assert "note: config.yaml:1:23: backbones[1]: hf-hub:me/pets: me/pets/config.json: expected to read" in done.stdout
 
 
-def test_check_of_a_hub_that_is_gone_is_no_fault_of_the_config(lineup, hub):
+def test_check_with_an_unreachable_hub_is_a_note(lineup, hub):
     with hub.gone():
-        told = lineup("backbones: [resnet18]", "check")
-    assert told.returncode == 0
-    assert "note: config.yaml:1:13: backbones[0]: resnet18: timm/resnet18.a1_in1k/model.safetensors:" in told.stdout
+        done = lineup("backbones: [resnet18]", "check")
+    assert done.returncode == 0
+    assert "note: config.yaml:1:13: backbones[0]: resnet18: timm/resnet18.a1_in1k/model.safetensors:" in done.stdout
 
 
-def test_check_of_a_repository_that_is_not_there_is_a_fault(lineup):
-    told = lineup("backbones: ['hf-hub:me/nowhere']", "check")
-    assert told.returncode == 2
-    assert "no such public repository" in told.stderr
+def test_check_of_a_missing_repository_is_a_problem(lineup):
+    done = lineup("backbones: ['hf-hub:me/nowhere']", "check")
+    assert done.returncode == 2
+    assert "no such public repository" in done.stderr
 
 
 @pytest.fixture
 def imported(env):
-    """Return a function that tells which modules a process imported, and what else it said on stderr."""
-    env["PYTHONPROFILEIMPORTTIME"] = "1"  # prints each import on stderr
+    """Return a function that splits stderr into the imported modules and the other lines."""
+    env["PYTHONPROFILEIMPORTTIME"] = "1"  # prints every import to stderr
 
     def read(stderr: str) -> tuple[set[str], list[str]]:
         lines = stderr.splitlines()
@@ -192,20 +195,20 @@ HEAVY = {"torch", "timm", "torchvision", "gradio", "altair", "numpy", "PIL"}
 
 
 @pytest.mark.parametrize("config", ["top_k: 3", "backbones: [a\n", "backbones: []"])
-def test_a_config_of_a_wrong_form_is_told_before_anything_heavy_is_imported(lineup, config, imported):
-    told = lineup(config, "check")
-    names, errors = imported(told.stderr)
-    assert told.returncode == 2
+def test_config_errors_are_reported_before_heavy_imports(lineup, config, imported):
+    done = lineup(config, "check")
+    names, errors = imported(done.stderr)
+    assert done.returncode == 2
     assert errors
     assert all(error.startswith("error: config.yaml:") for error in errors)
     assert "lineup.config" in names
     assert names.isdisjoint(HEAVY)
 
 
-def test_help_names_the_commands_at_once(lineup, imported):
-    told = lineup("", "--help")
-    names, errors = imported(told.stderr)
-    assert (told.returncode, errors) == (0, [])
-    assert all(command in told.stdout for command in ("classify", "compare", "backbones", "check"))
+def test_help_lists_the_commands_without_heavy_imports(lineup, imported):
+    done = lineup("", "--help")
+    names, errors = imported(done.stderr)
+    assert (done.returncode, errors) == (0, [])
+    assert all(command in done.stdout for command in ("classify", "compare", "backbones", "check"))
     assert "lineup.cli.main" in names
     assert names.isdisjoint(HEAVY | {"pydantic"})

@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlparse
 
 @dataclass
 class DeviceApi:
-    """A server that grants one GPU to every request; `requests` holds their paths and queries."""
+    """A server that grants one GPU to every request; `asked` holds their paths and queries."""
 
     url: str
     uuid: str  # of the GPU, as reported by the driver

@@ -1,4 +1,4 @@
-"""The doctor: the Hub's real client against the stand-in, from the command line's own door."""
+"""`doctor` from the command line: the real Hub client against the fake Hub."""
 
 import copy
 import json
@@ -17,17 +17,20 @@ CONFIG = "backbones: ['hf-hub:me/birds', resnet18]\n"
 FILES = {"config.json": b'{"architecture": "resnet18"}', "model.safetensors": b"weights"}
 SPACE = {"README.md": b"", "app.py": b"app", "lineup/__main__.py": b"main"}
 TOKEN = "hf_never_print_this"
-NEW_TOKEN = "make one that may write at https://huggingface.co/settings/tokens, and set HF_TOKEN to it"
+NEW_TOKEN = "create a token with write access at https://huggingface.co/settings/tokens, and set HF_TOKEN"
+OTHER_TOKEN = (
+    "make one that may write at https://huggingface.co/settings/tokens, and set HF_TOKEN to it"  # of the Hub's errors
+)
 
 
 @dataclass
-class Told:
+class Result:
     status: int
     out: str
     err: str
 
     def line(self, name: str) -> str:
-        """Return what is said of a check: its outcome and the rest, with one space between."""
+        """Return the outcome and the text of a check, separated by a space."""
         [line] = [line for line in self.out.splitlines() if line.split()[1] == name]
         return f"{line.split()[0]} {line[19:]}"
 
@@ -37,34 +40,34 @@ class Told:
 
 
 @pytest.fixture
-def ask(tmp_path, monkeypatch, capsys, hub, fresh_cache):
-    """Return a function that calls the doctor with a token that may write; the config's first entry is on the Hub."""
+def run_doctor(tmp_path, monkeypatch, capsys, hub, fresh_cache):
+    """Return a function that runs `doctor` with a write token; the config's first entry is on the Hub."""
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     monkeypatch.setattr(doctor, "TIMEOUT_S", 1.0)
     hub.put("me/birds", FILES)
 
-    def run(*arguments: str, config: str = CONFIG) -> Told:
+    def run(*arguments: str, config: str = CONFIG) -> Result:
         (tmp_path / "config.yaml").write_text(config)
         started = time.monotonic()
         status = run_command(["doctor", *arguments, "--config", str(tmp_path / "config.yaml")])
         assert time.monotonic() - started < 15
-        told = Told(status, *capsys.readouterr())
-        assert TOKEN not in told.out + told.err
+        result = Result(status, *capsys.readouterr())
+        assert TOKEN not in result.out + result.err
         assert {method for method, _ in hub.requests} <= {"GET", "HEAD"}  # nothing is changed
-        return told
+        return result
 
     return run
 
 
 def account(role: str = "write", **changes: object) -> dict[str, object]:
-    """Return what the Hub says of a token of `me` with another role, or of another account."""
+    """Return the whoami response for a token of `me` with a role, or for another account."""
     me = copy.deepcopy({**ME, **changes})
     me["auth"]["accessToken"]["role"] = role
     return me
 
 
 def scoped(*entities: tuple[str, str]) -> dict[str, object]:
-    """Return what it says of a fine-grained token that has one permission for each of some owners and Spaces."""
+    """Return the whoami response for a fine-grained token with one permission per owner or Space."""
     me = account("fineGrained")
     scopes = [
         {
@@ -82,34 +85,42 @@ def put_space(hub, name: str = "me/lineup", **more: bytes) -> None:
     hub.spaces.put(name, {**SPACE, **more})
 
 
-def test_all_is_well_with_a_token_that_may_write(ask, hub, fresh_cache):
-    told = ask()
-    assert (told.status, told.err) == (0, "")
-    assert list(told.outcomes.items()) == [(name, "ok") for name in NAMES]
-    assert told.line("reach").startswith(f"ok {hub.url} answers in ")
-    assert told.line("token") == "ok it is me's, and may write"
-    assert told.line("download").startswith("ok me/birds/config.json: 28 bytes in ")
-    assert told.line("download").endswith(" ms, with the hash that the Hub says")
-    assert told.line("space") == "ok me/lineup: it is not there yet, and a push creates it"
-    assert told.line("write") == "ok me may write to me's Spaces"
-    assert told.line("hardware") == "ok zero-a10g, the only one on which a free account can host a Gradio Space"
-    assert told.line("uploads") == "ok large files go through Git LFS, to an address that the Hub names then"
+def test_all_checks_pass_with_a_write_token(run_doctor, hub, fresh_cache):
+    result = run_doctor()
+    assert (result.status, result.err) == (0, "")
+    assert list(result.outcomes.items()) == [(name, "ok") for name in NAMES]
+    assert result.line("reach").startswith(f"ok {hub.url} answers in ")
+    assert result.line("token") == "ok it belongs to me, and has write access"
+    assert result.line("download").startswith("ok me/birds/config.json: 28 bytes in ")
+    assert result.line("download").endswith(" ms, hash verified")
+    assert result.line("space") == "ok me/lineup: it does not exist yet, and a push creates it"
+    assert result.line("write") == "ok me may write to me's Spaces"
+    assert result.line("hardware") == "ok zero-a10g, the only one on which a free account can host a Gradio Space"
+    assert (
+        result.line("uploads")
+        == "ok large files are uploaded with Git LFS, to an address that the Hub returns at that time"
+    )
     assert "preupload" not in str(hub.requests)
 
 
-def test_the_file_is_downloaded_each_time_and_not_kept(ask, hub, fresh_cache):
-    ask()
+def test_download_check_bypasses_the_cache(run_doctor, hub, fresh_cache):
+    run_doctor()
     hub.requests.clear()
-    ask()
+    run_doctor()
     assert [method for method, path in hub.asked("me/birds") if path.endswith("config.json")].count("GET") == 1
     assert not list(fresh_cache.rglob("config.json"))
     assert str(fresh_cache / "hf" / "hub") == doctor.constants.HF_HUB_CACHE
 
 
-def test_as_json_the_same_is_data(ask):
-    found = json.loads(ask("--json").out)
-    assert [each["name"] for each in found] == list(NAMES)
-    assert found[1] == {"name": "token", "outcome": "ok", "found": "it is me's, and may write", "remedy": ""}
+def test_json_has_all_checks(run_doctor):
+    finding = json.loads(run_doctor("--json").out)
+    assert [check["name"] for check in finding] == list(NAMES)
+    assert finding[1] == {
+        "name": "token",
+        "outcome": "ok",
+        "found": "it belongs to me, and has write access",
+        "remedy": "",
+    }
 
 
 @pytest.mark.parametrize(
@@ -121,57 +132,57 @@ def test_as_json_the_same_is_data(ask):
         ("backbones: ['hf-hub:me/birds@old']", "me/birds/config.json"),
     ],
 )
-def test_the_first_entry_on_the_hub_is_tried_or_else_one_that_is_always_there(ask, hub, config, file):
+def test_download_check_uses_the_first_entry_on_the_hub(run_doctor, hub, config, file):
     for repo in ("timm/resnet18.a1_in1k", "timm/resnet50.a1_in1k"):
         hub.repos.pop(repo, None)
         hub.put(repo, FILES)
     try:
         hub.put("me/birds", FILES, branch="old")
-        told = ask(config=config)
-        assert told.line("download").startswith(f"ok {file}: 28 bytes in ")
+        result = run_doctor(config=config)
+        assert result.line("download").startswith(f"ok {file}: 28 bytes in ")
         assert ("HEAD", "old/config.json") in hub.asked("me/birds") or "@old" not in config
     finally:
         for repo in ("timm/resnet18.a1_in1k", "timm/resnet50.a1_in1k"):
             del hub.repos[repo]
 
 
-def test_without_a_token_reach_and_download_are_tried_and_the_rest_is_skipped(ask, hub, monkeypatch):
+def test_without_a_token_the_checks_that_need_one_are_skipped(run_doctor, hub, monkeypatch):
     monkeypatch.delenv("HF_TOKEN")
-    told = ask()
-    assert told.status == 0
-    assert told.outcomes == dict(
+    result = run_doctor()
+    assert result.status == 0
+    assert result.outcomes == dict(
         zip(NAMES, ["ok", "skipped", "ok", "skipped", "skipped", "skipped", "ok"], strict=True)
     )
-    assert told.line("token") == f"skipped there is none, and public files need none; to push, {NEW_TOKEN}"
-    assert told.line("space") == "skipped whose Space it would be is not known; add OWNER/NAME"
+    assert result.line("token") == f"skipped not set, and public files need none; to push, {NEW_TOKEN}"
+    assert result.line("space") == "skipped the owner of the Space is unknown; add OWNER/NAME"
     assert "/api/whoami-v2" not in str(hub.requests)
     put_space(hub)
-    named = ask("me/lineup")
+    named = run_doctor("me/lineup")
     assert named.status == 0
-    assert named.line("space") == "ok me/lineup: it is there, and a push brings it up to date"
+    assert named.line("space") == "ok me/lineup: it exists, and a push updates it"
     assert named.line("write") == f"skipped there is no token; {NEW_TOKEN}"
-    assert ask("me/other").line("space") == "ok me/other: it is not there yet, or it is private"
+    assert run_doctor("me/other").line("space") == "ok me/other: it does not exist, or it is private"
 
 
-def test_a_token_that_is_not_accepted_fails_and_what_needs_one_is_skipped(ask, hub):
+def test_rejected_token_fails_and_dependent_checks_are_skipped(run_doctor, hub):
     hub.spaces.me = None
-    told = ask("me/lineup")
-    assert told.status == 2
-    assert told.outcomes == dict(
+    result = run_doctor("me/lineup")
+    assert result.status == 2
+    assert result.outcomes == dict(
         zip(NAMES, ["ok", "failed", "failed", "skipped", "skipped", "skipped", "ok"], strict=True)
     )
-    assert told.line("token") == f"failed the token is not accepted (401); {NEW_TOKEN}"
-    assert told.line("download").endswith(
+    assert result.line("token") == f"failed the token is not accepted (401); {OTHER_TOKEN}"
+    assert result.line("download").endswith(
         "the token is not accepted (401); set HF_TOKEN to a valid one, or unset it: public files need none"
     )
-    assert told.line("write") == "skipped the token is not accepted (401)"
+    assert result.line("write") == "skipped the token is not accepted (401)"
 
 
-def test_a_token_that_cannot_be_sent_is_not_printed(ask, monkeypatch):
+def test_unsendable_token_is_not_printed(run_doctor, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "hf_ñever")
-    told = ask()
-    assert (told.status, told.outcomes["reach"], told.outcomes["token"]) == (2, "ok", "failed")
-    assert "ever" not in told.line("token")
+    result = run_doctor()
+    assert (result.status, result.outcomes["reach"], result.outcomes["token"]) == (2, "ok", "failed")
+    assert "ever" not in result.line("token")
 
 
 ACME = {"type": "org", "name": "acme", "canPay": True}
@@ -180,12 +191,12 @@ ACME = {"type": "org", "name": "acme", "canPay": True}
 @pytest.mark.parametrize(
     ("me", "space", "line"),
     [
-        (account("read"), "me/lineup", f"failed the token may only read; {NEW_TOKEN}"),
-        (account("god"), "me/lineup", "skipped the Hub does not say what this token may do; push, and see"),
+        (account("read"), "me/lineup", f"failed the token is read-only; {NEW_TOKEN}"),
+        (account("god"), "me/lineup", "skipped the token's permissions are unknown; try a push"),
         (
             account(),
             "acme/lineup",
-            "failed me is not a member of acme; use a token of acme's, or push to me/lineup",
+            "failed me is not a member of acme; use a token of acme, or push to me/lineup",
         ),
         (
             account(orgs=[{**ACME, "roleInOrg": "read"}]),
@@ -195,7 +206,7 @@ ACME = {"type": "org", "name": "acme", "canPay": True}
         (
             account(orgs=[ACME]),
             "acme/lineup",
-            "failed me's role in acme is not told; ask an admin of acme for the role write, or push to me/…",
+            "failed me's role in acme is unknown; ask an admin of acme for the role write, or push to me/…",
         ),
         (account(orgs=[{**ACME, "roleInOrg": "write"}]), "acme/lineup", "ok me may write to acme's Spaces"),
         (account(orgs=[{**ACME, "roleInOrg": "admin"}]), "ACME/lineup", "ok me may write to ACME's Spaces"),
@@ -203,113 +214,113 @@ ACME = {"type": "org", "name": "acme", "canPay": True}
         (
             account(orgs=[{**ACME, "roleInOrg": "contributor"}]),
             "acme/there",
-            "ok me contributes to acme, and may write to what they created there",
+            "ok me is a contributor of acme, with write access to their own Spaces",
         ),
         (scoped(("me", "repo.write")), "me/lineup", "ok me may write to me's Spaces"),
         (scoped(("me/there", "repo.write")), "me/there", "ok me may write to me's Spaces"),
         (
             scoped(("me", "discussion.write"), ("acme", "repo.write")),
             "me/lineup",
-            "failed the token's permissions leave out writing to me; "
-            "add that one to it at https://huggingface.co/settings/tokens",
+            "failed the token has no write permission for me; "
+            "add the permission at https://huggingface.co/settings/tokens",
         ),
         (
             scoped(("me/lineup", "repo.write")),
             "me/lineup",  # a token for one Space cannot create it
-            "failed the token's permissions leave out writing to me; "
-            "add that one to it at https://huggingface.co/settings/tokens",
+            "failed the token has no write permission for me; "
+            "add the permission at https://huggingface.co/settings/tokens",
         ),
     ],
 )
-def test_whether_the_token_may_write_is_told_with_the_remedy(ask, hub, me, space, line):
+def test_write_check_reports_permission_and_remedy(run_doctor, hub, me, space, line):
     hub.spaces.me = me
     for name in ("me/there", "acme/there"):
         put_space(hub, name)
-    told = ask(space)
-    assert told.line("write") == line
-    assert told.status == (2 if line.startswith("failed") else 0)
+    result = run_doctor(space)
+    assert result.line("write") == line
+    assert result.status == (2 if line.startswith("failed") else 0)
 
 
 @pytest.mark.parametrize(
     ("role", "line"),
     [
-        ("read", "ok it is me's, and may only read"),
-        ("fineGrained", "ok it is me's, and is fine-grained"),
-        ("god", "ok it is me's, and the Hub does not say more"),
+        ("read", "ok it belongs to me, and is read-only"),
+        ("fineGrained", "ok it belongs to me, and is fine-grained"),
+        ("god", "ok it belongs to me, and its role is unknown"),
     ],
 )
-def test_what_kind_of_token_it_is_is_told(ask, hub, role, line):
+def test_token_check_reports_the_role(run_doctor, hub, role, line):
     hub.spaces.me = account(role)
-    assert ask().line("token") == line
+    assert run_doctor().line("token") == line
 
 
-def test_another_apps_space_is_not_pushed_to(ask, hub):
+def test_space_of_another_app_fails(run_doctor, hub):
     hub.spaces.all["me/lineup"] = Space("cpu-basic", private=False)
-    hub.spaces.put("me/lineup", {"README.md": b"", "app.py": b"somebody's"})
-    told = ask()
-    assert (told.status, told.line("space")) == (2, "failed me/lineup: it is another app's; choose another name")
+    hub.spaces.put("me/lineup", {"README.md": b"", "app.py": b"another app"})
+    result = run_doctor()
+    assert (result.status, result.line("space")) == (2, "failed me/lineup: it has another app; choose another name")
     hub.spaces.put("me/lineup", {"README.md": b"", ".gitattributes": b""})
-    assert ask().outcomes["space"] == "ok"
+    assert run_doctor().outcomes["space"] == "ok"
 
 
-def test_a_space_that_is_there_keeps_its_hardware(ask, hub):
+def test_existing_space_keeps_its_hardware(run_doctor, hub):
     put_space(hub)
-    told = ask()
-    assert told.line("space") == "ok me/lineup: it is there, and a push brings it up to date"
-    assert told.line("hardware") == "ok t4-small, which a push without --hardware leaves as it is"
+    result = run_doctor()
+    assert result.line("space") == "ok me/lineup: it exists, and a push updates it"
+    assert result.line("hardware") == "ok t4-small, which a push without --hardware does not change"
 
 
 @pytest.mark.parametrize(
     ("me", "space", "line"),
     [
         (account(), "me/x", "failed t4-small needs a paid plan, and me has none; write `hardware: zero-a10g` under"),
-        (account(isPro=True), "me/x", "ok t4-small, which me can pay for"),
-        (account(canPay=True), "me/x", "ok t4-small, which me can pay for"),
-        (account(orgs=[{**ACME, "roleInOrg": "write"}]), "acme/x", "ok t4-small, which acme can pay for"),
-        (account(), "acme/x", "skipped t4-small needs a paid plan; whether acme has one is not known"),
+        (account(isPro=True), "me/x", "ok t4-small, which the plan of me allows"),
+        (account(canPay=True), "me/x", "ok t4-small, which the plan of me allows"),
+        (account(orgs=[{**ACME, "roleInOrg": "write"}]), "acme/x", "ok t4-small, which the plan of acme allows"),
+        (account(), "acme/x", "skipped t4-small needs a paid plan; whether acme has one is unknown"),
     ],
 )
-def test_hardware_that_is_not_free_needs_an_account_that_pays(ask, hub, me, space, line):
+def test_paid_hardware_requires_a_plan(run_doctor, hub, me, space, line):
     hub.spaces.me = me
-    told = ask(space, config=CONFIG + "space: {hardware: t4-small}\n")
-    assert told.line("hardware").startswith(line)
+    result = run_doctor(space, config=CONFIG + "space: {hardware: t4-small}\n")
+    assert result.line("hardware").startswith(line)
 
 
-def test_a_hub_that_is_gone_is_told_and_the_rest_is_skipped(ask, hub):
+def test_unreachable_hub_fails_and_the_rest_is_skipped(run_doctor, hub):
     with hub.gone():
-        told = ask("me/lineup")
-    assert told.status == 2
-    assert told.line("reach") == (
+        result = run_doctor("me/lineup")
+    assert result.status == 2
+    assert result.line("reach") == (
         f"failed {hub.url}: the Hub cannot be reached; check this machine's network, and try again"
     )
-    assert [told.line(name) for name in NAMES[1:]] == ["skipped the Hub cannot be reached"] * 6
+    assert [result.line(name) for name in NAMES[1:]] == ["skipped the Hub cannot be reached"] * 6
 
 
 @pytest.mark.parametrize(
-    ("fault", "found"),
+    ("fault", "finding"),
     [
         ("hung", "no answer came in time; try again"),
         ("500", "the Hub failed (500); try again later"),
         ("503", "the Hub failed (503); try again later"),
     ],
 )
-def test_a_hub_that_does_not_work_is_told_in_seconds(ask, hub, fault, found):
+def test_failing_hub_is_reported_within_seconds(run_doctor, hub, fault, finding):
     hub.faults[""] = fault
-    told = ask()
-    assert (told.status, told.line("reach")) == (2, f"failed {hub.url}: {found}")
-    assert set(told.outcomes.values()) == {"failed", "skipped"}
+    result = run_doctor()
+    assert (result.status, result.line("reach")) == (2, f"failed {hub.url}: {finding}")
+    assert set(result.outcomes.values()) == {"failed", "skipped"}
 
 
-def test_a_proxy_that_refuses_is_told(ask, hub, monkeypatch):
+def test_refusing_proxy_is_reported(run_doctor, hub, monkeypatch):
     monkeypatch.setattr(doctor.constants, "ENDPOINT", "https://hub.invalid")
     monkeypatch.setenv("HTTPS_PROXY", hub.url)  # no proxy: it answers no CONNECT
     from huggingface_hub.utils._http import close_session
 
     close_session()  # the client reads the environment when it is made
-    told = ask()
+    result = run_doctor()
     monkeypatch.undo()
     close_session()
-    assert told.line("reach") == (
+    assert result.line("reach") == (
         "failed https://hub.invalid: the proxy does not let it through; check HTTPS_PROXY, and try again"
     )
 
@@ -323,16 +334,16 @@ DOWNLOADS = {
 
 
 @pytest.mark.parametrize(("fault", "error"), DOWNLOADS.items())
-def test_a_download_that_fails_is_told_and_the_rest_goes_on(ask, hub, fault, error):
+def test_failed_download_does_not_stop_the_other_checks(run_doctor, hub, fault, error):
     assert fault in FAULTS or fault.isdigit()
     hub.faults["me/birds"] = fault
-    told = ask()
-    assert told.outcomes == dict.fromkeys(NAMES, "ok") | {"download": "failed"}
-    assert told.line("download") == f"failed me/birds/config.json: {error}"
+    result = run_doctor()
+    assert result.outcomes == dict.fromkeys(NAMES, "ok") | {"download": "failed"}
+    assert result.line("download") == f"failed me/birds/config.json: {error}"
 
 
 @pytest.mark.parametrize(
-    ("step", "fault", "name", "found"),
+    ("step", "fault", "name", "finding"),
     [
         ("whoami", "500", "token", "the Hub failed (500); try again later"),
         ("whoami", "429", "token", "too many requests (429); try again in some minutes"),
@@ -342,55 +353,55 @@ def test_a_download_that_fails_is_told_and_the_rest_goes_on(ask, hub, fault, err
         ("info", "cut off", "space", "me/lineup: the connection broke off; try again"),
     ],
 )
-def test_one_thing_that_does_not_answer_fails_alone(ask, hub, step, fault, name, found):
+def test_failed_request_fails_only_its_check(run_doctor, hub, step, fault, name, finding):
     hub.spaces.faults[step] = fault
-    told = ask()
-    assert (told.status, told.line(name)) == (2, f"failed {found}")
-    assert list(told.outcomes.values()).count("failed") == 1
-    assert told.outcomes["download"] == "ok"
-    assert told.outcomes["hardware"] == "skipped"
+    result = run_doctor()
+    assert (result.status, result.line(name)) == (2, f"failed {finding}")
+    assert list(result.outcomes.values()).count("failed") == 1
+    assert result.outcomes["download"] == "ok"
+    assert result.outcomes["hardware"] == "skipped"
 
 
-def test_where_xet_uploads_to_is_tried(ask, hub, monkeypatch):
+def test_uploads_check_probes_the_xet_storage(run_doctor, hub, monkeypatch):
     monkeypatch.setattr(doctor, "is_xet_available", lambda: True)
-    told = ask()
-    assert told.line("uploads") == "ok large files go through Xet, to 127.0.0.1, which answers"
-    assert "xet_token" not in told.out
+    result = run_doctor()
+    assert result.line("uploads") == "ok large files are uploaded with Xet, to 127.0.0.1, which can be reached"
+    assert "xet_token" not in result.out
     hub.spaces.me = None
-    assert ask().outcomes["uploads"] == "ok"  # a token that is not accepted is not sent
+    assert run_doctor().outcomes["uploads"] == "ok"  # a token that is not accepted is not sent
     hub.spaces.me = ME
     hub.spaces.storage = "http://127.0.0.1:1"
-    told = ask()
-    assert (told.status, told.line("uploads")) == (
+    result = run_doctor()
+    assert (result.status, result.line("uploads")) == (
         2,
-        "failed large files go through Xet, to 127.0.0.1, which cannot be reached; "
-        "let this machine reach it, or set HF_HUB_DISABLE_XET=1",
+        "failed large files are uploaded with Xet, to 127.0.0.1, which cannot be reached; "
+        "allow connections to it, or set HF_HUB_DISABLE_XET=1",
     )
     hub.spaces.faults["xet"] = "404"
-    told = ask()
-    assert (told.status, told.line("uploads")) == (
+    result = run_doctor()
+    assert (result.status, result.line("uploads")) == (
         0,
-        "skipped where large files go is not known: the Hub refused (404)",
+        "skipped the storage of large files is unknown: the Hub refused (404)",
     )
 
 
-def test_what_is_typed_wrong_is_told_before_anybody_is_asked(ask, hub):
-    told = ask("me")
-    assert (told.status, told.out) == (2, "")
-    assert told.err == "error: OWNER/NAME: expected owner/name, such as me/my-lineup; got 'me'; mend it\n"
-    told = ask(config="backbones: []\n")
-    assert (told.status, told.out) == (2, "")
-    assert told.err.startswith("error: ")
+def test_invalid_argument_is_rejected_before_any_request(run_doctor, hub):
+    result = run_doctor("me")
+    assert (result.status, result.out) == (2, "")
+    assert result.err == "error: OWNER/NAME: expected owner/name, such as me/my-lineup; got 'me'; fix the argument\n"
+    result = run_doctor(config="backbones: []\n")
+    assert (result.status, result.out) == (2, "")
+    assert result.err.startswith("error: ")
     assert hub.requests == []
 
 
-def test_lines_stand_under_one_another():
+def test_lines_are_aligned():
     checks = [Check("reach", "ok", "here"), Check("hardware", "skipped", "there", "go")]
-    assert [text.check(each) for each in checks] == ["ok       reach     here", "skipped  hardware  there; go"]
+    assert [text.check(check) for check in checks] == ["ok       reach     here", "skipped  hardware  there; go"]
 
 
-def test_the_help_says_what_the_exit_status_means(capsys):
+def test_help_explains_the_exit_status(capsys):
     with pytest.raises(SystemExit):
         run_command(["doctor", "--help"])
-    told = " ".join(capsys.readouterr().out.split())
-    assert "skipped without one, and that is no failure; exit status 2 says that a check failed" in told
+    result = " ".join(capsys.readouterr().out.split())
+    assert "are skipped, which is not a failure. The exit status is 2 if a check failed" in result

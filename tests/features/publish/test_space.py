@@ -1,4 +1,4 @@
-"""Pushing: the Hub's real client against the stand-in, from the command line's own door."""
+"""`push` from the command line: the real Hub client against the fake Hub."""
 
 import hashlib
 import json
@@ -19,13 +19,13 @@ from lineup.features.publish import files, space
 ROOT = Path(__file__).parents[3]
 CONFIG = "title: Birds\nbackbones:\n  - {name: a, backbone: 'fake:a', labels: names.txt}\nexamples: photos\n"
 CODE = {"app.py": "app", "requirements.txt": "gradio\n", "lineup/__init__.py": "", "lineup/__main__.py": "main"}
-LEFT_AT_HOME = ("tests/test_a.py", "lineup/__pycache__/a.pyc", "lineup/.env", ".env", ".venv/a.py", "notes.txt")
+EXCLUDED = ("tests/test_a.py", "lineup/__pycache__/a.pyc", "lineup/.env", ".env", ".venv/a.py", "notes.txt")
 PUSHED = [".gitattributes", ".lineup-push.json", "README.md", "app.py", "config.yaml", "lineup/__init__.py"]
 PUSHED += ["lineup/__main__.py", "names.txt", "photos/jay.png", "requirements.txt"]
 
 
 @dataclass
-class Told:
+class Result:
     status: int
     out: str
     err: str
@@ -33,7 +33,7 @@ class Told:
 
 @dataclass
 class Fork:
-    """A small fork of Lineup in a folder, and the Hub's Space that it is pushed to."""
+    """A small fork of Lineup in a folder, and the Space that it is pushed to."""
 
     folder: Path
     hub: object
@@ -57,55 +57,55 @@ def fork(tmp_path, monkeypatch, capsys, hub, fakes, fresh_cache):
     monkeypatch.setattr(space, "POLL_S", 0.01)
     monkeypatch.setenv("HF_TOKEN", "hf_of_me")
 
-    def push(*arguments: str, to: str = "me/birds") -> Told:
+    def push(*arguments: str, to: str = "me/birds") -> Result:
         config = str(folder / "config.yaml")
         status = run_command(["push", to, *arguments, *([] if "--config" in arguments else ["--config", config])])
         out, err = capsys.readouterr()
-        return Told(status, out, err)
+        return Result(status, out, err)
 
     made = Fork(folder, hub, push)
     others = {"config.yaml": CONFIG, "names.txt": "cat\ndog\nowl\n", "photos/jay.png": "an image"}
-    made.write(**CODE, **others, **dict.fromkeys(LEFT_AT_HOME, "secret"))
+    made.write(**CODE, **others, **dict.fromkeys(EXCLUDED, "secret"))
     return made
 
 
-def changes(told: Told) -> dict[str, str]:
-    return {each["path"]: each["change"] for each in json.loads(told.out)["files"]}
+def changes(result: Result) -> dict[str, str]:
+    return {file["path"]: file["change"] for file in json.loads(result.out)["files"]}
 
 
-def test_the_first_push_makes_the_space_with_one_commit_and_waits_for_it(fork):
-    told = fork.push()
-    assert (told.status, told.err) == (0, "")
+def test_first_push_creates_the_space_in_one_commit_and_waits(fork):
+    result = fork.push()
+    assert (result.status, result.err) == (0, "")
     assert sorted(fork.files) == PUSHED
     assert (len(fork.hub.spaces.commits), fork.files["app.py"]) == (1, b"app")
     assert fork.hub.spaces.all["me/birds"].hardware == "zero-a10g"
-    assert [line for line in told.out.splitlines() if line.endswith("…")] == ["building …", "app starting …"]
-    assert told.out.splitlines()[-1] == f"running: {fork.hub.url}/spaces/me/birds"
+    assert [line for line in result.out.splitlines() if line.endswith("…")] == ["building …", "app starting …"]
+    assert result.out.splitlines()[-1] == f"running: {fork.hub.url}/spaces/me/birds"
     assert b"title: Birds" in fork.files["README.md"]
     assert (fork.folder / "README.md").read_bytes() == fork.files["README.md"]
     assert b"*.png filter=lfs" in fork.files[".gitattributes"]
     assert not any(b"secret" in body for body in fork.files.values())
 
 
-def test_an_unchanged_push_commits_nothing(fork):
+def test_unchanged_push_makes_no_commit(fork):
     fork.push()
-    told = fork.push()
-    assert told.status == 0
-    assert "nothing changed: no commit" in told.out
+    result = fork.push()
+    assert result.status == 0
+    assert "nothing changed: no commit" in result.out
     assert len(fork.hub.spaces.commits) == 1
 
 
-def test_a_second_push_sends_what_changed(fork):
+def test_second_push_commits_only_changed_files(fork):
     fork.push()
     fork.write(**{"app.py": "another app"})
-    told = fork.push("--dry-run", "--json")
-    assert {path for path, change in changes(told).items() if change == "changed"} == {"app.py", ".lineup-push.json"}
+    result = fork.push("--dry-run", "--json")
+    assert {path for path, change in changes(result).items() if change == "changed"} == {"app.py", ".lineup-push.json"}
     fork.push()
     assert fork.files["app.py"] == b"another app"
     assert fork.hub.spaces.commits[1] == "file:.lineup-push.json file:app.py"
 
 
-def test_what_the_last_push_left_behind_goes_and_what_was_added_by_hand_stays(fork):
+def test_push_deletes_obsolete_files_and_keeps_manual_ones(fork):
     fork.write(**{"photos/owl.png": "an owl", "lineup/old.py": "old"})
     fork.push()
     fork.hub.spaces.edit("me/birds", **{"by_hand.txt": b"mine", "photos/crow.png": b"mine too"})
@@ -117,91 +117,94 @@ def test_what_the_last_push_left_behind_goes_and_what_was_added_by_hand_stays(fo
     assert fork.hub.spaces.commits[1].split()[1:] == ["deletedFile:lineup/old.py", "deletedFile:photos/owl.png"]
 
 
-def test_a_file_edited_on_the_space_is_not_deleted_and_one_overwritten_is_told(fork):
+def test_push_keeps_edited_obsolete_files_and_reports_overwrites(fork):
     fork.write(**{"photos/owl.png": "an owl"})
     fork.push()
     fork.hub.spaces.edit("me/birds", **{"photos/owl.png": b"another owl", "config.yaml": b"title: edited\n"})
     (fork.folder / "photos/owl.png").unlink()
-    told = fork.push()
-    assert told.status == 0
-    assert "note: config.yaml was edited on the Space since the last push: this push overwrites it" in told.out
-    assert "note: photos/owl.png was edited on the Space since the last push: it stays" in told.out
+    result = fork.push()
+    assert result.status == 0
+    assert "note: config.yaml was edited on the Space since the last push: this push overwrites it" in result.out
+    assert (
+        "note: photos/owl.png was edited on the Space since the last push: it is obsolete, but not deleted"
+        in result.out
+    )
     assert (fork.files["photos/owl.png"], fork.files["config.yaml"]) == (b"another owl", CONFIG.encode())
 
 
-def test_a_list_of_the_last_push_that_somebody_spoilt_deletes_nothing(fork):
+def test_invalid_manifest_deletes_nothing(fork):
     fork.write(**{"photos/owl.png": "an owl"})
     fork.push()
     (fork.folder / "photos/owl.png").unlink()
-    for spoilt in (b"{", b"[1]", b'{"app.py": 3}', b"null"):
-        fork.hub.spaces.edit("me/birds", **{".lineup-push.json": spoilt})
+    for manifest in (b"{", b"[1]", b'{"app.py": 3}', b"null"):
+        fork.hub.spaces.edit("me/birds", **{".lineup-push.json": manifest})
         assert "deleted" not in changes(fork.push("--dry-run", "--json")).values()
     assert fork.push().status == 0
     assert "photos/owl.png" in fork.files
 
 
-def test_a_dry_run_touches_nothing_and_says_everything(fork):
+def test_dry_run_prints_the_plan_and_changes_nothing(fork):
     before = sorted(fork.folder.rglob("*"))
-    told = fork.push("--dry-run")
-    assert (told.status, told.err) == (0, "")
+    result = fork.push("--dry-run")
+    assert (result.status, result.err) == (0, "")
     assert sorted(fork.folder.rglob("*")) == before
     assert {method for method, _ in fork.hub.requests} <= {"GET", "HEAD"}
     assert "me/birds" not in fork.hub.spaces.all
-    head, *rows = told.out.splitlines()
+    head, *rows = result.out.splitlines()
     assert head == f"{fork.hub.url}/spaces/me/birds: new"
     assert [row.split()[1] for row in rows[: len(PUSHED)]] == PUSHED
     assert rows[len(PUSHED) :] == ["10 files, 0.0 MB: 10 new", "hardware: zero-a10g"]
 
 
-def test_a_dry_run_as_json_names_secrets_and_never_their_values(fork, monkeypatch):
+def test_dry_run_json_has_names_of_secrets_but_no_values(fork, monkeypatch):
     monkeypatch.setenv("MY_SECRET", "xyzzy")
-    told = fork.push("--dry-run", "--json", "--secret", "MY_SECRET", "--variable", "A=b=c", "--hardware", "t4-small")
-    found = json.loads(told.out)
-    assert "xyzzy" not in told.out
-    assert (found["state"], found["hardware"], found["private"]) == ("new", "t4-small", False)
-    assert (found["secrets"], found["variables"]) == (["MY_SECRET"], {"A": "b=c"})
-    assert {"path": "app.py", "bytes": 3, "change": "new"} in found["files"]
+    result = fork.push("--dry-run", "--json", "--secret", "MY_SECRET", "--variable", "A=b=c", "--hardware", "t4-small")
+    plan = json.loads(result.out)
+    assert "xyzzy" not in result.out
+    assert (plan["state"], plan["hardware"], plan["private"]) == ("new", "t4-small", False)
+    assert (plan["secrets"], plan["variables"]) == (["MY_SECRET"], {"A": "b=c"})
+    assert {"path": "app.py", "bytes": 3, "change": "new"} in plan["files"]
 
 
-def test_a_dry_run_with_no_hub_in_reach_is_complete(fork):
+def test_dry_run_works_while_the_hub_is_unreachable(fork):
     with fork.hub.gone():
-        told = fork.push("--dry-run", "--json")
-    assert told.status == 0
-    assert json.loads(told.out)["state"] == "unknown: the Hub cannot be reached"
-    assert json.loads(told.out)["hardware"] == "zero-a10g"
-    assert changes(told) == dict.fromkeys(PUSHED, "push")
+        result = fork.push("--dry-run", "--json")
+    assert result.status == 0
+    assert json.loads(result.out)["state"] == "unknown: the Hub cannot be reached"
+    assert json.loads(result.out)["hardware"] == "zero-a10g"
+    assert changes(result) == dict.fromkeys(PUSHED, "push")
 
 
-def test_a_push_as_json_is_one_value_and_tells_its_steps_beside(fork):
-    told = fork.push("--json")
-    found = json.loads(told.out)
-    assert (found["stage"], found["state"], found["url"]) == ("RUNNING", "new", f"{fork.hub.url}/spaces/me/birds")
-    assert f"committed {found['commit'][:8]}: " in told.err
+def test_push_json_prints_one_value_and_progress_to_stderr(fork):
+    result = fork.push("--json")
+    plan = json.loads(result.out)
+    assert (plan["stage"], plan["state"], plan["url"]) == ("RUNNING", "new", f"{fork.hub.url}/spaces/me/birds")
+    assert f"committed {plan['commit'][:8]}: " in result.err
 
 
-def test_who_leaves_while_it_is_built_gets_no_traceback(fork, monkeypatch):
-    def leave(_):
+def test_interrupt_while_waiting_has_no_traceback(fork, monkeypatch):
+    def interrupt(_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(space.time, "sleep", leave)
-    told = fork.push()
-    assert (told.status, told.err) == (130, "")
-    assert told.out.splitlines()[-2:] == ["now the Hub builds it; that goes on if you leave", "building …"]
+    monkeypatch.setattr(space.time, "sleep", interrupt)
+    result = fork.push()
+    assert (result.status, result.err) == (130, "")
+    assert result.out.splitlines()[-2:] == ["waiting for the build; Ctrl-C stops waiting, not the build", "building …"]
 
 
-def test_hardware_secrets_and_variables_are_set_before_the_build_and_again_only_if_they_change(fork, monkeypatch):
+def test_settings_are_set_before_the_build_and_updated_on_change(fork, monkeypatch):
     monkeypatch.setenv("MY_SECRET", "xyzzy")
-    wish = ("--private", "--secret", "MY_SECRET", "--variable", "A=1")
-    told = fork.push("--hardware", "t4-small", *wish)
+    options = ("--private", "--secret", "MY_SECRET", "--variable", "A=1")
+    result = fork.push("--hardware", "t4-small", *options)
     made = fork.hub.spaces.all["me/birds"]
-    assert "xyzzy" not in told.out
+    assert "xyzzy" not in result.out
     assert (made.hardware, made.private, made.secrets, made.variables) == (
         "t4-small", True, {"MY_SECRET": "xyzzy"}, {"A": "1"}
     )  # fmt: skip
     posts = [path.rpartition("birds/")[2] for method, path in fork.hub.requests if method == "POST"]
     assert posts.index("secrets") < posts.index("commit/main")
     fork.hub.requests.clear()
-    assert fork.push(*wish).status == 0
+    assert fork.push(*options).status == 0
     assert [path for method, path in fork.hub.requests if method == "POST"] == ["/api/spaces/me/birds/secrets"]
     assert fork.push("--hardware", "cpu-upgrade", "--variable", "A=2").status == 0
     assert (made.hardware, made.variables) == ("cpu-upgrade", {"A": "2"})
@@ -210,31 +213,34 @@ def test_hardware_secrets_and_variables_are_set_before_the_build_and_again_only_
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
-        (["--secret", "NOT_SET"], "--secret: expected an environment variable, so that the value is on no command"),
-        (["--variable", "A"], "--variable: expected NAME=VALUE; got 'A'; mend it"),
-        (["--hardware", "t4-smal"], "--hardware: expected one of the Hub's; got 't4-smal'; did you mean 't4-small'?"),
+        (["--secret", "NOT_SET"], "--secret: expected an environment variable, which keeps the value off the"),
+        (["--variable", "A"], "--variable: expected NAME=VALUE; got 'A'; fix the argument"),
+        (
+            ["--hardware", "t4-smal"],
+            "--hardware: expected hardware of the Hub; got 't4-smal'; did you mean 't4-small'?",
+        ),
     ],
 )
-def test_a_wrong_wish_is_told_before_anybody_is_asked(fork, arguments, error):
-    told = fork.push(*arguments)
-    assert (told.status, told.out) == (2, "")
-    assert told.err.startswith(f"error: {error}")
+def test_invalid_option_is_rejected_before_any_request(fork, arguments, error):
+    result = fork.push(*arguments)
+    assert (result.status, result.out) == (2, "")
+    assert result.err.startswith(f"error: {error}")
     assert fork.hub.requests == []
 
 
 @pytest.mark.parametrize("name", ["birds", "me/birds/more", "me/", "", "me/b irds"])
-def test_a_name_that_is_none_is_told(fork, name):
-    told = fork.push(to=name)
-    assert told.err == f"error: SPACE: expected owner/name, such as me/my-lineup; got {name!r}; mend it\n"
+def test_invalid_space_name_is_rejected(fork, name):
+    result = fork.push(to=name)
+    assert result.err == f"error: SPACE: expected owner/name, such as me/my-lineup; got {name!r}; fix the argument\n"
 
 
 def test_a_config_with_a_problem_is_not_pushed(fork):
     fork.write(**{"config.yaml": CONFIG.replace("names.txt", "gone.txt")})
-    told = fork.push()
-    assert told.err.startswith("error: config.yaml:3:35: backbones[0].labels: expected a file; ")
+    result = fork.push()
+    assert result.err.startswith("error: config.yaml:3:35: backbones[0].labels: expected a file; ")
     fork.write(**{"config.yaml": "backbones: ['fake:a', resnet5O]\nexamples: gone\n"})
-    told = fork.push()
-    assert (told.status, [line.split(": ")[1] for line in told.err.splitlines()]) == (
+    result = fork.push()
+    assert (result.status, [line.split(": ")[1] for line in result.err.splitlines()]) == (
         2, ["config.yaml:1:23", "config.yaml:2:1"]
     )  # fmt: skip
     assert fork.hub.spaces.all == {}
@@ -264,7 +270,7 @@ def test_a_config_with_a_problem_is_not_pushed(fork):
             [],
             "the name is taken (409); choose another one, or use a token that may see what is there",
         ),
-        (("info", "403"), [], "to look at the Space; the token may not do that (403); use one that may write to me"),
+        (("info", "403"), [], "to read the Space; the token may not do that (403); use one that may write to me"),
         (
             ("variables", "500"),
             ["--variable", "A=1"],
@@ -284,15 +290,15 @@ def test_a_config_with_a_problem_is_not_pushed(fork):
         (("runtime", "503"), [], "to see the Space's build; the Hub failed (503); push again later"),
     ],
 )
-def test_what_goes_wrong_is_one_sentence_with_the_remedy_and_pushing_again_finishes(fork, fault, arguments, error):
+def test_failed_step_is_one_error_line_and_a_retry_completes_the_push(fork, fault, arguments, error):
     step, what = fault
     fork.hub.spaces.faults[step] = what
-    told = fork.push(*arguments)
-    assert told.status == 2
-    assert told.err.startswith("error: me/birds: expected to ")
-    assert error in told.err
-    assert told.err.count("\n") == 1
-    assert "Traceback" not in told.err
+    result = fork.push(*arguments)
+    assert result.status == 2
+    assert result.err.startswith("error: me/birds: expected to ")
+    assert error in result.err
+    assert result.err.count("\n") == 1
+    assert "Traceback" not in result.err
     fork.hub.spaces.faults.clear()
     again = fork.push(*arguments)
     assert (again.status, again.err) == (0, "")
@@ -303,7 +309,7 @@ def test_what_goes_wrong_is_one_sentence_with_the_remedy_and_pushing_again_finis
 
 @pytest.fixture
 def weights(fork, monkeypatch) -> bytes:
-    """Put 12 MB of weights into the fork, and let the Hub's client try again without waiting."""
+    """Put 12 MB of weights into the fork, and let the Hub client retry without backoff."""
     monkeypatch.setattr("huggingface_hub.utils._http.time", SimpleNamespace(sleep=lambda _: None))
     body = os.urandom(12_000_000)
     (fork.folder / "lineup/large.safetensors").write_bytes(body)
@@ -311,19 +317,19 @@ def weights(fork, monkeypatch) -> bytes:
 
 
 def uploads(hub) -> list[str]:
-    """Return the SHA-256 of each upload, in the order they came."""
+    """Return the SHA-256 of every upload, in order."""
     return [path[len("/lfs/") :].partition("?")[0] for method, path in hub.requests if method == "PUT"]
 
 
 def test_large_files_are_uploaded_through_lfs_once(fork, weights):
     oid = hashlib.sha256(weights).hexdigest()
-    told = fork.push()
-    assert (told.status, told.err) == (0, "")
+    result = fork.push()
+    assert (result.status, result.err) == (0, "")
     assert uploads(fork.hub) == [oid]
     assert fork.files["lineup/large.safetensors"] == weights
     assert "lfsFile:lineup/large.safetensors" in fork.hub.spaces.commits[0].split()
     siblings = HfApi().space_info("me/birds", files_metadata=True).siblings
-    large = {each.rfilename: (each.lfs.sha256, each.lfs.size) for each in siblings if each.lfs}
+    large = {file.rfilename: (file.lfs.sha256, file.lfs.size) for file in siblings if file.lfs}
     assert large["lineup/large.safetensors"] == (oid, len(weights))
     assert large.keys() == {"lineup/large.safetensors", "photos/jay.png"}  # by the .gitattributes that was pushed
     fork.hub.requests.clear()
@@ -331,7 +337,7 @@ def test_large_files_are_uploaded_through_lfs_once(fork, weights):
     assert uploads(fork.hub) == []
 
 
-def test_a_large_file_that_moves_is_not_uploaded_again(fork, weights):
+def test_moved_large_file_is_not_uploaded_again(fork, weights):
     fork.push()
     fork.hub.requests.clear()
     (fork.folder / "lineup/large.safetensors").rename(fork.folder / "lineup/moved.safetensors")
@@ -341,7 +347,7 @@ def test_a_large_file_that_moves_is_not_uploaded_again(fork, weights):
     assert uploads(fork.hub) == []
 
 
-def test_a_image_goes_through_lfs_on_the_first_push_and_on_the_next(fork):
+def test_image_is_uploaded_with_lfs_on_every_push(fork):
     (fork.folder / "photos/jay.png").write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR")
     fork.push()
     (fork.folder / "photos/jay.png").write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR another")
@@ -362,13 +368,13 @@ def test_a_image_goes_through_lfs_on_the_first_push_and_on_the_next(fork):
         ("verify", "404", "the Hub refused (404); push again later"),
     ],
 )
-def test_an_upload_that_fails_is_one_sentence_and_pushing_again_finishes(fork, weights, step, fault, error):
+def test_failed_upload_is_one_error_line_and_a_retry_completes_it(fork, weights, step, fault, error):
     fork.hub.spaces.faults[step] = fault
-    told = fork.push()
-    assert told.status == 2
-    assert told.err.startswith("error: me/birds: expected to commit 11 files; ")
-    assert error in told.err
-    assert told.err.count("\n") == 1
+    result = fork.push()
+    assert result.status == 2
+    assert result.err.startswith("error: me/birds: expected to commit 11 files; ")
+    assert error in result.err
+    assert result.err.count("\n") == 1
     assert fork.hub.spaces.commits == []
     arrived = bool(fork.hub.spaces.large.objects)
     fork.hub.spaces.faults.clear()
@@ -379,15 +385,15 @@ def test_an_upload_that_fails_is_one_sentence_and_pushing_again_finishes(fork, w
     assert (arrived, len(uploads(fork.hub))) in {(True, 0), (False, 1)}
 
 
-def test_other_bytes_than_were_announced_are_not_taken(fork, weights, monkeypatch):
+def test_upload_with_a_wrong_hash_is_rejected(fork, weights, monkeypatch):
     real = fork.hub.spaces.large.upload
     monkeypatch.setattr(fork.hub.spaces.large, "upload", lambda oid, body: real(oid, body[:-1]))
-    told = fork.push()
-    assert "The SHA-256 you specified did not match what we received" in told.err
-    assert (told.err.count("\n"), fork.hub.spaces.commits) == (1, [])
+    result = fork.push()
+    assert "The SHA-256 you specified did not match what we received" in result.err
+    assert (result.err.count("\n"), fork.hub.spaces.commits) == (1, [])
 
 
-def test_what_somebody_changes_between_plan_and_commit_is_not_overwritten(fork):
+def test_concurrent_edit_is_not_overwritten(fork):
     fork.push()
     fork.write(**{"app.py": "another app"})
     real = fork.hub.spaces._post_preupload
@@ -398,62 +404,64 @@ def test_what_somebody_changes_between_plan_and_commit_is_not_overwritten(fork):
 
     fork.hub.spaces._post_preupload = meanwhile
     try:
-        told = fork.push()
+        result = fork.push()
     finally:
         del fork.hub.spaces._post_preupload
-    assert "somebody changed the Space meanwhile (412); push again" in told.err
+    assert "somebody changed the Space meanwhile (412); push again" in result.err
     assert fork.files["app.py"] == b"edited meanwhile"
     assert "note: app.py was edited on the Space since the last push: this push overwrites it" in fork.push().out
 
 
-def test_without_a_token_the_remedy_names_where_to_get_one(fork, monkeypatch):
+def test_missing_token_error_names_the_settings_page(fork, monkeypatch):
     monkeypatch.delenv("HF_TOKEN")
-    told = fork.push()
-    assert told.err == (
+    result = fork.push()
+    assert result.err == (
         "error: me/birds: expected to create the Space on zero-a10g; there is no token (401); "
         "make one that may write at https://huggingface.co/settings/tokens, and set HF_TOKEN to it\n"
     )
 
 
-def test_a_hub_that_is_not_in_reach_is_told(fork):
+def test_unreachable_hub_is_reported(fork):
     with fork.hub.gone():
-        told = fork.push()
-    assert told.err == (
-        "error: me/birds: expected to look at the Space; the Hub cannot be reached; "
+        result = fork.push()
+    assert result.err == (
+        "error: me/birds: expected to read the Space; the Hub cannot be reached; "
         "check this machine's network, and push again\n"
     )
 
 
-def test_another_app_is_not_overwritten_and_a_public_space_is_not_taken_for_private(fork):
+def test_push_rejects_another_app_and_a_public_space(fork):
     fork.push()
     assert "it is public; make it private at " in fork.push("--private").err
-    fork.hub.spaces.put("me/birds", {"README.md": b"", "app.py": b"somebody's"})
-    told = fork.push()
-    assert told.err.startswith("error: me/birds: expected a new name, or a Space of Lineup's; it is another app's; ch")
-    assert fork.files["app.py"] == b"somebody's"
+    fork.hub.spaces.put("me/birds", {"README.md": b"", "app.py": b"another app"})
+    result = fork.push()
+    assert result.err.startswith(
+        "error: me/birds: expected an unused name, or a Space with Lineup; it has another app; cho"
+    )
+    assert fork.files["app.py"] == b"another app"
 
 
-def test_a_card_that_the_hub_refuses_is_told_in_its_words(fork):
+def test_invalid_card_is_reported_with_the_message_of_the_hub(fork):
     fork.write(**{"config.yaml": CONFIG + "space: {emoji: x}\n"})
-    told = fork.push()
-    assert '"emoji" is not valid; mend that, and push again' in told.err
-    assert told.err.count("\n") == 1
+    result = fork.push()
+    assert '"emoji" is not valid; mend that, and push again' in result.err
+    assert result.err.count("\n") == 1
 
 
-def test_a_build_that_fails_is_told_with_the_lines_of_its_log_that_say_why(fork):
+def test_failed_build_is_reported_with_its_error_lines(fork):
     fork.hub.spaces.stages = ["BUILDING", "BUILD_ERROR"]
     fork.hub.spaces.log = ["--> FROM python:3.12", "ERROR: No matching distribution found for timm>=9", "bye"]
-    told = fork.push()
-    assert told.status == 2
-    first, *lines = told.err.splitlines()
-    assert first.startswith("error: me/birds: expected a Space that runs; it is BUILD_ERROR; mend what the log says")
+    result = fork.push()
+    assert result.status == 2
+    first, *lines = result.err.splitlines()
+    assert first.startswith("error: me/birds: expected a running Space; it is BUILD_ERROR; fix the error in the log")
     assert first.endswith(f"{fork.hub.url}/spaces/me/birds?logs=build")
     assert lines == ["  ERROR: No matching distribution found for timm>=9"]
     fork.hub.spaces.faults["logs"] = "404"
     assert "it is BUILD_ERROR" in fork.push().err
 
 
-def test_what_runs_is_not_taken_for_what_was_pushed(fork):
+def test_wait_ignores_the_stage_of_the_previous_commit(fork):
     fork.push()
     fork.write(**{"app.py": "another app"})
     real, seen = fork.hub.spaces._get_runtime, []
@@ -464,16 +472,16 @@ def test_what_runs_is_not_taken_for_what_was_pushed(fork):
 
     fork.hub.spaces._get_runtime = late
     try:
-        told = fork.push()
+        result = fork.push()
     finally:
         del fork.hub.spaces._get_runtime
-    assert [line for line in told.out.splitlines() if line.endswith("…")][-2:] == ["building …", "app starting …"]
+    assert [line for line in result.out.splitlines() if line.endswith("…")][-2:] == ["building …", "app starting …"]
 
 
-def test_a_build_that_does_not_end_is_left_to_itself(fork, monkeypatch):
+def test_build_timeout_is_reported(fork, monkeypatch):
     monkeypatch.setattr(space, "BUILD_TIMEOUT_S", 0.05)
     fork.hub.spaces.stages = ["BUILDING"]
-    assert "it is BUILDING; look at " in fork.push().err
+    assert "it is BUILDING; see " in fork.push().err
 
 
 @pytest.mark.parametrize(
@@ -487,26 +495,28 @@ def test_a_build_that_does_not_end_is_left_to_itself(fork, monkeypatch):
         ("backbones: ['fake:a']\nexamples: .", "config.yaml:2:1: examples"),
     ],
 )
-def test_a_file_outside_the_configs_folder_is_refused_with_its_place(fork, config, where):
+def test_file_outside_the_config_folder_is_rejected(fork, config, where):
     shutil.copytree(fork.folder / "photos", fork.folder.parent / "photos")
     (fork.folder.parent / "names.txt").write_text("cat\ndog\nowl\n")
     (fork.folder / "linked.txt").symlink_to(fork.folder.parent / "names.txt")
     shutil.copy(fork.folder / "photos/jay.png", fork.folder)
     fork.write(**{"config.yaml": config.replace("HERE", str(fork.folder))})
-    told = fork.push("--dry-run")
-    assert told.status == 2
-    assert told.err.startswith(f"error: {where}: expected a path below the config's folder, which is what a Space gets")
+    result = fork.push("--dry-run")
+    assert result.status == 2
+    assert result.err.startswith(
+        f"error: {where}: expected a path inside the config's folder, which is what a Space gets"
+    )
 
 
-def test_a_file_that_would_take_the_place_of_the_codes_is_refused(fork):
+def test_file_that_would_replace_code_is_rejected(fork):
     elsewhere = fork.folder / "mine"
     fork.write(**{"mine/birds.yaml": "backbones: [{backbone: 'fake:a', labels: requirements.txt}]"})
     fork.write(**{"mine/requirements.txt": "cat\ndog\nowl\n"})
-    told = fork.push("--dry-run", "--config", str(elsewhere / "birds.yaml"))
-    assert "expected a path that the app does not use; got 'requirements.txt'; rename it" in told.err
+    result = fork.push("--dry-run", "--config", str(elsewhere / "birds.yaml"))
+    assert "expected a path that the app does not use; got 'requirements.txt'; rename it" in result.err
 
 
-def test_a_config_of_another_name_and_folder_becomes_the_spaces_own(fork):
+def test_config_with_another_name_becomes_config_yaml(fork):
     text = "title: Owls\nbackbones: ['fake:b']\nexamples: [owl.png, 'https://example.org/a.png']\n"
     fork.write(**{"mine/owls.yaml": text, "mine/owl.png": "an owl", "README.md": "# Mine\n"})
     assert fork.push("--config", str(fork.folder / "mine/owls.yaml")).status == 0
@@ -524,7 +534,7 @@ def clean_check(folder: Path, env: dict[str, str]) -> subprocess.CompletedProces
     return subprocess.run(command, cwd=folder, env=alone, capture_output=True, text=True, timeout=120)
 
 
-def test_what_is_pushed_of_this_repository_is_what_a_space_needs_and_no_more(fork, env, monkeypatch, tmp_path):
+def test_push_of_this_repository_has_exactly_the_needed_files(fork, env, monkeypatch, tmp_path):
     monkeypatch.setattr(files, "ROOT", ROOT)
     config = tmp_path / "config.yaml"
     config.write_text("backbones: ['local-dir:bundled/efficientnet_lite0']\nexamples: examples\n")
@@ -536,7 +546,7 @@ def test_what_is_pushed_of_this_repository_is_what_a_space_needs_and_no_more(for
         (unpacked / path).parent.mkdir(parents=True, exist_ok=True)
         (unpacked / path).write_bytes(body)
     tops = {path.partition("/")[0] for path in fork.files}
-    assert tops - {"LICENSE", "config.schema.json", *files.TOLD} == {
+    assert tops - {"LICENSE", "config.schema.json", *files.LINKED} == {
         *(".gitattributes", ".lineup-push.json", "README.md", "app.py", "bundled", "config.yaml"),
         *("examples", "lineup", "requirements.txt"),
     }
@@ -544,19 +554,19 @@ def test_what_is_pushed_of_this_repository_is_what_a_space_needs_and_no_more(for
         f"bundled/efficientnet_lite0/{name}" for name in ("LICENSE", "README.md", "config.json", "model.safetensors")
     }
     assert not [path for path in fork.files if path.endswith((".pyc", ".env"))]
-    told = clean_check(unpacked, env)
-    assert (told.returncode, told.stderr) == (0, "")
-    assert "note:" not in told.stdout  # not even a stale card
+    result = clean_check(unpacked, env)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "note:" not in result.stdout  # not even a stale card
 
 
-def test_the_shipped_config_gives_a_complete_plan_with_no_hub_in_reach(env, hub):
+def test_shipped_config_has_a_plan_while_the_hub_is_unreachable(env, hub):
     command = [sys.executable, "-m", "lineup", "push", "me/x", "--dry-run", "--json"]
     with hub.gone():
-        told = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=120)
-    assert (told.returncode, told.stderr) == (0, "")
-    found = json.loads(told.stdout)
-    paths = {each["path"] for each in found["files"]}
-    assert found["state"] == "unknown: the Hub cannot be reached"
+        result = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=120)
+    assert (result.returncode, result.stderr) == (0, "")
+    plan = json.loads(result.stdout)
+    paths = {each["path"] for each in plan["files"]}
+    assert plan["state"] == "unknown: the Hub cannot be reached"
     tracked = {path.relative_to(ROOT).as_posix() for path in (ROOT / "lineup").rglob("*.py")}
     assert tracked | {"app.py", "config.yaml", "README.md", "requirements.txt", ".gitattributes"} <= paths
     assert {
@@ -566,13 +576,13 @@ def test_the_shipped_config_gives_a_complete_plan_with_no_hub_in_reach(env, hub)
         "lineup/registry/published.csv",
     } <= paths
     assert all(
-        each["bytes"] == (ROOT / each["path"]).stat().st_size for each in found["files"] if each["path"] == "app.py"
+        each["bytes"] == (ROOT / each["path"]).stat().st_size for each in plan["files"] if each["path"] == "app.py"
     )
     assert not [path for path in paths if path.split("/")[0] in ("tests", "benchmarks", ".git", ".venv")]
 
 
-def test_make_push_is_the_same_command():
-    told = subprocess.run(
+def test_make_push_runs_the_command():
+    result = subprocess.run(
         ["make", "-n", "push", "SPACE=me/x", "ARGS=--dry-run"], cwd=ROOT, capture_output=True, text=True
     )
-    assert ".venv/bin/python -m lineup push me/x --dry-run" in told.stdout.splitlines()
+    assert ".venv/bin/python -m lineup push me/x --dry-run" in result.stdout.splitlines()
