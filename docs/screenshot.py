@@ -1,6 +1,6 @@
-"""Takes the README's image: the bundled backbones compare a photograph, in a real browser, with no Hub in reach.
+"""Take the README's screenshot: the bundled backbones on one photograph, in Chromium, without the Hub.
 
-Below the cards stands the plot of published accuracy against the time measured here. Writes docs/compare.jpg.
+Below the cards is the plot of published accuracy against measured latency. Writes docs/compare.jpg.
 Needs Chromium on PATH.
 
     python docs/screenshot.py
@@ -37,7 +37,7 @@ SPACE_PX = 14  # below the cards, and around the plot
 
 
 def main() -> None:
-    """Serve, compare, measure, and keep the image."""
+    """Serve, compare, measure, and save the image."""
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         home = Path(folder)
         (home / "config.yaml").write_text(CONFIG, encoding="utf-8")
@@ -47,10 +47,10 @@ def main() -> None:
             page.goto(f"{app.url}?__theme=light")
             parts = [_compared(page), _measured(page)]
         browser.close()
-    whole = Image.new("RGB", (1280, sum(part.height for part in parts)), "white")
-    whole.paste(parts[0], (0, 0))
-    whole.paste(parts[1], (0, parts[0].height))
-    whole.save(ROOT / "docs" / "compare.jpg", quality=QUALITY, optimize=True)
+    screenshot = Image.new("RGB", (1280, sum(part.height for part in parts)), "white")
+    screenshot.paste(parts[0], (0, 0))
+    screenshot.paste(parts[1], (0, parts[0].height))
+    screenshot.save(ROOT / "docs" / "compare.jpg", quality=QUALITY, optimize=True)
 
 
 def _compared(page: Page) -> Image.Image:
@@ -58,10 +58,10 @@ def _compared(page: Page) -> Image.Image:
     page.locator("#compare-all").click()
     expect(page.locator("#result .lu-verdict")).to_be_visible(timeout=60_000)
     page.wait_for_timeout(15_000)  # OpenVINO takes over
-    for name in (*WARM_UP, SHOWN):  # the first passes of a start are slow
+    for name in (*WARM_UP, SHOWN):  # the first forward passes are slow
         click_example(page, next(path for path in EXAMPLES if path.stem == name))
         expect(page.locator("#result .lu-verdict")).to_contain_text(label_of(name), timeout=60_000)
-    page.wait_for_timeout(1000)  # the bars have grown
+    page.wait_for_timeout(1000)  # after the animation of the bars
     page.mouse.move(0, 0)
     cards = page.locator("#result article").first.bounding_box()
     assert cards

@@ -1,4 +1,4 @@
-"""What the README and its neighbours say is so: what can run is run, what cannot is looked up."""
+"""The documents are correct: their commands and code run, and their references exist."""
 
 import inspect
 import json
@@ -29,13 +29,13 @@ TEXTS = {name: (ROOT / name).read_text(encoding="utf-8") for name in ("README.md
 README, CONTRIBUTING = TEXTS["README.md"], TEXTS["CONTRIBUTING.md"]
 MAKEFILE = (ROOT / "Makefile").read_text()
 LINEUP = ".venv/bin/python -m lineup "
-NOT_RUN = {  # what needs a network, or more time than a test has
+NOT_RUN = {  # needs a network, or takes too long
     "python3 -m venv .venv",
     ".venv/bin/pip install -c constraints.txt -r requirements.txt",
     ".venv/bin/pip install torch==2.15.0 torchvision==0.29.2 --index-url https://download.pytorch.org/whl/cpu",
-    ".venv/bin/python app.py",  # every test that serves a page does
+    ".venv/bin/python app.py",  # covered by the tests that serve a page
 }
-# The names that the README's calls use, given to backbones that need no network.
+# The names in the README's calls, for backbones that need no network.
 SERVED = """
 backbones:
   - {name: resnet18, backbone: "local-dir:bundled/efficientnet_lite0"}
@@ -49,23 +49,23 @@ def blocks(kind: str, text: str = README) -> list[str]:
 
 
 def block(kind: str, word: str, text: str = README) -> str:
-    """Return the one block of a kind that has a word in it."""
-    [found] = [each for each in blocks(kind, text) if word in each]
-    return found
+    """Return the only block of a kind that contains a word."""
+    [match] = [code for code in blocks(kind, text) if word in code]
+    return match
 
 
 def commands(text: str) -> list[str]:
-    """Return the command lines of all bash and console blocks, without comments; curl's block is tested as one."""
-    found = [each for each in blocks("bash", text) if "curl" not in each]
-    found += ["\n".join(re.findall(r"^\$ (.*)", each, re.MULTILINE)) for each in blocks("console", text)]
-    return [line.split("  #")[0].strip() for each in found for line in each.splitlines()]
+    """Return the commands in bash and console blocks, without comments; curl's block is tested as a whole."""
+    scripts = [code for code in blocks("bash", text) if "curl" not in code]
+    scripts += ["\n".join(re.findall(r"^\$ (.*)", code, re.MULTILINE)) for code in blocks("console", text)]
+    return [line.split("  #")[0].strip() for script in scripts for line in script.splitlines()]
 
 
 COMMANDS = list(dict.fromkeys([*commands(README), *commands(CONTRIBUTING)]))
 
 
 def furnish(folder: Path) -> Path:
-    """Put a config there, what it names, and the image that the README asks about."""
+    """Copy a config, the files that it names, and the README's image to a folder."""
     (folder / "config.yaml").write_text(SERVED)
     shutil.copytree(ROOT / "bundled", folder / "bundled", ignore=shutil.ignore_patterns("*.py", "__pycache__"))
     shutil.copy(ROOT / "examples" / "koala.jpg", folder / "photo.jpg")
@@ -74,7 +74,7 @@ def furnish(folder: Path) -> Path:
 
 @pytest.fixture
 def home(tmp_path, monkeypatch):
-    """Be in a folder where the README's commands can run."""
+    """Change to a folder in which the README's commands can run."""
     monkeypatch.chdir(furnish(tmp_path))
     return tmp_path
 
@@ -87,7 +87,7 @@ def served(tmp_path_factory):
 
 
 def here(text: str, served) -> str:
-    """Put the served page in the place of the README's."""
+    """Replace the README's URL with that of the served page."""
     assert "http://127.0.0.1:7860" in text
     return text.replace("http://127.0.0.1:7860", served.url.rstrip("/"))
 
@@ -95,49 +95,49 @@ def here(text: str, served) -> str:
 # --- commands ---
 
 
-def test_each_command_is_run_by_a_test_or_said_not_to_be():
+def test_every_command_is_tested_or_listed():
     unknown = [line for line in COMMANDS if not line.startswith(("make ", LINEUP)) and line not in NOT_RUN]
     assert unknown == []
     assert set(COMMANDS) >= NOT_RUN, "no longer in the README"
 
 
 @pytest.mark.parametrize("command", [line for line in COMMANDS if line.startswith("make ")])
-def test_make_knows_each_target(command):
+def test_make_targets_exist(command):
     done = subprocess.run([*shlex.split(command), "-n"], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     for name in re.findall(r"(?:SPACE|ARGS)=\"?([^\"\s]+)", command):
-        assert name in done.stdout  # it is handed on
+        assert name in done.stdout  # the variable is passed on
 
 
 @pytest.mark.parametrize("command", [line for line in COMMANDS if line.startswith(LINEUP)])
-def test_each_command_of_lineup_runs(command, home, hub, publish, capsys):
-    publish("resnet18.a1_in1k")  # what doctor downloads for a line-up that needs nothing of the Hub
+def test_lineup_commands_run(command, home, hub, publish, capsys):
+    publish("resnet18.a1_in1k")  # doctor's download for a line-up without files on the Hub
     arguments = shlex.split(command.removeprefix(LINEUP))
     if arguments[0] == "push" and "--dry-run" not in arguments:
-        arguments.append("--dry-run")  # tests/test_space.py pushes to a stand-in
+        arguments.append("--dry-run")  # test_space.py pushes to a fake Hub
     assert run_command(arguments) == 0
     assert capsys.readouterr().out
 
 
-def test_the_modules_that_the_text_names_as_commands_are_there():
-    named = set(re.findall(r"\.venv/bin/python (?:-m )?([\w./]+)", README + CONTRIBUTING)) - {"app.py"}
-    for name in named:
+def test_modules_named_as_commands_exist():
+    modules = set(re.findall(r"\.venv/bin/python (?:-m )?([\w./]+)", README + CONTRIBUTING)) - {"app.py"}
+    for name in modules:
         path = name if "/" in name else name.replace(".", "/") + ("" if "." in name else "/__main__")
         assert (ROOT / f"{path.removesuffix('.py')}.py").is_file(), name
-    assert {"lineup", "tools.config_docs"} <= named
+    assert {"lineup", "tools.config_docs"} <= modules
 
 
-def test_the_options_of_push_that_the_text_names_are_there(capsys):
+def test_options_of_push_exist(capsys):
     with pytest.raises(SystemExit):
         run_command(["push", "--help"])
-    told = capsys.readouterr().out
+    help_text = capsys.readouterr().out
     text = README.split("## On a Space")[1].split("\n## ")[0]
-    named = set(re.findall(r"--[a-z-]+", text))
-    assert {"--dry-run", "--private", "--hardware", "--secret", "--variable"} <= named
-    assert [option for option in sorted(named) if option not in told] == []
+    options = set(re.findall(r"--[a-z-]+", text))
+    assert {"--dry-run", "--private", "--hardware", "--secret", "--variable"} <= options
+    assert [option for option in sorted(options) if option not in help_text] == []
 
 
-def test_check_says_what_the_text_shows(home, hub, capsys):
+def test_check_prints_the_error_in_the_readme(home, hub, capsys):
     shipped = (ROOT / "config.yaml").read_text()
     (home / "config.yaml").write_text(shipped.replace("- mobilenetv3_small_100", "- resnet5O"))
     (home / "examples").symlink_to(ROOT / "examples")
@@ -149,11 +149,11 @@ def test_check_says_what_the_text_shows(home, hub, capsys):
 
 
 @pytest.mark.parametrize("text", blocks("yaml") + blocks("yaml", CONTRIBUTING))
-def test_each_yaml_example_is_a_config(text):
+def test_yaml_examples_are_valid_configs(text):
     assert refused(text) == ()
 
 
-def test_the_shipped_config_is_valid_and_its_examples_are_there():
+def test_shipped_config_is_valid_and_its_examples_exist():
     from lineup.images import examples
 
     shipped = config.load(ROOT / "config.yaml")
@@ -164,7 +164,7 @@ def test_the_shipped_config_is_valid_and_its_examples_are_there():
 @pytest.mark.parametrize(
     "line", re.findall(r"^\| (`.*?) \| .* \|$", README.split("| you write")[1].split("\n\n")[0], re.M)
 )
-def test_each_form_of_a_name_is_one(line):
+def test_backbone_names_in_the_table_are_valid(line):
     for name in re.findall(r"`([^`]+)`", line):
         assert refused(f"backbones: ['{name}']") == ()
 
@@ -172,15 +172,15 @@ def test_each_form_of_a_name_is_one(line):
 # --- calls ---
 
 
-def test_the_python_client_is_answered(served, home, capsys):
+def test_python_client_example_runs(served, home, capsys):
     exec(here(block("python", "gradio_client"), served), {})
-    told = capsys.readouterr().out
-    assert told.startswith("Loaded as API")
-    assert "\nkoala 0.9" in told
-    assert "Both say koala" in told
+    output = capsys.readouterr().out
+    assert output.startswith("Loaded as API")
+    assert "\nkoala 0.9" in output
+    assert "Both say koala" in output
 
 
-def test_curl_is_answered_as_the_text_shows(served, home):
+def test_curl_example_returns_the_documented_json(served, home):
     script = here(block("bash", "curl"), served)
     done = subprocess.run(["bash", "-euc", script], cwd=home, capture_output=True, text=True, timeout=60)
     assert "event: complete" in done.stdout, done.stderr
@@ -194,61 +194,61 @@ def test_curl_is_answered_as_the_text_shows(served, home):
     assert answer["predictions"][0]["label"] == "koala"
 
 
-def test_the_settings_of_an_mcp_client_are_json():
+def test_mcp_settings_are_json():
     servers = json.loads(block("json", "mcpServers"))["mcpServers"]
     assert servers["lineup"]["url"].endswith("/gradio_api/mcp/")  # tests/test_mcp.py connects to both
 
 
 @pytest.fixture
 def birds():
-    """Return what somebody trained with timm, who has three kinds of birds."""
+    """Return a timm model with three classes."""
     import timm
 
     return timm.create_model("test_resnet", num_classes=3)
 
 
-def test_a_folder_saved_as_the_text_says_is_a_backbone(home, birds, make_service):
+def test_saved_folder_is_a_backbone(home, birds, make_service):
     exec(block("python", "save_for_hf"), {"model": birds})
     answer = make_service("backbones: ['local-dir:my-birds']", home).classify(home / "photo.jpg")
-    assert {each.label for each in answer.predictions} == {"jay", "crow", "owl"}
+    assert {prediction.label for prediction in answer.predictions} == {"jay", "crow", "owl"}
 
 
-def test_a_model_pushed_as_the_text_says_is_a_backbone(home, birds, make_service, hub, monkeypatch):
-    """Pushing itself is timm's: here its arguments are checked, and the stand-in gets what it would send."""
+def test_pushed_model_is_a_backbone(home, birds, make_service, hub, monkeypatch):
+    """Checks the arguments of timm's push, and puts the model on the fake Hub."""
     from hub import timm_repo
     from timm import models
 
-    meant = inspect.signature(models.push_to_hf_hub)
+    signature = inspect.signature(models.push_to_hf_hub)
 
     def push(*arguments, **named):
-        given = meant.bind(*arguments, **named).arguments
+        given = signature.bind(*arguments, **named).arguments
         hub.put(given["repo_id"], timm_repo(given["model"], **given["model_config"]))
 
     monkeypatch.setattr(models, "push_to_hf_hub", push)
     exec(block("python", "push_to_hf_hub"), {"model": birds})
     answer = make_service("backbones: ['hf-hub:me/my-birds']", home).classify(home / "photo.jpg")
-    assert {each.label for each in answer.predictions} == {"jay", "crow", "owl"}
+    assert {prediction.label for prediction in answer.predictions} == {"jay", "crow", "owl"}
 
 
-def test_there_is_no_other_python_in_the_text():
+def test_number_of_python_blocks():
     assert len(blocks("python")) == 3
     assert len(blocks("python", CONTRIBUTING)) == 4
 
 
-def test_the_new_source_of_the_example_answers(make_service, tmp_path, monkeypatch):
+def test_new_source_example_works(make_service, tmp_path, monkeypatch):
     source, test, *_ = blocks("python", CONTRIBUTING)
-    made: dict = {}
-    exec(source, made)
+    namespace: dict = {}
+    exec(source, namespace)
     name, function = re.search(r'`"(\w+)": (?:\w+)\.(\w+),`', CONTRIBUTING).groups()
-    monkeypatch.setitem(registry.SOURCES, name, made[function])
-    exec(test, made)
-    made["test_the_strongest_colour_is_told"](make_service, tmp_path)
+    monkeypatch.setitem(registry.SOURCES, name, namespace[function])
+    exec(test, namespace)
+    namespace["test_strongest_channel_is_the_label"](make_service, tmp_path)
     Image.new("RGB", (60, 80), (0, 20, 90)).save(tmp_path / "blue.png")
     service = make_service(f"backbones: ['{name}:strongest']")
     assert service.classify(tmp_path / "blue.png").predictions[0].label == "blue"
 
 
-def test_the_new_feature_of_the_example_works(assembled, fakes, monkeypatch):
+def test_new_feature_example_works(assembled, fakes, monkeypatch):
     _, _, panel, test = blocks("python", CONTRIBUTING)
     module = ModuleType("lineup.features.counter.panel")
     exec(panel, vars(module))
@@ -256,16 +256,16 @@ def test_the_new_feature_of_the_example_works(assembled, fakes, monkeypatch):
     monkeypatch.setitem(sys.modules, "lineup.features.counter.panel", module)
     reference = re.search(r'panel="(lineup\.features\.counter\.panel:\w+)"', CONTRIBUTING)[1]
     assert resolve_name(reference) is module.CounterPanel
-    made: dict = {}
-    exec(test, made)
-    made["test_the_page_counts_its_answers"](assembled, fakes)
+    namespace: dict = {}
+    exec(test, namespace)
+    namespace["test_page_counts_its_answers"](assembled, fakes)
 
 
 # --- links, images, packages ---
 
 
 @pytest.mark.parametrize("name", TEXTS)
-def test_each_link_leads_somewhere(name):
+def test_links_have_targets(name):
     for target in re.findall(r"\]\(([^)\s]+)\)", TEXTS[name]):
         if target.startswith("https://"):
             continue
@@ -277,29 +277,29 @@ def test_each_link_leads_somewhere(name):
             assert anchor in [heading.lower().replace(" ", "-") for heading in headings], target
 
 
-def test_the_image_is_wide_and_not_heavy():
+def test_screenshot_is_wide_and_small():
     path = ROOT / re.search(r"!\[.+\]\((\S+)\)", README)[1]
     assert path.stat().st_size < 300_000
     assert Image.open(path).width == 1280
 
 
-def test_the_house_is_as_the_image_shows_it():
-    lines = CONTRIBUTING.split("## The house")[1].split("```")[1].strip().splitlines()
+def test_architecture_diagram_is_correct():
+    lines = CONTRIBUTING.split("## Architecture")[1].split("```")[1].strip().splitlines()
     height = {name.rstrip("/"): -row for row, line in enumerate(lines) for name in re.split(r"\s{3,}", line)[0].split()}
     graph = imports()
     assert set(height) == {part(name) for name in graph} - {"lineup"} == set(RANK)
-    for name, found in graph.items():
-        for other in {part(each) for each in ours(found)} - {part(name), "lineup"}:
+    for name, imported in graph.items():
+        for other in {part(module) for module in ours(imported)} - {part(name), "lineup"}:
             assert height[part(name)] > height[other], f"{name} imports {other}"
 
 
-def test_the_table_of_what_to_change_names_files_that_are_there():
+def test_files_in_the_table_exist():
     rows = CONTRIBUTING.split("| what | where | tests |")[1].split("\n\n")[0]
     for name in set(re.findall(r"`([^`]+)`", rows)) - {"limits"}:
         assert (ROOT / name).exists(), name
 
 
-def test_every_promise_names_tests_that_are_there():
+def test_tests_named_in_security_exist():
     text, path = (ROOT / "SECURITY.md").read_text(encoding="utf-8"), ""
     for name in re.findall(r"`((?:tests/[\w/]+\.py)|test_\w+)`", text):
         if name.startswith("tests/"):
@@ -316,29 +316,29 @@ def pins() -> dict[str, str]:
 
 def required(file: str) -> list[str]:
     lines = [line for line in (ROOT / file).read_text().splitlines() if line and line[0] not in "#-"]
-    assert all(">=" in line for line in lines), "each has a floor"
+    assert all(">=" in line for line in lines), "every requirement has a lower bound"
     return [re.split(r"[\[>]", line)[0] for line in lines]
 
 
 @pytest.mark.parametrize("name", required("requirements.txt") + required("requirements-dev.txt"))
-def test_each_dependency_has_an_exact_version_and_a_reason(name):
+def test_dependencies_are_pinned_and_documented(name):
     assert name.lower().replace("-", "_") in pins()
-    assert re.search(rf"\b{re.escape(name)}\b", CONTRIBUTING.split("## What it is made of")[1], re.IGNORECASE)
+    assert re.search(rf"\b{re.escape(name)}\b", CONTRIBUTING.split("## Dependencies")[1], re.IGNORECASE)
 
 
-def test_the_versions_in_the_text_are_the_pinned_ones():
+def test_versions_in_the_readme_are_pinned():
     for name, version in re.findall(r"\b([a-z]+)==([\d.]+)", README):
         assert pins()[name] == version
 
 
-def test_the_front_matter_names_the_gradio_that_is_pinned():
+def test_front_matter_has_the_pinned_gradio():
     front = yaml.safe_load(README.split("---")[1])
     assert front["sdk_version"] == pins()["gradio"]
     assert len(front["short_description"]) <= 60
     assert (ROOT / front["app_file"]).is_file()
 
 
-def test_python_is_the_same_everywhere():
+def test_python_version_is_consistent():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     assert project["tool"]["ruff"]["target-version"] == "py311"
     assert "Python 3.11 or newer" in README
@@ -346,11 +346,11 @@ def test_python_is_the_same_everywhere():
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / ".github" / "workflows").glob("*.yml")), ids=lambda path: path.stem)
-def test_a_workflow_pins_its_actions_and_calls_what_is_there(path):
+def test_workflows_pin_actions_and_call_existing_commands(path):
     [job] = yaml.safe_load(path.read_text())["jobs"].values()
     uses = [step["uses"] for step in job["steps"] if "uses" in step]
     assert uses
-    assert all(re.fullmatch(r"[\w-]+/[\w-]+@v\d+", each) for each in uses)
+    assert all(re.fullmatch(r"[\w-]+/[\w-]+@v\d+", action) for action in uses)
     lines = [line for step in job["steps"] for line in step.get("run", "").splitlines()]
     for line in lines:
         if line.startswith(".ci/"):

@@ -1,4 +1,4 @@
-"""Comparing backbones, clicked: two agree, one dissents, one cannot be had, and one is slow."""
+"""Comparisons in the browser: two backbones agree, one dissents, one is unavailable, one is slow."""
 
 import csv
 
@@ -31,7 +31,7 @@ def address(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def two_things(tmp_path_factory):
-    """Return a castle with a small macaw in its middle, which is all that `closeup` sees."""
+    """Return the path of a castle with a small macaw at its centre, the only part in the crop of `closeup`."""
     image = Image.open(CASTLE)
     size = min(image.size) // 4
     macaw = ImageOps.fit(Image.open(MACAW), (size, size))
@@ -59,7 +59,7 @@ def compared(page: Page, image) -> None:
     expect(verdict(page)).to_be_visible(timeout=60_000)
 
 
-def test_two_agree_one_dissents_and_one_cannot_be_had(page, two_things):
+def test_comparison_shows_majority_dissent_and_failure(page, two_things):
     compared(page, two_things)
     expect(verdict(page)).to_contain_text("2 of 3 say castle, 1 says macaw. resnet18 did not answer.")
     assert verdict(page).locator("li").all_inner_texts() == ["castle 2", "macaw 1", "no answer 1"]
@@ -72,7 +72,7 @@ def test_two_agree_one_dissents_and_one_cannot_be_had(page, two_things):
     keep(page, "compared")
 
 
-def test_another_top_k_shows_more_labels_in_every_card_and_does_not_run_again(page):
+def test_top_k_change_updates_all_cards_without_a_new_run(page):
     choose(page, "lite0")
     compare_with(page, "lite2")
     click_example(page, EXAMPLES[0])
@@ -80,10 +80,10 @@ def test_another_top_k_shows_more_labels_in_every_card_and_does_not_run_again(pa
     footers = page.locator("#result footer").all_inner_texts()
     show_labels(page, 5)
     expect(page.locator("#result .lu-bars li")).to_have_count(10)
-    assert page.locator("#result footer").all_inner_texts() == footers  # the same milliseconds: the same run
+    assert page.locator("#result footer").all_inner_texts() == footers  # unchanged times: no second run
 
 
-def test_one_click_ends_a_comparison(page):
+def test_clearing_the_dropdown_ends_the_comparison(page):
     choose(page, "closeup")
     compare_with(page, "lite2")
     click_example(page, EXAMPLES[0])
@@ -94,12 +94,12 @@ def test_one_click_ends_a_comparison(page):
 
 
 def column(page: Page, heading: str) -> list[str]:
-    heads = page.locator("#figures thead th").all_inner_texts()
-    place = next(index for index, head in enumerate(heads) if head.strip() == heading)
-    return [row.locator("> *").nth(place).inner_text() for row in page.locator("#figures tbody tr").all()]
+    headings = page.locator("#figures thead th").all_inner_texts()
+    index = next(index for index, text in enumerate(headings) if text.strip() == heading)
+    return [row.locator("> *").nth(index).inner_text() for row in page.locator("#figures tbody tr").all()]
 
 
-def test_the_table_is_sorted_by_a_click_and_empty_cells_stay_last(page, two_things):
+def test_table_sorts_by_click_with_empty_cells_last(page, two_things):
     compared(page, two_things)
     assert column(page, "Backbone") == ALL
     heading = page.locator("#figures thead button", has_text="Probability")
@@ -114,7 +114,7 @@ def test_the_table_is_sorted_by_a_click_and_empty_cells_stay_last(page, two_thin
     keep(page, "sorted")
 
 
-def test_the_csv_downloads_and_reads_back(page, two_things, tmp_path):
+def test_csv_download_has_the_rows(page, two_things, tmp_path):
     compared(page, two_things)
     with page.expect_download() as download:
         page.get_by_text("comparison.csv").click()
@@ -128,7 +128,7 @@ def test_the_csv_downloads_and_reads_back(page, two_things, tmp_path):
     assert column(page, "Probability")[:3] == shown
 
 
-def test_the_address_opened_in_a_new_tab_restores_everything(page):
+def test_link_in_a_new_tab_restores_the_state(page):
     choose(page, "lite2")
     compare_with(page, "lite0")
     click_example(page, MACAW)
@@ -145,32 +145,34 @@ def test_the_address_opened_in_a_new_tab_restores_everything(page):
     expect(tab.locator("#top-k input[type=number]")).to_have_value("2")
 
 
-def test_in_the_frame_of_a_space_the_address_around_it_follows(page, address):
+def test_link_is_posted_to_the_parent_frame_of_a_space(page, address):
     framed = f'<iframe src="{address}?backbone=lite2" style="width:1200px;height:900px"></iframe>'
     page.route("**/around", lambda route: route.fulfill(body=framed, content_type="text/html"))
-    page.add_init_script("if (window === top) window.postMessage = (...said) => (window.heard ??= []).push(said)")
+    page.add_init_script(
+        "if (window === top) window.postMessage = (...message) => (window.messages ??= []).push(message)"
+    )
     page.goto(f"{address}around")
     inside = page.frame_locator("iframe")
     expect(inside.locator("#status")).to_contain_text("lite2 is ready", timeout=30_000)
     inside.locator("#examples button.thumbnail-item").first.click()
     inside.locator(FIRST).wait_for(timeout=30_000)
-    page.wait_for_function("window.heard?.some(([said]) => said.queryString?.includes('example='))")
-    said, to = page.evaluate("window.heard.findLast(([said]) => said.queryString)")
-    assert said["queryString"].startswith("?backbone=lite2&top_k=3&example=")
-    assert to == "https://huggingface.co"
+    page.wait_for_function("window.messages?.some(([data]) => data.queryString?.includes('example='))")
+    data, origin = page.evaluate("window.messages.findLast(([data]) => data.queryString)")
+    assert data["queryString"].startswith("?backbone=lite2&top_k=3&example=")
+    assert origin == "https://huggingface.co"
 
 
-def test_a_link_that_does_not_fit_is_told(page, address):
+def test_invalid_link_is_reported(page, address):
     page.goto(f"{address}?backbone=resnet1&backbone=lite2&top_k=x&example=nothing")
     expect(page.locator("#notice")).to_contain_text("this line-up has no resnet1", timeout=30_000)
     expect(page.locator("#notice")).to_contain_text("there is no example 'nothing'")
     expect(page.locator("#status")).to_contain_text("lite2 is ready", timeout=30_000)
 
 
-def test_two_visitors_never_see_each_others_cards(page, other):
-    for visitor, names in ((page, ["lite0", "lite2"]), (other, ["lite2", "closeup"])):
-        choose(visitor, names[0])
-        compare_with(visitor, names[1])
+def test_concurrent_sessions_do_not_mix_their_cards(page, other):
+    for tab, names in ((page, ["lite0", "lite2"]), (other, ["lite2", "closeup"])):
+        choose(tab, names[0])
+        compare_with(tab, names[1])
     click_example(page, CASTLE)
     click_example(other, MACAW)
     expect(verdict(page)).to_contain_text("Both say castle", timeout=30_000)
@@ -179,7 +181,7 @@ def test_two_visitors_never_see_each_others_cards(page, other):
     assert other.locator("#result h3").all_inner_texts() == ["lite2", "closeup"]
 
 
-def test_a_phone_shows_a_comparison_card_under_card_without_scrolling_sideways(phone, two_things):
+def test_phone_stacks_the_cards_without_horizontal_scrolling(phone, two_things):
     compared(phone, two_things)
     for section in ("#measured-here", "#take-along"):
         phone.locator(f"{section} > button").click()
@@ -191,11 +193,11 @@ def test_a_phone_shows_a_comparison_card_under_card_without_scrolling_sideways(p
     keep(phone, "phone_compared")
 
 
-def test_the_line_up_is_measured_and_can_be_stopped(page):
+def test_measurement_runs_and_can_be_stopped(page):
     click_example(page, EXAMPLES[0])
     page.locator("#measured-here > button").click()
     page.locator("#measure").click()
-    expect(page.locator("#measured")).to_contain_text("slow is getting ready", timeout=60_000)
+    expect(page.locator("#measured")).to_contain_text("Loading slow", timeout=60_000)
     expect(page.locator("#plot canvas, #plot svg.marks").first).to_be_visible(timeout=30_000)
     page.locator("#stop").click()
     expect(page.locator("#measured")).to_contain_text("Stopped")

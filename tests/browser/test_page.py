@@ -1,4 +1,4 @@
-"""What a visitor can click, clicked: the shipped page with no network, in a real browser."""
+"""The shipped page in a browser without a network: every control that a user can operate."""
 
 import base64
 import re
@@ -11,11 +11,11 @@ from visiting import BACKBONES, EXAMPLES, FIRST, choose, click_example, keep, la
 BUNDLED = list(BACKBONES)
 
 
-def answered_by(page: Page, backbone: str) -> None:
+def expect_answer_by(page: Page, backbone: str) -> None:
     expect(page.locator("#result .lu-ran")).to_contain_text(backbone, timeout=30_000)
 
 
-def test_the_page_says_what_could_not_be_had_and_what_is_selected_instead(page):
+def test_fallback_notice_names_the_unavailable_default(page):
     notice = page.locator("#notice")
     expect(notice).to_contain_text("resnet18 cannot run now, so efficientnet_lite0 is selected")
     expect(notice).to_contain_text("cannot be reached; check this machine's network")
@@ -27,34 +27,34 @@ def test_the_page_says_what_could_not_be_had_and_what_is_selected_instead(page):
 
 
 @pytest.mark.parametrize("backbone", BUNDLED)
-def test_every_example_is_answered_with_its_class_first(page, backbone):
+def test_every_example_gets_its_label(page, backbone):
     choose(page, backbone)
     expect(page.locator("#status")).to_contain_text(f"{backbone} is ready")
     for example in EXAMPLES:
         click_example(page, example)
         expect(page.locator(FIRST)).to_have_text(label_of(example, backbone), timeout=30_000)
-        answered_by(page, backbone)
+        expect_answer_by(page, backbone)
 
 
-def test_another_backbone_answers_by_itself(page):
+def test_backbone_change_classifies_again(page):
     click_example(page, EXAMPLES[0])
-    answered_by(page, "efficientnet_lite0")
+    expect_answer_by(page, "efficientnet_lite0")
     choose(page, "efficientnet_lite2")
-    answered_by(page, "efficientnet_lite2")
+    expect_answer_by(page, "efficientnet_lite2")
     keep(page, "answered")
 
 
-def test_another_top_k_shows_more_labels_and_does_not_run_again(page):
+def test_top_k_change_shows_more_labels_without_a_new_run(page):
     click_example(page, EXAMPLES[0])
-    answered_by(page, "efficientnet_lite0")
+    expect_answer_by(page, "efficientnet_lite0")
     expect(page.locator("#result li")).to_have_count(3)
-    ran = page.locator("#result .lu-ran").inner_text()
+    details = page.locator("#result .lu-ran").inner_text()
     show_labels(page, 5)
     expect(page.locator("#result li")).to_have_count(5)
-    assert page.locator("#result .lu-ran").inner_text() == ran  # the same milliseconds: the same run
+    assert page.locator("#result .lu-ran").inner_text() == details  # unchanged times: no second run
 
 
-def test_one_click_on_a_fresh_page_compares_all_that_can_be_had(page):
+def test_compare_all_compares_all_available_backbones(page):
     page.locator("#compare-all").click()
     expect(page.locator("#result .lu-verdict p").first).to_have_text("Both say castle.", timeout=60_000)
     expect(page.locator("#result h3")).to_have_text(BUNDLED)
@@ -70,7 +70,7 @@ CARDS = """(count) => {
 }"""
 
 
-def test_a_comparison_spans_the_page_with_six_cards_in_a_row(page):
+def test_comparison_has_six_full_width_columns(page):
     page.locator("#compare-all").click()
     expect(page.locator("#result .lu-verdict")).to_be_visible(timeout=60_000)
     stage = page.locator("#stage").bounding_box()
@@ -82,20 +82,20 @@ def test_a_comparison_spans_the_page_with_six_cards_in_a_row(page):
     assert page.evaluate("document.documentElement.scrollWidth") == 1280
 
 
-def test_a_backbone_that_cannot_run_says_why_and_the_next_one_answers(page):
+def test_unavailable_backbone_shows_the_error(page):
     click_example(page, EXAMPLES[0])
-    answered_by(page, "efficientnet_lite0")
+    expect_answer_by(page, "efficientnet_lite0")
     choose(page, "resnet18 ")
     expect(page.locator("#status")).to_contain_text("resnet18 cannot run now")
     expect(page.locator("#result li")).to_have_count(0)
     expect(page.locator("#retry")).to_be_visible()
     keep(page, "unavailable")
     choose(page, "efficientnet_lite2")
-    answered_by(page, "efficientnet_lite2")
+    expect_answer_by(page, "efficientnet_lite2")
     expect(page.locator("#retry")).not_to_be_visible()
 
 
-def test_a_file_is_uploaded(page):
+def test_file_upload_is_classified(page):
     page.set_input_files("#image input[type=file]", EXAMPLES[-1])
     expect(page.locator(FIRST)).to_have_text(label_of(EXAMPLES[-1]), timeout=30_000)
 
@@ -134,27 +134,27 @@ def drop(page: Page, name: str, body: bytes, kind: str = "image/jpeg") -> None:
     zone.first.evaluate(DROP, [name, kind, base64.b64encode(body).decode()])
 
 
-def test_a_image_is_dropped_and_then_another_one_on_top_of_it(page):
+def test_dropped_images_replace_each_other(page):
     for example in (EXAMPLES[-1], EXAMPLES[0]):
         drop(page, "dropped.jpg", example.read_bytes())
         expect(page.locator(FIRST)).to_have_text(label_of(example), timeout=30_000)
 
 
-def test_a_image_is_pasted_anywhere_and_then_another_one(page):
+def test_image_pasted_anywhere_is_classified(page):
     for example in (EXAMPLES[-1], EXAMPLES[0]):
         page.evaluate(PASTE, ["pasted.jpg", "image/jpeg", encoded(example)])
         expect(page.locator(FIRST)).to_have_text(label_of(example), timeout=30_000)
 
 
-def test_a_image_is_pasted_with_the_keyboard(page, address):
-    """The browser's own clipboard, filled and pasted as a visitor does it."""
+def test_image_pasted_with_the_keyboard_is_classified(page, address):
+    """Uses the real clipboard of the browser."""
     page.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=address)
     page.evaluate(COPY, encoded(EXAMPLES[-1]))
     page.keyboard.press("Control+V")
     expect(page.locator(FIRST)).to_have_text(label_of(EXAMPLES[-1]), timeout=30_000)
 
 
-def test_a_broken_file_is_told_and_the_next_image_answered(page):
+def test_broken_file_is_reported_and_the_next_image_works(page):
     drop(page, "broken.jpg", EXAMPLES[0].read_bytes()[:5000])
     expect(page.locator("#status")).to_contain_text("It is damaged or cut off", timeout=30_000)
     expect(page.locator("#status")).to_contain_text("broken.jpg: expected a whole image")
@@ -164,26 +164,26 @@ def test_a_broken_file_is_told_and_the_next_image_answered(page):
     expect(page.locator("#status")).to_have_text("")
 
 
-def test_a_image_that_is_taken_away_takes_its_answer_along(page):
+def test_removing_the_image_clears_the_answer(page):
     click_example(page, EXAMPLES[0])
-    answered_by(page, "efficientnet_lite0")
+    expect_answer_by(page, "efficientnet_lite0")
     page.locator("#image").get_by_label("Remove Image").click()
     expect(page.locator("#result li")).to_have_count(0)
     expect(page.locator("#status")).to_contain_text("efficientnet_lite0 is ready")
 
 
-def test_a_reload_brings_the_example_back(page):
+def test_reload_restores_the_example(page):
     click_example(page, EXAMPLES[0])
-    answered_by(page, "efficientnet_lite0")
+    expect_answer_by(page, "efficientnet_lite0")
     page.wait_for_function("location.search.includes('example=')")
     page.reload()
     expect(page.locator(FIRST)).to_have_text(label_of(EXAMPLES[0]), timeout=30_000)
-    answered_by(page, "efficientnet_lite0")
+    expect_answer_by(page, "efficientnet_lite0")
 
 
-def test_a_reload_forgets_a_image_of_ones_own(page):
+def test_reload_drops_an_uploaded_image(page):
     page.set_input_files("#image input[type=file]", EXAMPLES[-1])
-    answered_by(page, "efficientnet_lite0")
+    expect_answer_by(page, "efficientnet_lite0")
     page.wait_for_function("location.search.includes('top_k=')")
     page.reload()
     expect(page.locator("#status")).to_contain_text("efficientnet_lite0 is ready", timeout=30_000)
@@ -196,18 +196,18 @@ IN_VIEW = """() => {
 }"""
 
 
-def test_an_answer_that_comes_out_of_sight_is_scrolled_into_view(page, phone):
+def test_new_answer_is_scrolled_into_view(page, phone):
     page.set_viewport_size({"width": 1280, "height": 720})
-    for visitor in (page, phone):
-        visitor.locator("#compare-all").click()
-        expect(visitor.locator("#result .lu-verdict")).to_be_visible(timeout=60_000)
-        visitor.wait_for_function(IN_VIEW)
-        click_example(visitor, EXAMPLES[-1])
-        expect(visitor.locator("#result .lu-verdict")).to_contain_text(label_of(EXAMPLES[-1]), timeout=30_000)
-        visitor.wait_for_function(IN_VIEW)
+    for tab in (page, phone):
+        tab.locator("#compare-all").click()
+        expect(tab.locator("#result .lu-verdict")).to_be_visible(timeout=60_000)
+        tab.wait_for_function(IN_VIEW)
+        click_example(tab, EXAMPLES[-1])
+        expect(tab.locator("#result .lu-verdict")).to_contain_text(label_of(EXAMPLES[-1]), timeout=30_000)
+        tab.wait_for_function(IN_VIEW)
 
 
-def test_the_plot_is_scrolled_sideways_on_a_phone(phone):
+def test_plot_scrolls_horizontally_on_a_phone(phone):
     phone.locator("#compare-all").click()
     expect(phone.locator("#result .lu-verdict")).to_be_visible(timeout=60_000)
     phone.locator("#measured-here > button").click()
@@ -215,21 +215,21 @@ def test_the_plot_is_scrolled_sideways_on_a_phone(phone):
     ends = phone.evaluate(
         """() => {
           const scrolled = [...document.querySelectorAll("#plot *")].find(
-            (each) => each.scrollWidth > each.clientWidth + 1 && getComputedStyle(each).overflowX === "auto");
+            (node) => node.scrollWidth > node.clientWidth + 1 && getComputedStyle(node).overflowX === "auto");
           const drawn = () => document.querySelector("#plot canvas, #plot svg.marks").getBoundingClientRect();
           const frame = scrolled.getBoundingClientRect(), start = drawn().left - frame.left;
           scrolled.scrollLeft = 10_000;
           return [start, drawn().right - frame.right];
         }"""
     )
-    assert ends[0] >= -1  # it begins at its axis
-    assert ends[1] <= 1  # and can be scrolled to its end
+    assert ends[0] >= -1  # starts at its axis
+    assert ends[1] <= 1  # scrolls to its end
     assert phone.evaluate("document.documentElement.scrollWidth") == 390
 
 
-def test_a_phone_in_the_dark_shows_everything_without_scrolling_sideways(phone):
+def test_phone_in_dark_mode_does_not_scroll_horizontally(phone):
     click_example(phone, EXAMPLES[0])
-    answered_by(phone, "efficientnet_lite0")
+    expect_answer_by(phone, "efficientnet_lite0")
     assert phone.evaluate("document.documentElement.scrollWidth") == 390
     answer, examples = (phone.locator(part).bounding_box() for part in ("#result", "#examples"))
     assert answer["y"] < examples["y"]

@@ -1,4 +1,4 @@
-"""What visitors do on the page, whoever watches: tests and the measure of their clicks."""
+"""User actions on the page, for the browser tests and the benchmarks."""
 
 from pathlib import Path
 
@@ -8,22 +8,22 @@ from reference import BACKBONES, EXAMPLES
 from serving import ROOT
 
 FIRST = "#result .lu-first .lu-label"
-SAID_WITHOUT_CLASS = {  # what the two bundled backbones say where ImageNet has no class
+LABELS_WITHOUT_CLASS = {  # first labels of the two bundled backbones where ImageNet has no class
     "kingfisher": ("jacamar", "jacamar"),
     "owl": ("house finch", "great grey owl"),
 }
 
 
 def keep(page: Page, name: str) -> None:
-    """Keep a screenshot as a test artefact."""
+    """Save a screenshot as a test artefact."""
     (ROOT / "artefacts").mkdir(exist_ok=True)
     page.screenshot(path=ROOT / "artefacts" / f"{name}.png", full_page=True)
 
 
 def label_of(example: Path, backbone: str = BACKBONES[0]) -> str:
-    """Return the label that a bundled backbone puts first."""
-    if said := SAID_WITHOUT_CLASS.get(example.stem):
-        return said[BACKBONES.index(backbone)]
+    """Return the first label of a bundled backbone for an example."""
+    if labels := LABELS_WITHOUT_CLASS.get(example.stem):
+        return labels[BACKBONES.index(backbone)]
     return reference.label_of(example.stem)
 
 
