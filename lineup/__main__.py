@@ -9,6 +9,5 @@ from lineup.features import FEATURES
 status = main(features=FEATURES.values())
 sys.stdout.flush()
 sys.stderr.flush()
-os._exit(
-    status
-)  # skip interpreter finalization: a background thread that is still loading a backbone would crash in it
+# skip interpreter finalization: a background thread that is still loading a backbone would crash in it
+os._exit(status)

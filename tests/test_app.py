@@ -207,10 +207,10 @@ def test_a_wrong_wish_is_an_error_and_never_another_backbones_answer(client, ima
 @pytest.mark.parametrize(
     ("value", "said"),
     [
-        (None, "expected an uploaded file; there is none"),
-        ("a text", "expected an uploaded file; there is none"),
-        ({"path": "/etc/hostname"}, "got a path of another place; upload the image first"),
-        ({"path": "../../etc/hostname"}, "got a path of another place; upload the image first"),
+        (None, "expected an uploaded file; got none"),
+        ("a text", "expected an uploaded file; got none"),
+        ({"path": "/etc/hostname"}, "got a path outside the upload folder; upload the image first"),
+        ({"path": "../../etc/hostname"}, "got a path outside the upload folder; upload the image first"),
     ],
 )
 def test_only_an_uploaded_file_is_opened(client, value, said):

@@ -1,4 +1,4 @@
-"""Sends hostile payloads to a page of its own, in this process and over HTTP, and tells what came of them.
+"""Send hostile payloads to a page, in this process and over HTTP, and count the outcomes.
 
 with page(folder) as served, served.watching() as seen:
     ends = asyncio.run(inside(served, count=2000, seed=1))
@@ -24,25 +24,25 @@ from drawing import draw
 from hostile import Aims, Request, aim, arguments, event_data, query, requests
 from serving import ROOT, free_port
 
-LISTENS_S = 60.0  # the longest that an answer may take
+LISTENS_S = 60.0  # timeout of an answer
 
 
 NAMES = ("efficientnet_lite0", "efficientnet_lite2")
 
 
-# --- what is touched ---
+# --- access to files and hosts ---
 
 
 @dataclass
 class Seen:
-    """What went wrong while payloads ran."""
+    """Forbidden accesses while payloads ran."""
 
-    opened: Counter[str] = field(default_factory=Counter)  # files outside of what is allowed
+    opened: Counter[str] = field(default_factory=Counter)  # files outside the allowed folders
     asked: Counter[str] = field(default_factory=Counter)  # other hosts
-    leaked: Counter[str] = field(default_factory=Counter)  # what no check had kept from the network
+    leaked: Counter[str] = field(default_factory=Counter)  # invalid arguments that reached the inference
 
     def to_json(self) -> dict[str, dict[str, int]]:
-        """Return all of it."""
+        """Return all counters."""
         return {"opened": self.opened, "asked": self.asked, "leaked": self.leaked}
 
 
@@ -51,9 +51,9 @@ _watches: list[tuple[tuple[str, ...], Seen]] = []
 
 @contextmanager
 def watching(*folders: Path | str) -> Iterator[Seen]:
-    """Note each file that is opened outside of some folders, by whatever code and thread, and each other host."""
+    """Record, process-wide, every file opened outside some folders, and every connection to another host."""
     if _audit not in _hooked:
-        sys.addaudithook(_audit)  # for good: a hook cannot be taken away
+        sys.addaudithook(_audit)  # permanent: audit hooks cannot be removed
         _hooked.append(_audit)
     watch = tuple(os.path.realpath(folder) for folder in folders), Seen()
     _watches.append(watch)
@@ -83,7 +83,7 @@ _hooked: list[Any] = []
 
 @dataclass
 class Page:
-    """A page that is served in this process, and what the payloads are after."""
+    """A page served in this process, and the targets of the payloads."""
 
     service: Any
     demo: Any
@@ -93,11 +93,11 @@ class Page:
     @property
     def functions(self) -> list[Any]:
         """Return Gradio's functions that run on the server, public and private."""
-        return [each for each in self.demo.fns.values() if each.fn is not None]
+        return [function for function in self.demo.fns.values() if function.fn is not None]
 
     @contextmanager
     def watching(self) -> Iterator[Seen]:
-        """Note what is touched, and what reaches the network that should not."""
+        """Record forbidden accesses, and invalid arguments that reach the inference."""
         from gradio.utils import get_upload_folder
 
         from lineup.inference import preprocessing
@@ -128,8 +128,8 @@ class Page:
 
 @contextmanager
 def page(folder: Path) -> Iterator[Page]:
-    """Serve the two bundled backbones and the examples in this process; the secret lies in a folder."""
-    import app  # isort: skip  (it sets what gradio and huggingface_hub read when they are imported)
+    """Serve the two bundled backbones and the examples in this process, with the secret in a folder."""
+    import app  # isort: skip  (sets environment variables that gradio and huggingface_hub read on import)
     from gradio.utils import get_upload_folder
 
     from lineup import config
@@ -144,7 +144,7 @@ def page(folder: Path) -> Iterator[Page]:
         assert service.probed.wait(60)
         image = draw(folder / "image.jpg").read_bytes()
         for name in NAMES:
-            service.classify(folder / "image.jpg", name)  # all is imported, all is loaded
+            service.classify(folder / "image.jpg", name)  # import and load everything
         aims = aim(Path(get_upload_folder()), folder, image, NAMES)
         yield Page(service, demo, f"127.0.0.1:{demo.server_port}", aims)
     finally:
@@ -156,31 +156,31 @@ def page(folder: Path) -> Iterator[Page]:
 
 @dataclass
 class Ends:
-    """How payloads ended."""
+    """The outcomes of payloads."""
 
     answered: int = 0
-    refused: int = 0  # with words
+    refused: int = 0  # with an error message
     busy: int = 0
-    wordless: Counter[str] = field(default_factory=Counter)  # refused with nothing that could be read
-    wrong: Counter[str] = field(default_factory=Counter)  # a traceback, a status of 500, a word of the secret, silence
+    wordless: Counter[str] = field(default_factory=Counter)  # refused without a message
+    wrong: Counter[str] = field(default_factory=Counter)  # a traceback, status 500, a leaked secret, or no answer
 
     def to_json(self) -> dict[str, Any]:
-        """Return all of it, and how many there were."""
+        """Return all outcomes and their total."""
         total = self.answered + self.refused + self.busy + self.wordless.total() + self.wrong.total()
         return {**vars(self), "total": total}
 
 
 async def inside(page: Page, count: int, seed: int) -> Ends:
-    """Call the functions behind the endpoints, public and private, as Gradio does, with hostile arguments."""
+    """Call the functions behind all endpoints, public and private, as Gradio does, with hostile arguments."""
     import gradio as gr
     from gradio.state_holder import SessionState
 
     chance, ends, aims = random.Random(seed), Ends(), page.aims
-    slow = {each.name: each for each in page.functions if each.name in ("open_page", "measure_line_up")}
-    quick = [each for each in page.functions if each.name not in slow]
+    slow = {function.name: function for function in page.functions if function.name in ("open_page", "measure_line_up")}
+    quick = [function for function in page.functions if function.name not in slow]
     for number in range(count):
         function = slow["measure_line_up"] if number % 100 == 60 else chance.choice(quick)
-        if number % 40 == 0:  # somebody else opens the page; what he does there goes into what comes after
+        if number % 40 == 0:  # a new session, whose state the following calls share
             state, function = SessionState(page.demo), slow["open_page"]
         values, clicked = arguments(chance, aims, function), event_data(chance, aims)
         asked = _request(query(chance, aims))
@@ -193,7 +193,7 @@ async def inside(page: Page, count: int, seed: int) -> Ends:
                 ends.refused += 1
             else:
                 ends.wordless[f"{name}: nothing"] += 1
-        except Exception as error:  # its text is kept from the client: he reads nothing
+        except Exception as error:  # Gradio hides its text from the client
             ends.wordless[f"{name}: {type(error).__name__}: {str(error)[:150]}"] += 1
     return ends
 
@@ -224,29 +224,29 @@ def _request(query: str) -> Any:
 
 
 def over_http(page: Page, count: int, seed: int) -> Ends:
-    """Send hostile requests to a page, four at a time."""
+    """Send hostile requests to a page, four concurrently."""
     ends = Ends()
     with ThreadPoolExecutor(4) as threads:
         sent = islice(requests(page.aims, page.functions, seed), count)
-        for request, (kind, told) in threads.map(lambda each: (each, end(page.host, each)), sent):
+        for request, (kind, response) in threads.map(lambda request: (request, end(page.host, request)), sent):
             where = f"{request.method} {request.path[:60]}"
             if kind in ("wordless", "wrong"):
-                getattr(ends, kind)[f"{where} {request.body[:150]!r}: {told[:200]}"] += 1
+                getattr(ends, kind)[f"{where} {request.body[:150]!r}: {response[:200]}"] += 1
             else:
                 setattr(ends, kind, getattr(ends, kind) + 1)
-            if page.aims.word in told or "root:x:" in told:
-                ends.wrong[f"{where}: tells a secret"] += 1
+            if page.aims.word in response or "root:x:" in response:
+                ends.wrong[f"{where}: leaks a secret"] += 1
     return ends
 
 
 def end(host: str, request: Request) -> tuple[str, str]:
-    """Return which kind of end a request came to, and all that was said."""
+    """Send a request; return the kind of its outcome and the text of the response."""
     try:
         status, text = exchange(host, request)
         if status == 200 and request.listen and "event_id" in text:
             path = request.listen.format(event=json.loads(text)["event_id"])
             _, text = exchange(host, Request("GET", path))
-            return _heard(text)
+            return _stream_outcome(text)
     except (OSError, http.client.HTTPException, ValueError) as error:
         return "wrong", f"{type(error).__name__}: {error}"
     if status == 503:
@@ -258,39 +258,41 @@ def end(host: str, request: Request) -> tuple[str, str]:
     return ("refused" if '"isError":true' in text or '"error"' in text else "answered"), text
 
 
-def _heard(text: str) -> tuple[str, str]:
-    """Return what a stream of events ended with: an answer, a sentence, or an error that says nothing."""
+def _stream_outcome(text: str) -> tuple[str, str]:
+    """Return the outcome of an event stream: an answer, or an error with or without a message."""
     pieces = [line.removeprefix("data: ") for line in text.split("\n") if line.startswith("data: ")]
-    found = [json.loads(piece) for piece in pieces]
+    messages = [json.loads(piece) for piece in pieces]
     kinds = [line.removeprefix("event: ") for line in text.split("\n") if line.startswith("event: ")]
-    if kinds:  # as the simple endpoints tell it
-        failed, told = kinds[-1] == "error", found[-1]
+    if kinds:  # the format of the simple endpoints
+        failed, detail = kinds[-1] == "error", messages[-1]
     else:
-        ended = [each for each in found if each.get("msg") in ("process_completed", "unexpected_error")]
+        ended = [message for message in messages if message.get("msg") in ("process_completed", "unexpected_error")]
         if not ended:
             return "wrong", f"no end: {text[-300:]}"
-        failed, told = not ended[0].get("success", False), ended[0].get("output") or ended[0].get("message")
+        failed, detail = not ended[0].get("success", False), ended[0].get("output") or ended[0].get("message")
     if not failed:
         return "answered", text
-    words = told.get("error") if isinstance(told, dict) else told
-    return ("refused" if words and str(words).strip() else "wordless"), text
+    reason = detail.get("error") if isinstance(detail, dict) else detail
+    return ("refused" if reason and str(reason).strip() else "wordless"), text
 
 
 def exchange(host: str, request: Request) -> tuple[int, str]:
-    """Return the status and the text of an answer, or what of it has come in time."""
+    """Return the status and text of a response, or the part received before the timeout."""
     connection = http.client.HTTPConnection(host, timeout=LISTENS_S)
     try:
         connection.putrequest(request.method, request.path)
         for key, text in {**request.headers, "Content-Length": str(len(request.body))}.items():
             connection.putheader(key, text.encode("latin-1", "replace"))
-        with suppress(BrokenPipeError, ConnectionResetError):  # refused before all was sent: the answer is there
+        with suppress(
+            BrokenPipeError, ConnectionResetError
+        ):  # rejected before the whole body was sent; the response is readable
             connection.endheaders(request.body)
         answer = connection.getresponse()
         text, until = b"", time.monotonic() + LISTENS_S
         while time.monotonic() < until and len(text) < 10**7:
             try:
                 piece = answer.read1(1 << 16)
-            except http.client.IncompleteRead:  # so Gradio ends a stream after it has said that nobody is known there
+            except http.client.IncompleteRead:  # Gradio ends streams of unknown sessions this way
                 break
             if not piece:
                 break

@@ -1,7 +1,7 @@
-"""Makes what hostile clients send, the same for the same seed: values, arguments, and whole requests.
+"""Generate hostile payloads, deterministic for a seed: values, arguments, and whole requests.
 
-Payloads are right ones with some parts replaced: what is wrong all over is refused at the first look.
-`attack.py` sends them.
+Payloads are valid ones with some parts replaced, since entirely invalid ones fail the first check. `attack.py`
+sends them.
 """
 
 import base64
@@ -30,16 +30,16 @@ GIF = base64.b64encode(b"GIF89a\1\0\1\0\0\0\0;").decode()
 
 @dataclass(frozen=True)
 class Aims:
-    """What payloads may name."""
+    """The names and paths that payloads use."""
 
     names: tuple[str, ...]  # of the line-up
-    image: str  # a file that was uploaded
-    secret: str  # an image outside of what may be opened
-    link: str  # a link to it, in the upload folder
-    word: str = "xyzzy"  # stands in the secret, and must never come out
+    image: str  # an uploaded file
+    secret: str  # an image outside the allowed folders
+    link: str  # a symbolic link to it in the upload folder
+    word: str = "xyzzy"  # part of the secret; must never be in a response
 
     def paths(self) -> tuple[str, ...]:
-        """Return ways to name what nobody may have."""
+        """Return paths and URLs of forbidden files."""
         folder = str(Path(self.image).parent)
         return (
             *(self.secret, self.link, f"file://{self.secret}", f"{folder}/../../..{self.secret}", *TARGETS, *ELSEWHERE),
@@ -50,7 +50,7 @@ class Aims:
 
 
 def aim(uploads: Path, outside: Path, image: bytes, names: tuple[str, ...]) -> Aims:
-    """Put an image where uploads lie, and elsewhere one that nobody may have, with a link to it."""
+    """Create an uploaded image, a secret image outside the upload folder, and a link to the secret."""
     there, secret = uploads / "hostile" / "image.jpg", outside / "secret.jpg"
     there.parent.mkdir(parents=True, exist_ok=True)
     there.write_bytes(image)
@@ -65,7 +65,7 @@ def aim(uploads: Path, outside: Path, image: bytes, names: tuple[str, ...]) -> A
 
 
 def value(chance: random.Random, aims: Aims, depth: int = 0) -> Any:
-    """Return anything that JSON can hold, mostly what somebody might stumble over."""
+    """Return a random JSON value, mostly an edge case."""
     kind = chance.randrange(10 if depth < 3 else 6)
     if kind < 6:
         return chance.choice((None, True, False, *NUMBERS, *STRINGS, *aims.paths(), *aims.names))
@@ -80,7 +80,7 @@ def value(chance: random.Random, aims: Aims, depth: int = 0) -> Any:
 
 
 def nested(depth: int, kind: str) -> Any:
-    """Return a list in a list in a list, or an object likewise."""
+    """Return deeply nested lists or objects."""
     inner: Any = None
     for _ in range(depth):
         inner = [inner] if kind == "[" else {"path": inner}
@@ -88,7 +88,7 @@ def nested(depth: int, kind: str) -> Any:
 
 
 def image(chance: random.Random, aims: Aims) -> Any:
-    """Return what names a file, as Gradio's clients do or a little otherwise."""
+    """Return a reference to a file as Gradio's clients send it, often with modifications."""
     path: Any = chance.choice((aims.image, *aims.paths(), *aims.paths()))
     made = {"path": path, "meta": {"_type": "gradio.FileData"}}
     for key, options in (
@@ -102,7 +102,7 @@ def image(chance: random.Random, aims: Aims) -> Any:
     ):
         if chance.random() < 0.15:
             made[key] = chance.choice(options)
-    if chance.random() < 0.3:  # without "meta" Gradio does not look where a file lies
+    if chance.random() < 0.3:  # without "meta" Gradio does not check the path
         made.pop(chance.choice(("path", "meta", "meta", "meta")))
     if chance.random() < 0.15:
         return chance.choice((path, [made], {"image": made}, [path], [[made, "caption"]], {"path": made, **made}))
@@ -110,7 +110,7 @@ def image(chance: random.Random, aims: Aims) -> Any:
 
 
 def good(part: Any, aims: Aims) -> Any:
-    """Return what a part of the page sends when a visitor uses it as he should."""
+    """Return a valid value of a component."""
     kind = type(part).__name__
     if kind == "Image" or "image" in str(part.label).lower():
         return {"path": aims.image, "meta": {"_type": "gradio.FileData"}}
@@ -120,24 +120,24 @@ def good(part: Any, aims: Aims) -> Any:
 
 
 def arguments(chance: random.Random, aims: Aims, function: Any) -> list[Any]:
-    """Return a value for each input of a function of the page, some of them hostile."""
+    """Return the inputs of a function of the page, some of them hostile."""
     values = [good(part, aims) for part in function.inputs]
-    for place in chance.sample(range(len(values)), chance.randint(min(1, len(values)), len(values))):
-        values[place] = image(chance, aims) if chance.random() < 0.4 else value(chance, aims)
+    for index in chance.sample(range(len(values)), chance.randint(min(1, len(values)), len(values))):
+        values[index] = image(chance, aims) if chance.random() < 0.4 else value(chance, aims)
     return values
 
 
 def event_data(chance: random.Random, aims: Aims) -> Any:
-    """Return what a click on an example says it clicked."""
+    """Return the event data of a click on an example."""
     index = chance.choice((0, -1, 10**9, "0", None, [0], True, 0.5, value(chance, aims)))
     return chance.choice(({"index": index, "value": value(chance, aims)}, {"index": index}, {}, value(chance, aims)))
 
 
 def query(chance: random.Random, aims: Aims) -> str:
-    """Return the query of a link to the page."""
+    """Return the query string of a link to the page."""
     keys = ("backbone", "backbone", "top_k", "example", "__theme", "session_hash", "a" * 1000)
     pairs = [(chance.choice(keys), value(chance, aims, 3)) for _ in range(chance.randrange(4))]
-    return urlencode([(key, str(each)[:2000]) for key, each in pairs], errors="replace")
+    return urlencode([(key, str(text)[:2000]) for key, text in pairs], errors="replace")
 
 
 # --- requests ---
@@ -145,7 +145,7 @@ def query(chance: random.Random, aims: Aims) -> str:
 
 @dataclass(frozen=True)
 class Request:
-    """What is sent, and where its answer is listened for: `{event}` stands for the id that comes back."""
+    """A request, and the path of its event stream, with `{event}` for the returned event id."""
 
     method: str
     path: str
@@ -159,10 +159,10 @@ JSON = {"Content-Type": "application/json"}
 
 
 def requests(aims: Aims, functions: list[Any], seed: int) -> Iterator[Request]:
-    """Make requests to every endpoint in turn, without end."""
+    """Yield requests to every endpoint in turn, indefinitely."""
     chance = random.Random(seed)
-    public = [each for each in functions if each.api_visibility == "public"]
-    private = [each for each in functions if each.api_visibility != "public"]
+    public = [function for function in functions if function.api_visibility == "public"]
+    private = [function for function in functions if function.api_visibility != "public"]
     makers: list[Callable[[], Request]] = [
         lambda: _call(chance, aims, chance.choice(public), "call/v2"),
         lambda: _call(chance, aims, chance.choice(public), "call"),
@@ -216,7 +216,7 @@ def _join(chance: random.Random, aims: Aims, function: Any) -> Request:
 
 
 def upload(chance: random.Random, aims: Aims) -> Request:
-    """Return a multipart body that is odd in one way or another."""
+    """Return an upload with a malformed multipart body."""
     names = (
         "../../../../tmp/out.jpg",
         aims.secret,
@@ -261,12 +261,14 @@ def upload(chance: random.Random, aims: Aims) -> Request:
 
 def _mcp(chance: random.Random, aims: Aims) -> Request:
     made = image(chance, aims)
-    asked: dict[str, Any] = {"image": chance.choice((made, made, value(chance, aims), f"data:image/gif;base64,{GIF}"))}
+    call_arguments: dict[str, Any] = {
+        "image": chance.choice((made, made, value(chance, aims), f"data:image/gif;base64,{GIF}"))
+    }
     tool = chance.choice(("classify", "compare", "backbones", "nothing", value(chance, aims, 3)))
     for key in ("backbone", "backbones", "top_k", "more"):
         if chance.random() < 0.4:
-            asked[key] = chance.choice((made, [made], value(chance, aims)))
-    call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": tool, "arguments": asked}}
+            call_arguments[key] = chance.choice((made, [made], value(chance, aims)))
+    call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": tool, "arguments": call_arguments}}
     if chance.random() < 0.2:
         call[chance.choice(("id", "method", "params", "jsonrpc"))] = value(chance, aims)
     headers = {**JSON, "Accept": "application/json, text/event-stream"}

@@ -1,7 +1,7 @@
-"""What the stand-in Hub does for Spaces: creates them, takes commits, sets what they run with, and builds them.
+"""The Spaces API of the fake Hub: create Spaces, accept commits, store settings, and simulate builds.
 
-A Space's files are a repository of the Hub's, ``spaces/owner/name``; the large ones are uploaded first, in
-lfs_hub.py. Who writes needs a token, as on the Hub::
+The files of a Space are a repository of the fake Hub, ``spaces/owner/name``; lfs_hub.py handles large files, which
+are uploaded first. Writing needs a token, as on the Hub::
 
     hub.spaces.faults["commit"] = "cut off"
     hub.spaces.stages = ["BUILDING", "BUILD_ERROR"]
@@ -21,13 +21,13 @@ from lfs_hub import SAMPLE, LargeFiles, is_large
 if TYPE_CHECKING:
     from hub import Files, Hub
 
-FAULTS = {  # what may be wrong with a step; a number is the status that it gets
-    "cut off": "the connection ends with no answer, and nothing is done",
-    "lost": "the connection ends with no answer, but what was asked is done",
+FAULTS = {  # injectable faults of a step; a number is an HTTP status
+    "cut off": "the connection is closed without a response, and nothing is done",
+    "lost": "the connection is closed without a response, but the request is executed",
     "hung": "the request is never answered",
-    "full": "only batch: each object is refused, in words of its own",
+    "full": "only batch: every object is rejected with its own message",
 }
-ME = {  # what /api/whoami-v2 says of a free account with a token that may write
+ME = {  # the whoami-v2 response for a free account with a write token
     "type": "user",
     "name": "me",
     "isPro": False,
@@ -35,9 +35,9 @@ ME = {  # what /api/whoami-v2 says of a free account with a token that may write
     "orgs": [],
     "auth": {"type": "access_token", "accessToken": {"displayName": "laptop", "role": "write"}},
 }
-PATIENCE_S = 60
+HANG_S = 60
 COLOURS = {"red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"}
-BORN_WITH: "Files" = {
+INITIAL_FILES: "Files" = {
     ".gitattributes": b"*.bin filter=lfs\n*.safetensors filter=lfs\n",
     "README.md": b"---\nsdk: gradio\n---\n",
 }
@@ -53,65 +53,65 @@ class Refusal(Exception):
 class Space:
     hardware: str
     private: bool
-    built: str = ""  # the commit that was built last
-    stages: list[str] = field(default_factory=list)  # what is still to come
+    built: str = ""  # the last built commit
+    stages: list[str] = field(default_factory=list)  # remaining stages of the build
     variables: dict[str, str] = field(default_factory=dict)
     secrets: dict[str, str] = field(default_factory=dict)
 
 
 class Spaces:
-    """The Hub's API as far as it is about Spaces. `faults` maps a step, the last word of its path, to one of FAULTS."""
+    """The Hub's API for Spaces. `faults` maps a step, the last word of its path, to one of FAULTS."""
 
     def __init__(self, hub: "Hub") -> None:
         self.hub = hub
         self.reset()
 
     def reset(self) -> None:
-        """Forget every Space, and mend all faults."""
+        """Remove all Spaces and faults."""
         self.all: dict[str, Space] = {}
         self.faults: dict[str, str] = {}
-        self.me: dict[str, Any] | None = ME  # whose every token is; None: no token is accepted
-        self.storage = ""  # where Xet would upload to, if not here
-        self.stages = ["BUILDING", "APP_STARTING", "RUNNING"]  # that each build goes through
+        self.me: dict[str, Any] | None = ME  # the owner of every token; None rejects all tokens
+        self.storage = ""  # Xet's storage, if not this server
+        self.stages = ["BUILDING", "APP_STARTING", "RUNNING"]  # of every build
         self.log: list[str] = []
         self.large = LargeFiles(self.hub)
-        self.commits: list[str] = []  # what was done, a line for each commit
+        self.commits: list[str] = []  # the operations of each commit, as one line
         for name in [name for name in self.hub.repos if name.startswith("spaces/")]:
             del self.hub.repos[name]
 
     def files(self, name: str) -> "Files":
-        """Return what is on a Space's main branch."""
+        """Return the files on the main branch of a Space."""
         repo = self.hub.repos[f"spaces/{name}"]
         return dict(repo.commits[repo.branches["main"]])
 
     def edit(self, name: str, **changes: bytes | None) -> None:
-        """Change files as somebody does in the browser; None deletes one."""
+        """Change files as in the web editor; None deletes a file."""
         self.put(name, {**self.files(name), **changes})
 
     def put(self, name: str, files: Mapping[str, bytes | None]) -> str:
         return self.hub.put(f"spaces/{name}", {path: body for path, body in files.items() if body is not None})
 
     def answer(self, method: str, path: str, body: bytes, token: str) -> tuple[int, dict[str, str], bytes] | None:
-        """Return status, headers and body; None when the connection ends."""
+        """Return status, headers and body; None closes the connection."""
         step, act, arguments = self._route(method, path)
         fault = self.faults.get(step, "")
         try:
             if fault == "hung":
-                self.hub.resume.wait(PATIENCE_S)
+                self.hub.resume.wait(HANG_S)
             if fault in ("hung", "cut off"):
                 return None
             if fault.isdigit():
                 raise Refusal(int(fault), f"a fault of {step}")
             if token and self.me is None:
                 raise Refusal(401, "Invalid credentials in Authorization header")
-            if (method == "POST" or step == "whoami") and not token:  # a PUT's address is signed
+            if (method == "POST" or step == "whoami") and not token:  # a PUT has a signed URL
                 raise Refusal(401, "Invalid username or password.")
-            said = act(*arguments, body)
+            result = act(*arguments, body)
         except Refusal as refusal:
-            told = {"X_Error_Code": refusal.code, "X_Error_Message": str(refusal)}
-            return refusal.status, told, json.dumps(refusal.body).encode()
+            headers = {"X_Error_Code": refusal.code, "X_Error_Message": str(refusal)}
+            return refusal.status, headers, json.dumps(refusal.body).encode()
         headers = {"X_Xet_Cas_Url": self.storage or self.hub.url} if step == "xet" else {}
-        body = said if isinstance(said, bytes) else json.dumps(said).encode()
+        body = result if isinstance(result, bytes) else json.dumps(result).encode()
         return None if fault == "lost" else (200, headers, body)
 
     def _route(self, method: str, path: str) -> tuple[str, Callable[..., Any], tuple[str, ...]]:
@@ -127,38 +127,38 @@ class Spaces:
         if match := re.fullmatch(r"/lfs/([0-9a-f]{64})", path):
             return "upload", self._upload, (match[1],)
         match = re.fullmatch(r"/api/spaces/([^/]+/[^/]+)(?:/(\w+)(?:/\w+)?)?", path)
-        assert match, f"the stand-in does not know {method} {path}"
+        assert match, f"the fake Hub has no route {method} {path}"
         step = match[2] or "info"
         return step, getattr(self, f"_{method.lower()}_{step}"), (match[1],)
 
     def _space(self, name: str) -> Space:
         if name not in self.all:
-            raise Refusal(401, "Repository not found", "RepoNotFound")  # it does not tell private from missing
+            raise Refusal(401, "Repository not found", "RepoNotFound")  # the same for private and missing Spaces
         return self.all[name]
 
     def _create(self, body: bytes) -> Any:
-        asked = json.loads(body)
-        name = f"{asked['organization']}/{asked['name']}"
-        assert (asked["type"], asked["sdk"]) == ("space", "gradio")
+        fields = json.loads(body)
+        name = f"{fields['organization']}/{fields['name']}"
+        assert (fields["type"], fields["sdk"]) == ("space", "gradio")
         if name in self.all:
             raise Refusal(409, "You already created this space repo")
-        self.all[name] = Space(asked.get("hardware", "cpu-basic"), asked.get("visibility") == "private")
-        self.put(name, BORN_WITH)
+        self.all[name] = Space(fields.get("hardware", "cpu-basic"), fields.get("visibility") == "private")
+        self.put(name, INITIAL_FILES)
         return {"url": f"{self.hub.url}/spaces/{name}"}
 
     def _validate_yaml(self, body: bytes) -> Any:
         front = yaml.safe_load(json.loads(body)["content"].split("---")[1])
-        wrong = [
+        errors = [
             f'"{key}" is not valid'
-            for key, right in (
+            for key, is_valid in (
                 ("short_description", len(front.get("short_description", "")) <= 60),
                 ("colorFrom", front["colorFrom"] in COLOURS),
                 ("emoji", not front["emoji"].isascii()),
             )
-            if not right
+            if not is_valid
         ]
-        if wrong:
-            raise Refusal(400, "Invalid", errors=[{"message": each} for each in wrong], warnings=[])
+        if errors:
+            raise Refusal(400, "Invalid", errors=[{"message": error} for error in errors], warnings=[])
         return {"errors": [], "warnings": []}
 
     def _get_info(self, name: str, _: bytes) -> Any:
@@ -173,14 +173,14 @@ class Spaces:
 
     def _post_preupload(self, name: str, body: bytes) -> Any:
         self._space(name)
-        files, told = self.files(name), []
+        files, modes = self.files(name), []
         attributes = files.get(".gitattributes", b"")
-        for asked in json.loads(body)["files"]:
-            path, sample = asked["path"], base64.b64decode(asked["sample"])
-            large = is_large(path, sample, asked["size"], attributes)
+        for file in json.loads(body)["files"]:
+            path, sample = file["path"], base64.b64decode(file["sample"])
+            large = is_large(path, sample, file["size"], attributes)
             known = {"oid": git_oid(files[path])} if path in files and not large else {}
-            told.append({"path": path, "uploadMode": "lfs" if large else "regular", "shouldIgnore": False, **known})
-        return {"files": told}
+            modes.append({"path": path, "uploadMode": "lfs" if large else "regular", "shouldIgnore": False, **known})
+        return {"files": modes}
 
     def _lfs_batch(self, name: str, body: bytes) -> Any:
         self._space(name)
@@ -193,8 +193,8 @@ class Spaces:
 
     def _lfs_verify(self, name: str, body: bytes) -> Any:
         self._space(name)
-        asked = json.loads(body)
-        if not self.large.holds(asked["oid"], asked["size"]):
+        fields = json.loads(body)
+        if not self.large.holds(fields["oid"], fields["size"]):
             raise Refusal(404, "Object not found")
         return {}
 
@@ -216,7 +216,7 @@ class Spaces:
                 raise Refusal(404, "A file with this name doesn't exist", "EntryNotFound")
         commit = self.put(name, files)
         space.built, space.stages = commit, list(self.stages)
-        self.commits.append(" ".join(f"{each['key']}:{each['value']['path']}" for each in operations))
+        self.commits.append(" ".join(f"{operation['key']}:{operation['value']['path']}" for operation in operations))
         return {"commitUrl": f"{self.hub.url}/spaces/{name}/commit/{commit}", "commitOid": commit}
 
     def _regular(self, value: Mapping[str, Any], attributes: bytes) -> bytes:
@@ -229,13 +229,13 @@ class Spaces:
         return {key: {"value": value} for key, value in self._space(name).variables.items()}
 
     def _post_variables(self, name: str, body: bytes) -> Any:
-        said = json.loads(body)
-        self._space(name).variables[said["key"]] = said["value"]
+        variable = json.loads(body)
+        self._space(name).variables[variable["key"]] = variable["value"]
         return self._get_variables(name, b"")
 
     def _post_secrets(self, name: str, body: bytes) -> Any:
-        said = json.loads(body)
-        self._space(name).secrets[said["key"]] = said["value"]
+        secret = json.loads(body)
+        self._space(name).secrets[secret["key"]] = secret["value"]
         return {}
 
     def _post_hardware(self, name: str, body: bytes) -> Any:
@@ -255,7 +255,7 @@ class Spaces:
 
 
 def oid(path: str, body: bytes, attributes: bytes) -> dict[str, Any]:
-    """Return what the Hub says of a file's content: of a large one it has only a pointer in git."""
+    """Return the ids of a file's content; a large file is an LFS pointer in git."""
     if not is_large(path, body[:SAMPLE], len(body), attributes):
         return {"blobId": git_oid(body)}
     pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{sha256(body)}\nsize {len(body)}\n".encode()
