@@ -57,8 +57,8 @@ def connect(demo: gr.Blocks, page: Page, panels: Sequence[Panel] = ()) -> None:
         except ImageError as error:
             raise gr.Error(escape(str(error)), print_exception=False) from None
 
-    panel_outputs = [output for panel in panels for output in panel.outputs]
-    opening = [page.notice, page.status, page.backbone, page.others, page.top_k, page.image, *panel_outputs]
+    extra = [output for panel in panels for output in panel.outputs]
+    opening = [page.notice, page.status, page.backbone, page.others, page.top_k, page.image, *extra]
     demo.load(open_page, [visit_state], opening, **QUIET)
     # all listeners that compute share a concurrency id, so that the server can count the queued requests
     # "multiple": a new choice does not wait for the download of the previous one
@@ -66,18 +66,14 @@ def connect(demo: gr.Blocks, page: Page, panels: Sequence[Panel] = ()) -> None:
         [page.image.change, page.backbone.change, page.others.change, page.retry.click],
         answer,
         [page.image, page.backbone, page.others, page.top_k, visit_state],
-        [page.status, page.result, page.retry, page.backbone, page.others, page.figures, *panel_outputs],
+        [page.status, page.result, page.retry, page.backbone, page.others, page.figures, *extra],
         trigger_mode="multiple",
         concurrency_id=WORK,
         **QUIET,
     )
     # answers are cached with more labels than are shown: no second forward pass
     page.top_k.change(
-        show_more,
-        [page.image, page.top_k, visit_state],
-        [page.result, *panel_outputs],
-        trigger_mode="always_last",
-        **QUIET,
+        show_more, [page.image, page.top_k, visit_state], [page.result, *extra], trigger_mode="always_last", **QUIET
     )
     selection = [page.status, page.backbone, page.others, page.image]
     page.compare_all.click(compare_all, [page.image, page.backbone, visit_state], selection, **QUIET)

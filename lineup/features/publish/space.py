@@ -28,12 +28,8 @@ SETTLE_S = 60.0  # during this time the stage may still be that of the previous 
 POLL_S = 5.0
 LOG_LINES = 20
 _BUILDING = ("BUILDING", "RUNNING_BUILDING", "APP_STARTING", "RUNNING_APP_STARTING")
-_BROKEN = {
-    "BUILD_ERROR": True,
-    "CONFIG_ERROR": True,
-    "NO_APP_FILE": True,
-    "RUNTIME_ERROR": False,
-}  # whether the build log, not the container log, has the cause
+# whether the build log, and not the container log, has the cause
+_BROKEN = {"BUILD_ERROR": True, "CONFIG_ERROR": True, "NO_APP_FILE": True, "RUNTIME_ERROR": False}
 
 
 @dataclass(frozen=True)
@@ -89,7 +85,7 @@ def plan(files: Mapping[str, File], options: PushOptions, hardware: str, dry_run
         dry_run: return a plan of unknown state if the Hub cannot be queried, instead of raising.
 
     Raises:
-        LineupError: the Space is public and should be private, holds another app, or cannot be accessed.
+        LineupError: the Space is public and should be private, holds another app, or, unless `dry_run`, cannot be queried.
     """
     new = replace(options, hardware=options.hardware or hardware)
     try:
