@@ -111,7 +111,7 @@ def parser(features: Iterable[Feature] = ()) -> argparse.ArgumentParser:
         metavar="NAME",
         help="name of an entry; repeatable (default: the first available ones, up to limits.max_compared)",
     )
-    compare.add_argument("--top-k", type=int, help="how many labels of each (default: the config's top_k)")
+    compare.add_argument("--top-k", type=int, help="how many labels per backbone (default: the config's top_k)")
     compare.set_defaults(run=_compare)
 
     for name, run, summary in (

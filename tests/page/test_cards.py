@@ -16,14 +16,14 @@ NO_VERDICT = Agreement("", None, (), ())
 
 def test_answer_has_a_bar_per_label_and_run_details():
     tags = Tags(cards.answer(classification(model_input_jpeg=b"an image", notes=("mind this",)), 3))
-    fills = [attributes["style"] for _, attributes in tags.found if attributes.get("class") == "lu-fill"]
+    fills = [attributes["style"] for _, attributes in tags.elements if attributes.get("class") == "lu-fill"]
     assert fills == ["width:90.00%", "width:9.96%", "width:0.04%"]
     for words in ("jay", "90.0%", "crow", "10.0%", "owl", "< 0.1%", "256 × 224 px", "torch on cpu", "43 ms"):
         assert words in tags.text
     for words in ("decode 8 · preprocess 10 · forward 25", "ImageNet-1k", "weights: apache-2.0", "mind this"):
         assert words in tags.text
     assert any(
-        tag == "img" and attributes["src"].startswith("data:image/jpeg;base64,") for tag, attributes in tags.found
+        tag == "img" and attributes["src"].startswith("data:image/jpeg;base64,") for tag, attributes in tags.elements
     )
 
 
@@ -63,7 +63,7 @@ def test_answer_without_licence_says_not_stated():
     ],
 )
 def test_external_text_is_escaped(html):
-    assert "img" not in [tag for tag, _ in Tags(html).found]
+    assert "img" not in [tag for tag, _ in Tags(html).elements]
     assert HOSTILE in Tags(html).text.replace("\n", "")
 
 
@@ -103,7 +103,7 @@ def test_download_shows_a_progress_bar_and_bytes():
         html.loading(BackboneStatus("x", "timm", "loading", progress=Progress("downloading", 25_000_000, 10**8)))
     )
     assert "Loading x: downloading 25.0 MB of 100.0 MB" in tags.text
-    assert ("div", {"class": "lu-fill", "style": "width:25.0%"}) in tags.found
+    assert ("div", {"class": "lu-fill", "style": "width:25.0%"}) in tags.elements
 
 
 def test_fallback_notice_names_default_reason_and_replacement():
@@ -135,12 +135,12 @@ def chips(html: str) -> list[tuple[str, str]]:
 
 
 def kinds(html: str) -> list[str]:
-    return [attributes["class"].split()[-1] for tag, attributes in Tags(html).found if tag == "article"]
+    return [attributes["class"].split()[-1] for tag, attributes in Tags(html).elements if tag == "article"]
 
 
 def test_header_has_a_duplicate_link_only_on_a_space():
     assert "Duplicate" not in cards.header("Lineup", "")
-    (link,) = [attributes for tag, attributes in Tags(cards.header("Lineup", "", 'me/"x')).found if tag == "a"]
+    (link,) = [attributes for tag, attributes in Tags(cards.header("Lineup", "", 'me/"x')).elements if tag == "a"]
     assert link["href"] == 'https://huggingface.co/spaces/me/"x?duplicate=true'
 
 
@@ -153,7 +153,7 @@ def test_comparison_has_a_card_per_backbone():
 
 def test_card_shows_the_model_input_with_alt_text():
     crop = classification(backbone=HOSTILE, model_input_jpeg=b"an image")
-    (image,) = [attributes for tag, attributes in Tags(compared({"a": crop})).found if tag == "img"]
+    (image,) = [attributes for tag, attributes in Tags(compared({"a": crop})).elements if tag == "img"]
     assert image["src"].startswith("data:image/jpeg;base64,")
     assert image["alt"] == f"model input of {HOSTILE}"
 
@@ -249,7 +249,7 @@ def test_measuring_shows_a_progress_bar_and_the_current_backbone():
     tags = Tags(panel.measuring(1, 4, html.classifying("b")))
     assert "1 of 4 measured" in tags.text
     assert "b is classifying the image" in tags.text
-    assert ("div", {"class": "lu-fill", "style": "width:25.0%"}) in tags.found
+    assert ("div", {"class": "lu-fill", "style": "width:25.0%"}) in tags.elements
 
 
 def test_measured_shows_the_count_and_the_errors():

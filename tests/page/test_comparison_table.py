@@ -33,11 +33,11 @@ def cells(html: str) -> list[list[tuple[str | None, str]]]:
     """Return the value and the text of each cell, row by row."""
     rows = html.partition("<tbody>")[2].partition("</tbody>")[0].split("</tr>")[:-1]
     parts = [[Tags(f"{cell}</td>") for cell in row.replace("</th>", "</td>").split("</td>")[:-1]] for row in rows]
-    return [[(part.found[-1][1]["data-value"], part.text.removesuffix("\n")) for part in row] for row in parts]
+    return [[(part.elements[-1][1]["data-value"], part.text.removesuffix("\n")) for part in row] for row in parts]
 
 
 def links(html: str) -> dict[str, str]:
-    return {attributes["download"]: attributes["href"] for tag, attributes in Tags(html).found if tag == "a"}
+    return {attributes["download"]: attributes["href"] for tag, attributes in Tags(html).elements if tag == "a"}
 
 
 def downloaded(name: str) -> str:
@@ -82,7 +82,7 @@ def test_unknown_value_is_an_empty_cell():
 
 def test_external_text_is_escaped():
     html = comparison_table.table(ROWS)
-    assert "img" not in [tag for tag, _ in Tags(html).found]
+    assert "img" not in [tag for tag, _ in Tags(html).elements]
     assert cells(html)[2][:2] == [(HOSTILE, HOSTILE), (HOSTILE, HOSTILE)]
 
 

@@ -97,7 +97,7 @@ def test_semicolon_in_a_name_does_not_truncate_the_error(make_service, image, fa
 
 
 def test_retryable_error_shows_the_retry_button(make_service, image, fakes):
-    fakes.errors["a"] = UnreachableError("fake:a", "weights", "nobody answers", "try again later")
+    fakes.errors["a"] = UnreachableError("fake:a", "weights", "no response", "try again later")
     assert answered(make_service(TWO), image)[-1]["retry"] is True
 
 
@@ -250,7 +250,7 @@ def test_failed_backbone_shows_its_error_on_its_card(make_service, image, fakes)
 
 
 def test_retryable_error_in_a_comparison_shows_the_retry_button(make_service, image, fakes):
-    fakes.errors["b"] = UnreachableError("fake:b", "weights", "nobody answers", "try again later")
+    fakes.errors["b"] = UnreachableError("fake:b", "weights", "no response", "try again later")
     last = answered(make_service(TWO), image, "fake:a", ["fake:b"])[-1]
     assert cards(last) == {"fake:a": True, "fake:b": False}
     assert last["retry"] is True

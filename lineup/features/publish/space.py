@@ -85,7 +85,8 @@ def plan(files: Mapping[str, File], options: PushOptions, hardware: str, dry_run
         dry_run: return a plan of unknown state if the Hub cannot be queried, instead of raising.
 
     Raises:
-        LineupError: the Space is public and should be private, holds another app, or, unless `dry_run`, cannot be queried.
+        LineupError: the Space is public and should be private, holds another app, or, unless `dry_run`, cannot be
+            queried.
     """
     new = replace(options, hardware=options.hardware or hardware)
     try:

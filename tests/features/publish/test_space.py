@@ -234,7 +234,7 @@ def test_invalid_space_name_is_rejected(fork, name):
     assert result.err == f"error: SPACE: expected owner/name, such as me/my-lineup; got {name!r}; fix the argument\n"
 
 
-def test_a_config_with_a_problem_is_not_pushed(fork):
+def test_config_with_a_problem_is_not_pushed(fork):
     fork.write(**{"config.yaml": CONFIG.replace("names.txt", "gone.txt")})
     result = fork.push()
     assert result.err.startswith("error: config.yaml:3:35: backbones[0].labels: expected a file; ")
@@ -565,7 +565,7 @@ def test_shipped_config_has_a_plan_while_the_hub_is_unreachable(env, hub):
         result = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=120)
     assert (result.returncode, result.stderr) == (0, "")
     plan = json.loads(result.stdout)
-    paths = {each["path"] for each in plan["files"]}
+    paths = {file["path"] for file in plan["files"]}
     assert plan["state"] == "unknown: the Hub cannot be reached"
     tracked = {path.relative_to(ROOT).as_posix() for path in (ROOT / "lineup").rglob("*.py")}
     assert tracked | {"app.py", "config.yaml", "README.md", "requirements.txt", ".gitattributes"} <= paths
@@ -576,7 +576,7 @@ def test_shipped_config_has_a_plan_while_the_hub_is_unreachable(env, hub):
         "lineup/registry/published.csv",
     } <= paths
     assert all(
-        each["bytes"] == (ROOT / each["path"]).stat().st_size for each in plan["files"] if each["path"] == "app.py"
+        file["bytes"] == (ROOT / file["path"]).stat().st_size for file in plan["files"] if file["path"] == "app.py"
     )
     assert not [path for path in paths if path.split("/")[0] in ("tests", "benchmarks", ".git", ".venv")]
 
