@@ -93,7 +93,7 @@ IN_LINE_2 = [
     ("Top_K: 3", "1: Top_K: expected a known key; got 'Top_K'; did you mean 'top_k'?"),
     ("on: x", f"1: on: expected a known key; got 'on'; remove it, or use one of: {KEYS}"),
     ("<<: {title: x}", f"1: <<: expected a known key; got '<<'; remove it, or use one of: {KEYS}"),
-    ("backbones: [a]", "1: backbones: expected each key once; it stands in line 1 already; remove one of the two"),
+    ("backbones: [a]", "1: backbones: expected each key once; already defined in line 1; remove one of the two"),
     ("title: yes", "1: title: expected text; got true; put it in quotes"),
     ("title:", "1: title: expected text; got nothing"),
     ("title: {" + "a" * 90 + ": 1}", "1: title: expected text; got {'" + "a" * 75 + "…"),
@@ -142,7 +142,7 @@ ENTRIES = [
     ("{backbone: 'torchvision:a'}", "5: expected torchvision/a, without torchvision: in front"),
     ("{backbone: a, label: b}", "19: label: expected a known key; got 'label'; did you mean 'labels'?"),
     ("{backbone: a, text: b}", "19: text: expected a known key; got 'text'; remove it, or use one of: name, backbone,"),
-    ("{backbone: a, name: b, name: c}", "28: name: expected each key once; it stands in line 2 already"),
+    ("{backbone: a, name: b, name: c}", "28: name: expected each key once; already defined in line 2"),
     ("{backbone: a, pretrained: 'no'}", "19: pretrained: expected true or false; got 'no'"),
     ("{backbone: a, labels: 5}", "19: labels: expected a file, or a list of names; got 5; put it in quotes"),
     ("{backbone: a, labels: [b, no]}", "31: labels[1]: expected text; got false; put it in quotes"),
@@ -200,7 +200,7 @@ def test_all_problems_are_told_at_once_those_of_form_in_the_order_of_the_file():
 def test_names_are_unique_and_the_default_is_one_of_them():
     text = "default: c\ntitle: x\ntitle: y\nbackbones:\n  - a\n  - {backbone: b, name: a}\n  - {backbone: a, name: d}\n"
     repeated, twice, unknown = problems(text)
-    assert repeated.startswith("config.yaml:3:1: title: expected each key once; it stands in line 2 already")
+    assert repeated.startswith("config.yaml:3:1: title: expected each key once; already defined in line 2")
     assert twice.startswith("config.yaml:6:5: backbones[1]: expected each name once; got 'a' again; give one of the")
     assert unknown.startswith("config.yaml:1:1: default: expected the name of an entry; got 'c'; use one of: a, ")
 

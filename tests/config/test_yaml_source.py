@@ -42,8 +42,8 @@ def test_each_repeated_key_is_reported_and_the_first_value_stays():
     found = yaml_source.parse("a: 1\nb:\n  c: 1\n  c: 2\na: {c: 3}\n", "config.yaml")
     assert found.values == {"a": 1, "b": {"c": 1}}
     assert found.problems == (
-        "config.yaml:4:3: b.c: expected each key once; it stands in line 3 already; remove one of the two",
-        "config.yaml:5:1: a: expected each key once; it stands in line 1 already; remove one of the two",
+        "config.yaml:4:3: b.c: expected each key once; already defined in line 3; remove one of the two",
+        "config.yaml:5:1: a: expected each key once; already defined in line 1; remove one of the two",
     )
 
 
