@@ -29,7 +29,7 @@ def test_a_folder_offers_its_images_in_the_order_of_their_names(tmp_path):
 
 def test_a_folder_that_is_missing_or_without_images_is_told_at_its_place(tmp_path):
     folder, where = tmp_path / "shown", "config.yaml:3:1: examples"
-    missing = f"{where}: expected a folder of images; {folder} is not there; check the path"
+    missing = f"{where}: expected a folder of images; {folder} does not exist; check the path"
     assert found_in(tmp_path, "title: x\nexamples: shown\n") == ([], [missing])
     folder.mkdir()
     (folder / "README.md").write_text("not an image")
@@ -52,7 +52,7 @@ def test_missing_images_are_told_at_their_places_and_the_others_stay(tmp_path):
         [Example(jay, "jay")],
         [
             f"config.yaml:{place}: expected a path, https:// or hf://datasets/; "
-            f"{tmp_path / name} is not there; check it"
+            f"{tmp_path / name} does not exist; check it"
             for name, place in places.items()
         ],
     )

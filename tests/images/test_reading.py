@@ -230,7 +230,7 @@ def test_a_turned_image_with_another_broken_exif_tag_is_read(tmp_path):
 
 def test_a_thread_of_pixels_is_refused_before_it_is_resized(tmp_path):
     Image.new("RGB", (3000, 1)).save(tmp_path / "thread.png")
-    message = "thread.png: expected sides of at most 20 to 1; got 3000 × 1 pixels; cut a part out of it"
+    message = "thread.png: expected sides of at most 20 to 1; got 3000 × 1 pixels; crop it"
     assert refusal(tmp_path / "thread.png") == message
     Image.new("RGB", (100, 5)).save(tmp_path / "strip.png")
     assert open_image(tmp_path / "strip.png").size == (100, 5)
