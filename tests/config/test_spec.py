@@ -39,12 +39,12 @@ MISTAKES = [
 
 
 @pytest.mark.parametrize(("text", "spec"), FORMS)
-def test_a_name_is_taken_apart(text, spec):
+def test_parse_spec(text, spec):
     assert parse_spec(text) == spec
 
 
 @pytest.mark.parametrize(("text", "message"), MISTAKES)
-def test_a_form_that_fits_no_source_names_the_forms_that_do(text, message):
-    with pytest.raises(ValueError) as caught:  # noqa: PT011  (the whole text is compared)
+def test_invalid_spec_lists_the_valid_forms(text, message):
+    with pytest.raises(ValueError) as caught:  # noqa: PT011  (the whole message is compared)
         parse_spec(text)
     assert str(caught.value) == message

@@ -1,7 +1,7 @@
-"""Configs that are wrong: by hand, each with all that is said of it, and by the thousand, made of good ones.
+"""Invalid configs: handwritten ones with their expected messages, and a fuzzer that mutates valid ones.
 
 for text in fuzzed(10_000, seed=1):
-    refused(text)  # the problems, or none where it is a config all the same
+    refused(text)  # the problems; empty if the mutated config is still valid
 """
 
 import random
@@ -61,8 +61,8 @@ space:
 """,
 ]
 
-HOW_TO_MEND = "; check the indentation there and above, and put special characters in quotes"
-NOT_YAML = [  # a config, and what is said of it before HOW_TO_MEND
+YAML_REMEDY = "; check the indentation there and above, and put special characters in quotes"
+NOT_YAML = [  # config, message before YAML_REMEDY
     ("backbones: [resnet18\n", "2:1: expected YAML; got expected ',' or ']', but got '<stream end>'"),
     ("backbones: [resnet18}\n", "1:21: expected YAML; got expected ',' or ']', but got '}'"),
     ("backbones:\n\t- resnet18\n", "2:1: expected YAML; got found character '\\t' that cannot start any token"),
@@ -86,7 +86,7 @@ NOT_YAML = [  # a config, and what is said of it before HOW_TO_MEND
         "1:10: expected YAML; got expected chomping or indentation indicators, but found 'x'",
     ),
 ]
-WRONG = [  # a config, and all that is said of it; … stands for some words
+WRONG = [  # config, all messages; … matches any text
     (
         "backbones:\n - resnet18\n  - vit\n",
         "2:4: backbones[0]: expected the name of a backbone, such as resnet18; got 'resnet18 - vit'",
@@ -367,7 +367,7 @@ WRONG = [  # a config, and all that is said of it; … stands for some words
 
 
 def refused(text: str) -> tuple[str, ...]:
-    """Return what is wrong with a config, in words; nothing when it can be used."""
+    """Return the problems of a config; empty if it is valid."""
     try:
         config.build(yaml_source.parse(text, "config.yaml"), Path())
     except ConfigError as error:
@@ -376,17 +376,17 @@ def refused(text: str) -> tuple[str, ...]:
 
 
 def fuzzed(count: int, seed: int) -> Iterator[str]:
-    """Make configs by damaging good ones, once to four times each."""
+    """Yield valid configs with one to four mutations each."""
     rng = random.Random(seed)
     for _ in range(count):
         text = rng.choice(GOOD)
         for _ in range(rng.choice((1, 1, 2, 4))):
-            text = rng.choice(DAMAGES)(text, rng)
+            text = rng.choice(MUTATIONS)(text, rng)
         yield text
 
 
 def _bytes(text: str, rng: random.Random) -> str:
-    """Change, drop or repeat some bytes."""
+    """Replace, delete or duplicate some bytes."""
     body = bytearray(text, "utf-8", "replace")
     for _ in range(rng.choice((1, 2, 8))):
         at = rng.randrange(len(body) + 1)
@@ -415,13 +415,13 @@ TOKENS = [
 
 
 def _tokens(text: str, rng: random.Random) -> str:
-    """Put in what means something to YAML."""
+    """Insert a token of YAML syntax."""
     at = rng.randrange(len(text) + 1)
     return text[:at] + rng.choice(TOKENS) + text[at:]
 
 
 def _lines(text: str, rng: random.Random) -> str:
-    """Repeat, swap, drop or indent whole lines: keys come twice, and stand where they do not belong."""
+    """Duplicate, shuffle, delete or indent lines, giving duplicate and misplaced keys."""
     lines = text.split("\n")
     at, other = rng.randrange(len(lines)), rng.choice(lines)
     match rng.randrange(5):
@@ -447,7 +447,7 @@ VALUES = [
 
 
 def _values(text: str, rng: random.Random) -> str:
-    """Give a key another value, of any type."""
+    """Replace the value of a key with one of any type."""
     places = list(re.finditer(r"(?<=: )[^\n,{}\[\]]+|(?<=- )[^\n]+", text))
     if not places:
         return f"{text}\ntop_k: {rng.choice(VALUES)}\n"
@@ -456,7 +456,7 @@ def _values(text: str, rng: random.Random) -> str:
 
 
 def _nesting(text: str, rng: random.Random) -> str:
-    """Nest a value as deep as nobody would."""
+    """Nest a value very deeply."""
     opened, closed = rng.choice((("[", "]"), ("{a: ", "}"), ("- ", ""), ("? ", ""), ("!x [", "]"), ("&a [", "]")))
     depth = rng.choice((2, 20, 60, 90, 120, 300, 2000))
     key = rng.choice(("title", "backbones", "examples", "limits", "top_k"))
@@ -484,10 +484,10 @@ ODD: list[Any] = [
 
 
 def _tree(text: str, rng: random.Random) -> str:
-    """Change the values themselves, and write them down as YAML would."""
+    """Mutate the parsed values and serialize them again."""
     try:
         tree = yaml.safe_load(text)
-    except Exception:  # PyYAML's own loader raises what it likes
+    except Exception:  # PyYAML's loader may raise any exception
         return text
     places: list[tuple[Any, Any]] = []
 
@@ -500,19 +500,19 @@ def _tree(text: str, rng: random.Random) -> str:
         walk(tree)
         if places:
             node, key = rng.choice(places)
-            other, its_key = rng.choice(places)
+            other, other_key = rng.choice(places)
             node[key] = rng.choice(
-                (rng.choice(ODD), [node[key]], {"backbone": node[key]}, other[its_key], str(node[key]))
+                (rng.choice(ODD), [node[key]], {"backbone": node[key]}, other[other_key], str(node[key]))
             )
         return yaml.safe_dump(
             tree, allow_unicode=rng.random() < 0.5, default_flow_style=rng.choice((None, True, False))
         )
-    except (yaml.YAMLError, RecursionError, ValueError):  # what is put into itself has no end
+    except (yaml.YAMLError, RecursionError, ValueError):  # the tree may now contain itself
         return text
 
 
 def _bulk(text: str, rng: random.Random) -> str:
-    """Say much."""
+    """Append a large amount of text."""
     return text + rng.choice(
         (
             "backbones: [" + "a, " * 400 + "]\n",
@@ -525,4 +525,4 @@ def _bulk(text: str, rng: random.Random) -> str:
     )
 
 
-DAMAGES = [_bytes, _tokens, _tokens, _lines, _values, _values, _nesting, _tree, _bulk]
+MUTATIONS = [_bytes, _tokens, _tokens, _lines, _values, _values, _nesting, _tree, _bulk]
