@@ -79,7 +79,8 @@ class Entry(_Section):
         parse_spec(self.backbone)
         if not self.name.isprintable() or self.name != self.name.strip() or not 0 < len(self.name) <= 200:
             raise ValueError(
-                f"expected a name of 1 to 200 letters, with no space around it; got {shown(self.name)}; fix it"
+                "expected a name of 1 to 200 printable characters without surrounding spaces; "
+                f"got {shown(self.name)}; fix it"
             )
         if isinstance(self.labels, list) and not all(label.strip() for label in self.labels or [""]):
             raise ValueError("expected labels that are not empty; got an empty one, or none; name each class")

@@ -39,7 +39,7 @@ def parse_spec(text: str) -> Spec:
     if "/" in text or "\\" in text:
         plain = f"{text.removeprefix('timm/')} for timm's own weights, " if text.startswith("timm/") else ""
         raise ValueError(
-            f"expected a name that says where it comes from; got {text!r}; write {plain}"
+            f"expected a name with its source; got {text!r}; write {plain}"
             f"hf-hub:{text} for a Hub repository or local-dir:{text} for a folder"
         )
     if not re.fullmatch(r"[\w.-]+", text):

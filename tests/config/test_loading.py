@@ -134,11 +134,14 @@ A_NAME = "5: expected a name such as resnet18, or keys such as `backbone: resnet
 ENTRIES = [
     ("123", A_NAME),
     ("", "4" + A_NAME[1:]),  # empty entry: the position where it would start
-    ("a/b", "5: expected a name that says where it comes from; got 'a/b'; write hf-hub:a/b for a Hub repository"),
+    ("a/b", "5: expected a name with its source; got 'a/b'; write hf-hub:a/b for a Hub repository"),
     ("{}", "5: backbone: expected a value; there is none; add `backbone:`"),
     ("{backbone: 5}", "6: backbone: expected text; got 5; put it in quotes"),
-    ("{backbone: a, name: ' '}", "5: expected a name of 1 to 200 letters, with no space around it; got ' '"),
-    ('{backbone: a, name: "a\\nb"}', "5: expected a name of 1 to 200 letters"),
+    (
+        "{backbone: a, name: ' '}",
+        "5: expected a name of 1 to 200 printable characters without surrounding spaces; got ' '",
+    ),
+    ('{backbone: a, name: "a\\nb"}', "5: expected a name of 1 to 200 printable characters"),
     ("{backbone: a, labels: [b, ' ']}", "5: expected labels that are not empty; got an empty one, or none"),
     ("{backbone: a, labels: []}", "5: expected labels that are not empty; got an empty one, or none"),
     ("{backbone: a, checkpoint: ''}", "19: checkpoint: expected text that is not empty; got ''"),

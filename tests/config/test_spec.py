@@ -18,7 +18,7 @@ A_NAME = "expected the name of a backbone, such as resnet18; got "
 A_TORCHVISION_NAME = "expected torchvision/name or torchvision/name@WEIGHTS; got "
 A_REPOSITORY = "expected hf-hub:owner/repo or hf-hub:owner/repo@revision; got "
 A_SOURCE = "expected source:name, such as hf-hub:owner/repo or local-dir:path; got "
-AN_ORIGIN = "expected a name that says where it comes from; got "
+A_SOURCED_NAME = "expected a name with its source; got "
 MISTAKES = [
     ("", A_NAME + "''"),
     ("res net", A_NAME + "'res net'"),
@@ -32,8 +32,8 @@ MISTAKES = [
     ("local-dir:", A_SOURCE + "'local-dir:'"),
     ("local-dir: x", A_SOURCE + "'local-dir: x'"),
     ("C:\\nets", A_SOURCE + "'C:\\\\nets'"),
-    ("a/b", AN_ORIGIN + "'a/b'; write hf-hub:a/b for a Hub repository or local-dir:a/b for a folder"),
-    ("timm/a", AN_ORIGIN + "'timm/a'; write a for timm's own weights, hf-hub:timm/a for a Hub repository or "
+    ("a/b", A_SOURCED_NAME + "'a/b'; write hf-hub:a/b for a Hub repository or local-dir:a/b for a folder"),
+    ("timm/a", A_SOURCED_NAME + "'timm/a'; write a for timm's own weights, hf-hub:timm/a for a Hub repository or "
      "local-dir:timm/a for a folder"),
 ]  # fmt: skip
 

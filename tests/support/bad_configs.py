@@ -279,16 +279,16 @@ WRONG = [  # config, all messages; … matches any text
     ("backbones: [[a]]\n", "1:13: backbones[0]: expected a name such as resnet18, or keys … got ['a']; fix it"),
     ("backbones: ['']\n", "1:13: backbones[0]: expected the name of a backbone, such as resnet18; got ''"),
     ("backbones: ['a b']\n", "1:13: backbones[0]: expected the name of a backbone, such as resnet18; got 'a b'"),
-    ("backbones: [timm/resnet18]\n", "1:13: backbones[0]: expected a name that says where it comes … for a folder"),
+    ("backbones: [timm/resnet18]\n", "1:13: backbones[0]: expected a name with its source; … for a folder"),
     (
         "backbones: [timm:resnet18]\n",
         "1:13: backbones[0]: expected resnet18, without timm: in front; got 'timm:resnet18'",
     ),
     (
         'backbones: ["a/b\\nc"]\n',
-        "1:13: backbones[0]: expected a name that … hf-hub:a/b?c for a Hub repository or local-dir:a/b?c for a folder",
+        "1:13: backbones[0]: expected a name with … hf-hub:a/b?c for a Hub repository or local-dir:a/b?c for a folder",
     ),
-    ("backbones: [google/vit]\n", "1:13: backbones[0]: expected a name that says where it comes … for a folder"),
+    ("backbones: [google/vit]\n", "1:13: backbones[0]: expected a name with its source; … for a folder"),
     (
         "backbones: ['hf-hub:vit']\n",
         "1:13: backbones[0]: expected hf-hub:owner/repo or hf-hub:owner/repo@revision; got 'hf-hub:vit'",
@@ -303,7 +303,7 @@ WRONG = [  # config, all messages; … matches any text
     ("backbones: [{backbone: [a]}]\n", "1:14: backbones[0].backbone: expected text; got ['a']; fix it"),
     (
         "backbones: [{backbone: a, name: ''}]\n",
-        "1:13: backbones[0]: expected a name of 1 to 200 letters, with … around it; got ''; fix it",
+        "1:13: backbones[0]: expected a name of 1 to 200 printable … spaces; got ''; fix it",
     ),
     (
         "backbones: [{backbone: a, labels: []}]\n",

@@ -42,7 +42,7 @@ def free_port() -> int:
 
 
 @contextmanager
-def serving(config: Path, env: dict[str, str], log: Path, patience_s: float = 90) -> Iterator[Served]:
+def serving(config: Path, env: dict[str, str], log: Path, timeout_s: float = 90) -> Iterator[Served]:
     """Run app.py with a config for the duration of the block; fail with its log if it does not become ready."""
     port = free_port()
     command = [sys.executable, "app.py", "--config", str(config), "--port", str(port)]
@@ -50,7 +50,7 @@ def serving(config: Path, env: dict[str, str], log: Path, patience_s: float = 90
         process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=output, stderr=subprocess.STDOUT)
         try:
             served = Served(f"http://127.0.0.1:{port}/", log)
-            _wait(served, process, time.monotonic() + patience_s)
+            _wait(served, process, time.monotonic() + timeout_s)
             yield served
         finally:
             process.terminate()

@@ -19,7 +19,7 @@ RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
 BLOCKS = re.findall(r"```yaml\n(.*?)```", config_docs.README.read_text(encoding="utf-8"), re.DOTALL)
 NOT_IN_SCHEMA = (  # constraints that the JSON Schema does not express
     "expected each (key|name) once",
-    "expected (the name of|a name that says|a name that …|a name of 1 to)",
+    "expected (the name of|a name with|a name of 1 to)",
     "expected (resnet18, without|hf-hub:|source:|torchvision/)",
     "expected (a finite number|labels that are not empty|std of three|either `checkpoint`|a checkpoint only|no @B)",
 )
