@@ -1,28 +1,27 @@
-"""The errors whose text is meant for people.
+"""User-facing errors.
 
-Every text follows one form: *where: what was expected; what came; what to do.* An error keeps these four as fields, so
-that nobody has to take its text apart: what a part says may itself hold a colon or a semicolon.
-Each entry point translates them once: the page into a message, the command line
-into ``error: …`` and exit status 2. Any other exception is a bug of ours and keeps
-its traceback in the log.
+Every message has one form: *where: expected X; got Y; remedy*. The four parts are fields, so that no code parses
+a message: a part may itself contain a colon or a semicolon.
+Each entry point translates these errors once: the page into a message, the command line
+into ``error: …`` and exit status 2. Any other exception is a bug in Lineup, and its traceback is logged.
 """
 
 import copy
 import difflib
 from typing import Any, Self
 
-WENT_WRONG = "Something went wrong on the server; its log has the details."  # told of any other exception
-DID_YOU_MEAN = "did you mean"  # how a remedy begins that is a guess
+WENT_WRONG = "Something went wrong on the server; its log has the details."  # shown for any other exception
+DID_YOU_MEAN = "did you mean"  # prefix of a remedy that is a suggestion
 
 
 class LineupError(Exception):
-    """An error whose text is shown to the visitor as it stands; an empty part is left out of it.
+    """Base class of errors whose message is shown to the user verbatim; empty parts are omitted.
 
     Args:
-        where: what is wrong: an entry, a file, an argument, a place in the config.
-        expected: what should have been there, without the word itself.
-        got: what came instead, as a clause of its own: ``got 'x'``, ``there is no such file``.
-        remedy: what to do.
+        where: the backbone, file, argument or config location that is invalid.
+        expected: the valid value, without the word "expected".
+        got: the actual value, as a complete clause: ``got 'x'``, ``there is no such file``.
+        remedy: how to fix it.
     """
 
     def __init__(self, where: str, expected: str, got: str, remedy: str = "") -> None:
@@ -30,15 +29,15 @@ class LineupError(Exception):
         self.where, self.expected, self.got, self.remedy = where, expected, got, remedy
 
     def __str__(self) -> str:
-        said = "; ".join(filter(None, (self.expected and f"expected {self.expected}", self.got, self.remedy)))
-        return ": ".join(filter(None, (self.where, said)))
+        message = "; ".join(filter(None, (self.expected and f"expected {self.expected}", self.got, self.remedy)))
+        return ": ".join(filter(None, (self.where, message)))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # a copy is not made by the constructor, as Python would: that of a subclass may take something else
-        return _bare, (type(self), self.args), self.__dict__
+        # BaseException would pass args to the constructor, and a subclass may have another signature
+        return _new, (type(self), self.args), self.__dict__
 
     def at(self, name: str) -> Self:
-        """Return the same error with a name in front of where it is, unless that begins with it already."""
+        """Return a copy whose `where` is prefixed with a name, unless it already has that prefix."""
         named = copy.copy(self)
         named.__cause__ = self.__cause__
         if self.where != name and not self.where.startswith(f"{name}: "):
@@ -47,18 +46,18 @@ class LineupError(Exception):
         return named
 
     def to_json(self) -> dict[str, str]:
-        """Return what the API's contract promises: the text, and its parts."""
+        """Return the error as the API returns it: the message and its parts."""
         fields = {"where": self.where, "expected": self.expected, "got": self.got.removeprefix("got ")}
         return {"error": str(self), **fields, "remedy": self.remedy}
 
 
-def _bare(kind: type[LineupError], args: tuple[str, ...]) -> LineupError:
-    """Make an error without its fields, to be copied into."""
+def _new(kind: type[LineupError], args: tuple[str, ...]) -> LineupError:
+    """Create an error without calling its constructor; `copy` and `pickle` restore its fields."""
     return kind.__new__(kind, *args)
 
 
 class ConfigError(LineupError):
-    """The config cannot be used. Holds every problem, so that one run reports them all."""
+    """The config is invalid. Holds all problems, so that one run reports every one."""
 
     def __init__(self, *problems: str) -> None:
         super().__init__("", "", "\n".join(problems))
@@ -66,50 +65,50 @@ class ConfigError(LineupError):
 
 
 class BackboneError(LineupError):
-    """A backbone cannot be built or run, and asking again will not help."""
+    """A backbone cannot be built or run, and a retry will not help."""
 
 
 class ForwardTimeout(BackboneError):
-    """A backbone has not answered in time; it may have finished later."""
+    """A forward pass exceeded its timeout; it may still finish later."""
 
 
 class HubError(BackboneError):
-    """A backbone's files could not be fetched; a later try may succeed."""
+    """A backbone's files could not be downloaded; a retry may succeed."""
 
 
 class UnreachableError(HubError):
-    """The server with a backbone's files did not answer at all."""
+    """The server that hosts a backbone's files did not respond."""
 
 
 class ImageError(LineupError):
-    """An image cannot be read."""
+    """An image cannot be decoded."""
 
 
 class BusyError(LineupError):
-    """More is being asked than can be answered now."""
+    """The server is at capacity; a retry may succeed."""
 
 
 class ClientDisconnected(LineupError):
-    """Whoever asked has left: nobody reads this."""
+    """The client disconnected before its response was ready."""
 
     def __init__(self) -> None:
-        super().__init__("", "", "nobody waits for this answer any more")
+        super().__init__("", "", "the client disconnected")
 
 
 def did_you_mean(word: str, known: list[str]) -> str:
-    """Return ``did you mean 'resnet50'?``, or nothing when no known word is near."""
-    spelled = {name.lower(): name for name in known}
-    near = difflib.get_close_matches(word.lower(), spelled, n=1, cutoff=0.75)
-    return f"{DID_YOU_MEAN} {spelled[near[0]]!r}?" if near else ""
+    """Return ``did you mean 'resnet50'?``, or an empty string when there is no close match."""
+    originals = {name.lower(): name for name in known}
+    matches = difflib.get_close_matches(word.lower(), originals, n=1, cutoff=0.75)
+    return f"{DID_YOU_MEAN} {originals[matches[0]]!r}?" if matches else ""
 
 
 def brief(exception: BaseException, most: int = 200, line: int | None = None) -> str:
-    """Return somebody else's exception in one line: its text, or the name of its type where it has none.
+    """Summarize a library's exception in one line: its message, or its type's name if it has none.
 
     Args:
-        exception: whatever a library raised.
-        most: how many characters of it.
-        line: which line of a longer text says it, such as 0 or -1; all of them, in one, if left out.
+        exception: the exception that a library raised.
+        most: the message is truncated to this length.
+        line: index of the line to use, such as 0 or -1; by default all lines are joined.
     """
     text = str(exception).strip()
     if line is not None and text:

@@ -1,4 +1,4 @@
-"""What the service answers: plain frozen values, the same for page, command line and API."""
+"""Result types of the service: frozen dataclasses shared by the page, the command line and the API."""
 
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal, Self
@@ -10,10 +10,10 @@ Availability = Literal["ready", "loading", "idle", "unavailable"]
 
 @dataclass(frozen=True)
 class Prediction:
-    """One class and its probability, 0 to 1."""
+    """A class and its probability, in [0, 1]."""
 
     class_index: int
-    id: str | None  # WordNet's, where one is known
+    id: str | None  # WordNet id, if known
     label: str  # unique within the backbone's labels
     probability: float
     description: str = ""
@@ -21,7 +21,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class StageTimings:
-    """How long each step of an answer took."""
+    """Latency of each step of a classification, in milliseconds."""
 
     decode: float
     preprocess: float
@@ -34,7 +34,7 @@ class StageTimings:
 
 @dataclass(frozen=True)
 class Classification:
-    """A backbone's answer on one image, most probable class first."""
+    """A backbone's prediction for one image: top-k classes, most probable first."""
 
     backbone: str
     predictions: tuple[Prediction, ...]
@@ -44,31 +44,31 @@ class Classification:
     milliseconds: StageTimings
     label_set: str
     license: str
-    margin: float = 0.0  # how much more probable the first class is than the second; 1 if there is none
+    margin: float = 0.0  # probability of the top class minus that of the second; 1 for a single class
     notes: tuple[str, ...] = ()
-    min_side_px: int = 0  # the shorter side that the image was decoded for; 0: to its full size
-    model_input_jpeg: bytes = field(default=b"", compare=False)  # the crop that went in, as a JPEG
+    min_side_px: int = 0  # minimum shorter side the image was decoded for; 0 means full resolution
+    model_input_jpeg: bytes = field(default=b"", compare=False)  # the crop fed to the model, as JPEG
 
     def first(self, count: int) -> Self:
-        """Return the same answer with its most probable classes only."""
+        """Return a copy with only the `count` most probable classes."""
         return replace(self, predictions=self.predictions[:count])
 
     def to_json(self) -> dict[str, Any]:
-        """Return what the API's contract promises."""
+        """Return the result as the API returns it."""
         keys = ("class_index", "id", "label", "probability")
         return {
             "backbone": self.backbone,
-            "predictions": [{key: getattr(each, key) for key in keys} for each in self.predictions],
+            "predictions": [{key: getattr(prediction, key) for key in keys} for prediction in self.predictions],
             "input_size": list(self.input_size),
             "engine": self.engine,
-            "milliseconds": {step: round(took, 2) for step, took in asdict(self.milliseconds).items()},
+            "milliseconds": {step: round(elapsed_ms, 2) for step, elapsed_ms in asdict(self.milliseconds).items()},
             "notes": list(self.notes),
         }
 
 
 @dataclass(frozen=True)
 class LatencyStats:
-    """How long a backbone's forward passes took here."""
+    """Measured latency of a backbone's forward passes."""
 
     runs: int
     last_ms: float
@@ -77,7 +77,7 @@ class LatencyStats:
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a load stands: in words, and in bytes while something is downloaded."""
+    """Progress of a load: its stage as text, and bytes during a download."""
 
     stage: str
     done_bytes: int = 0
@@ -86,31 +86,31 @@ class Progress:
 
 @dataclass(frozen=True)
 class BackboneStatus:
-    """What is known of one entry of the line-up; None where it is not known (yet)."""
+    """Status and metadata of one configured backbone; None where not (yet) known."""
 
     name: str
     source: str
     status: Availability
-    problem: LineupError | None = None  # why it is unavailable
-    progress: Progress | None = None  # while it is loading
+    problem: LineupError | None = None  # set if unavailable
+    progress: Progress | None = None  # set while loading
     num_classes: int | None = None
     parameters: int | None = None
     download_bytes: int | None = None
     license: str | None = None
     facts: dict[str, Any] = field(default_factory=dict)
-    facts_note: str = ""  # what a visitor should know about them
-    engine: str = ""  # what computes, once it is ready
-    engine_note: str = ""  # why it is not the one that was meant
+    facts_note: str = ""  # caveat about the facts
+    engine: str = ""  # empty until ready
+    engine_note: str = ""  # why the engine is a fallback
 
     @property
     def reason(self) -> str:
-        """Return why it is unavailable, in words, or nothing."""
+        """The error message if unavailable, else an empty string."""
         return str(self.problem or "")
 
     def to_json(self) -> dict[str, Any]:
-        """Return what the API's contract promises."""
-        names = ["reason" if each.name == "problem" else each.name for each in fields(self)]
+        """Return the status as the API returns it."""
+        names = ["reason" if item.name == "problem" else item.name for item in fields(self)]
         return {name: getattr(self, name) for name in names if name != "progress"}
 
 
-Answer = Classification | LineupError  # one that cannot answer says why
+Answer = Classification | LineupError  # the error if the backbone failed

@@ -1,6 +1,6 @@
-"""What tests share: a stand-in Hub for the whole run, caches of their own, an image, a service made of YAML.
+"""Shared fixtures and the environment of the test run, which uses a fake Hub and temporary caches.
 
-Fixtures: `hub` (the stand-in), `fresh_cache` (empty caches in this process), `env` (the same for a
+Fixtures: `hub` (the fake Hub), `fresh_cache` (empty caches in this process), `env` (the same for a
 subprocess), `publish` (a timm model on the Hub), `image`, `make_service`, `fakes` (a source `fake:`).
 """
 
@@ -24,11 +24,18 @@ from serving import caches  # noqa: E402
 
 _HUB = Hub()
 _HOME = tempfile.TemporaryDirectory(prefix="lineup-tests-", ignore_cleanup_errors=True)
-_FORGOTTEN = ("HF_TOKEN", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "HF_HUB_ETAG_TIMEOUT", "LINEUP_CONFIG", "SPACES_ZERO_GPU")
+_UNSET_VARIABLES = (
+    "HF_TOKEN",
+    "HF_HUB_CACHE",
+    "HF_HUB_OFFLINE",
+    "HF_HUB_ETAG_TIMEOUT",
+    "LINEUP_CONFIG",
+    "SPACES_ZERO_GPU",
+)
 
 
-# huggingface_hub and gradio read these when they are imported: nothing may import them before.
-for _name in _FORGOTTEN:
+# huggingface_hub and gradio read these on import, so they must not be imported earlier.
+for _name in _UNSET_VARIABLES:
     os.environ.pop(_name, None)
 os.environ.update(
     caches(Path(_HOME.name)),
@@ -38,7 +45,7 @@ os.environ.update(
     HF_HUB_DISABLE_PROGRESS_BARS="1",
     GRADIO_ANALYTICS_ENABLED="False",
     GRADIO_TEMP_DIR=str(Path(_HOME.name) / "uploads"),
-    OMP_NUM_THREADS="1",  # torch's threads spin while they wait for busy cores: two take four times as long as one
+    OMP_NUM_THREADS="1",  # torch's threads busy-wait: on busy cores two are four times slower than one
     NO_PROXY="127.0.0.1,localhost",
 )
 
@@ -50,13 +57,13 @@ def pytest_unconfigure() -> None:
 
 @pytest.fixture(scope="session")
 def standing_hub() -> Hub:
-    """Return the Hub for what outlives a test: who sets a fault mends it."""
+    """Return the fake Hub for fixtures of a wider scope, which must clear the faults they set."""
     return _HUB
 
 
 @pytest.fixture
 def hub():
-    """Return the Hub that every client here and in subprocesses speaks to; faults end with the test."""
+    """Return the fake Hub used by this process and its subprocesses; it is reset around each test."""
     _HUB.reset()
     yield _HUB
     _HUB.reset()
@@ -64,7 +71,7 @@ def hub():
 
 @pytest.fixture
 def fresh_cache(tmp_path, monkeypatch) -> Path:
-    """Let this test's downloads go to empty caches, and return the folder they are in."""
+    """Redirect downloads to empty caches, and return their folder."""
     from huggingface_hub import constants
 
     folder = tmp_path / "cache"
@@ -75,15 +82,15 @@ def fresh_cache(tmp_path, monkeypatch) -> Path:
 
 @pytest.fixture
 def env(tmp_path, hub) -> dict[str, str]:
-    """Return the environment for ``subprocess.run([sys.executable, …], env=env, cwd=ROOT)``: this Hub, empty caches."""
+    """Return the environment for ``subprocess.run([sys.executable, …], env=env, cwd=ROOT)``, with empty caches."""
     return {**os.environ, **caches(tmp_path / "env"), "PYTHONPATH": str(ROOT)}
 
 
 @pytest.fixture(scope="session")
 def publish():
-    """Return a function that puts a timm model with seeded random weights on the Hub, once.
+    """Return a function that publishes a timm model with seeded random weights to the fake Hub, once.
 
-    ``publish("resnet18.a1_in1k")`` makes ``timm/resnet18.a1_in1k`` and returns its files.
+    ``publish("resnet18.a1_in1k")`` creates ``timm/resnet18.a1_in1k`` and returns its files.
     """
 
     def put(full_name: str, safe: bool = True) -> dict[str, bytes]:
@@ -98,22 +105,22 @@ def publish():
 
 @pytest.fixture(scope="session")
 def image(tmp_path_factory) -> Path:
-    """Return a JPEG of 320 × 240 pixels with noise and shapes in it."""
+    """Return a JPEG of 320 × 240 pixels with noise and random shapes."""
     return draw(tmp_path_factory.mktemp("images") / "shapes.jpg")
 
 
 @pytest.fixture(autouse=True)
 def only_torch(request, monkeypatch):
-    """Keep OpenVINO out of tests that are not about it: conversions in the background would slow them all."""
+    """Disable OpenVINO except in tests marked `openvino`: background conversions would slow all others down."""
     from lineup.engines import openvino_engine
 
     if "openvino" not in request.keywords:
-        monkeypatch.setattr(openvino_engine, "unavailable", lambda *_: "this test does without OpenVINO")
+        monkeypatch.setattr(openvino_engine, "unavailable", lambda *_: "OpenVINO is disabled in this test")
 
 
 @pytest.fixture
 def make_service(tmp_path):
-    """Return a function that makes a Service of a config's text; its relative paths start at `tmp_path`."""
+    """Return a factory of Services from YAML; relative paths are resolved against `tmp_path`."""
     from lineup import config
     from lineup.config import yaml_source
     from lineup.service import Service
@@ -126,25 +133,25 @@ def make_service(tmp_path):
 
 @dataclass
 class Fakes:
-    """Backbones of three classes that load and answer as a test wishes: ``fake:a``, ``fake:b``, …
+    """Controllable fake backbones of three classes: ``fake:a``, ``fake:b``, …
 
-    `errors`, `weights`, `logits` and `more` are by target, the part after the colon.
+    `errors`, `weights`, `logits` and `more` are keyed by target, the part after the colon.
     """
 
     names: tuple[str, ...] = ("cat", "dog", "owl")
-    errors: dict[str, Exception] = field(default_factory=dict)  # raised while the network is built
-    weights: dict[str, object] = field(default_factory=dict)  # what is fetched first
+    errors: dict[str, Exception] = field(default_factory=dict)  # raised by the build
+    weights: dict[str, object] = field(default_factory=dict)  # files to fetch before the build
     logits: dict[str, list[float]] = field(default_factory=dict)
-    more: dict[str, dict[str, object]] = field(default_factory=dict)  # what else their plans say
-    built: list[str] = field(default_factory=list)  # one item for each time a network was built
+    more: dict[str, dict[str, object]] = field(default_factory=dict)  # overrides of Plan fields
+    built: list[str] = field(default_factory=list)  # targets, in the order of their builds
     holds: dict[str, threading.Event] = field(default_factory=dict)
 
-    def hold(self, what: str) -> threading.Event:
-        """Let ``build a`` or ``answer a`` wait until the event that is returned is set."""
-        return self.holds.setdefault(what, threading.Event())
+    def hold(self, step: str) -> threading.Event:
+        """Block the step ``build a`` or ``answer a`` until the returned event is set."""
+        return self.holds.setdefault(step, threading.Event())
 
-    def wait(self, what: str) -> None:
-        assert what not in self.holds or self.holds[what].wait(30)
+    def wait(self, step: str) -> None:
+        assert step not in self.holds or self.holds[step].wait(30)
 
     def plan(self, entry, context):
         import torch
@@ -181,19 +188,19 @@ class Fakes:
 
 @pytest.fixture
 def fakes(monkeypatch):
-    """Register a source `fake:` through the door that forks use, and return what steers it."""
+    """Register a source `fake:` in SOURCES, as a fork does, and return its controls."""
     from lineup import registry
 
-    made = Fakes()
-    monkeypatch.setitem(registry.SOURCES, "fake", made.plan)
-    yield made
-    for held in made.holds.values():
-        held.set()
+    controls = Fakes()
+    monkeypatch.setitem(registry.SOURCES, "fake", controls.plan)
+    yield controls
+    for event in controls.holds.values():
+        event.set()
 
 
 @dataclass
 class Assembled:
-    """A page with some features, driven without a browser; components are known by their element ids."""
+    """A page with selected features, driven without a browser; components are identified by element id."""
 
     service: object
     demo: object
@@ -201,26 +208,26 @@ class Assembled:
 
     @property
     def element_ids(self) -> set[str]:
-        return {part.elem_id for part in self.demo.blocks.values() if part.elem_id}
+        return {block.elem_id for block in self.demo.blocks.values() if block.elem_id}
 
     def answered(self, name: str, others: tuple[str, ...] = ()) -> dict[str, object]:
-        """Ask one backbone or more about an image, and return what each component shows in the end."""
+        """Classify the image with one or more backbones, and return each component's final value."""
         from lineup.page.visit import Visit
 
         [answer] = {fn.fn for fn in self.demo.fns.values() if getattr(fn.fn, "__name__", "") == "answer"}
-        shown: dict[str, object] = {}
+        values: dict[str, object] = {}
 
         async def collect() -> None:
             async for changes in answer(str(self.image), name, list(others), 3, Visit()):
-                shown.update({component.elem_id: value for component, value in changes.items()})
+                values.update({component.elem_id: value for component, value in changes.items()})
 
         asyncio.run(collect())
-        return shown
+        return values
 
 
 @pytest.fixture
 def assembled(make_service, image):
-    """Return a function that assembles the page of a config's text with some features, as app.py does."""
+    """Return a function that builds the page from YAML with selected features, as app.py does."""
 
     def assemble(text: str, features) -> Assembled:
         import app

@@ -1,4 +1,4 @@
-"""The real server over HTTP, with Gradio's own client: every source, and every error a client can get."""
+"""End-to-end tests of the HTTP API with Gradio's client: every source, and every client error."""
 
 import json
 import os
@@ -52,7 +52,7 @@ def home(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def served(home, publish, image, standing_hub):
-    """Serve all kinds of backbones, good and bad, on one page."""
+    """Serve one page with backbones of every source, valid and invalid."""
     import torch
     import torchvision
     from networks import outspoken
@@ -87,7 +87,7 @@ def client(served):
 
 
 @pytest.mark.parametrize("name", GOOD)
-def test_every_source_answers(client, image, name):
+def test_every_source_classifies(client, image, name):
     answer = client.predict(handle_file(str(image)), backbone=name, top_k=2, api_name="/classify")
     assert answer["backbone"] == name
     assert answer["input_size"] == [224, 224]
@@ -98,10 +98,10 @@ def test_every_source_answers(client, image, name):
     assert 1 >= probabilities[0] >= probabilities[1] > 0
 
 
-def test_the_labels_are_those_of_the_weights(client, image):
+def test_labels_come_from_the_weights(client, image):
     def labels(name):
         answer = client.predict(handle_file(str(image)), backbone=name, top_k=3, api_name="/classify")
-        return {(each["class_index"], each["id"], each["label"]) for each in answer["predictions"]}, answer["notes"]
+        return {(item["class_index"], item["id"], item["label"]) for item in answer["predictions"]}, answer["notes"]
 
     assert labels("hf-hub:me/pets")[0] == {
         (0, "n02123045", "tabby"),
@@ -118,12 +118,12 @@ def test_the_labels_are_those_of_the_weights(client, image):
     assert all(key and not label.startswith("class ") for _, key, label in labels("torchvision/squeezenet1_1")[0])
 
 
-def test_the_default_answers_when_none_is_named(client, image):
+def test_classify_uses_the_default_backbone(client, image):
     answer = client.predict(handle_file(str(image)), api_name="/classify")
     assert (answer["backbone"], len(answer["predictions"])) == ("resnet18", 3)
 
 
-def test_backbones_tells_of_each(client):
+def test_backbones_lists_source_status_and_facts(client):
     rows = {row["name"]: row for row in client.predict(api_name="/backbones")}
     assert {name: rows[name]["source"] for name in GOOD} == GOOD
     assert rows["resnet18"]["num_classes"] == 1000
@@ -135,14 +135,14 @@ def test_backbones_tells_of_each(client):
     }
     assert rows["resnet5O"]["reason"].endswith("did you mean 'resnet50'?")
     accuracies = {name: row["facts"]["imagenet_top1"] for name, row in rows.items() if row["facts"]}
-    assert accuracies == {"resnet18": 71.504}  # squeezenet's file here is another one than torchvision's
+    assert accuracies == {"resnet18": 71.504}  # this squeezenet file differs from torchvision's
 
 
-def test_a_comparison_has_each_answer_or_its_error_and_a_verdict(client, image):
+def test_compare_returns_results_errors_and_agreement(client, image):
     names = ["own", "hf-hub:me/gated", "resnet18"]
-    found = client.predict(handle_file(str(image)), backbones=names, top_k=1, api_name="/compare")
-    assert list(found) == ["results", "agreement", "left_out"]
-    own, gated, resnet18 = found["results"]
+    comparison = client.predict(handle_file(str(image)), backbones=names, top_k=1, api_name="/compare")
+    assert list(comparison) == ["results", "agreement", "left_out"]
+    own, gated, resnet18 = comparison["results"]
     for name, answer in {"own": own, "resnet18": resnet18}.items():
         alone = client.predict(handle_file(str(image)), backbone=name, top_k=1, api_name="/classify")
         assert list(answer) == list(alone)
@@ -150,19 +150,19 @@ def test_a_comparison_has_each_answer_or_its_error_and_a_verdict(client, image):
     assert list(gated) == ["backbone", "error", "where", "expected", "got", "remedy"]
     assert gated["backbone"] == "hf-hub:me/gated"
     assert "its owner lets in only those who asked" in gated["error"]
-    assert found["agreement"]["not_comparable"] == ["own", "resnet18"]
-    assert found["agreement"]["sentence"].startswith("Nothing can be compared: ")
-    assert found["agreement"]["sentence"].endswith("hf-hub:me/gated did not answer.")
+    assert comparison["agreement"]["not_comparable"] == ["own", "resnet18"]
+    assert comparison["agreement"]["sentence"].startswith("Nothing can be compared: ")
+    assert comparison["agreement"]["sentence"].endswith("hf-hub:me/gated did not answer.")
 
 
-def test_all_that_can_be_had_are_compared_when_none_is_named(client, image):
+def test_compare_uses_all_available_backbones_by_default(client, image):
     rows = client.predict(api_name="/backbones")
-    found = client.predict(handle_file(str(image)), api_name="/compare")
-    gone = [row["name"] for row in rows if row["status"] == "unavailable"]
-    named = [row["name"] for row in rows if row["name"] not in gone]
-    assert [answer["backbone"] for answer in found["results"]] == named[:6]
-    assert [each["backbone"] for each in found["left_out"]] == gone
-    assert "resnet18" in named
+    comparison = client.predict(handle_file(str(image)), api_name="/compare")
+    unavailable = [row["name"] for row in rows if row["status"] == "unavailable"]
+    available = [row["name"] for row in rows if row["name"] not in unavailable]
+    assert [answer["backbone"] for answer in comparison["results"]] == available[:6]
+    assert [item["backbone"] for item in comparison["left_out"]] == unavailable
+    assert "resnet18" in available
 
 
 def error(client, *arguments, api_name="/classify", **named) -> str:
@@ -172,7 +172,7 @@ def error(client, *arguments, api_name="/classify", **named) -> str:
 
 
 @pytest.mark.parametrize(
-    ("names", "said"),
+    ("names", "message"),
     [
         ([], "backbones: expected a list of one name or more; got []"),
         ("resnet18", "backbones: expected a list of one name or more; got 'resnet18'"),
@@ -182,12 +182,12 @@ def error(client, *arguments, api_name="/classify", **named) -> str:
         ([*GOOD, "resnet5O"], "expected at most 6 at once; got 7; leave some out"),
     ],
 )
-def test_what_cannot_be_compared_is_an_error(client, image, names, said):
-    assert said in error(client, handle_file(str(image)), backbones=names, api_name="/compare")
+def test_invalid_comparison_is_an_error(client, image, names, message):
+    assert message in error(client, handle_file(str(image)), backbones=names, api_name="/compare")
 
 
 @pytest.mark.parametrize(
-    ("named", "said"),
+    ("named", "message"),
     [
         ({"backbone": "resnet81"}, "got 'resnet81'; did you mean 'resnet18'?"),
         ({"backbone": "hf-hub:me/gated"}, "its owner lets in only those who asked; accept the terms"),
@@ -200,12 +200,12 @@ def test_what_cannot_be_compared_is_an_error(client, image, names, said):
         ({"backbone": ["resnet18"]}, "backbone: expected one name of the line-up; got ['resnet18']"),
     ],
 )
-def test_a_wrong_wish_is_an_error_and_never_another_backbones_answer(client, image, named, said):
-    assert said in error(client, handle_file(str(image)), **named)
+def test_invalid_request_is_an_error_without_fallback(client, image, named, message):
+    assert message in error(client, handle_file(str(image)), **named)
 
 
 @pytest.mark.parametrize(
-    ("value", "said"),
+    ("value", "message"),
     [
         (None, "expected an uploaded file; got none"),
         ("a text", "expected an uploaded file; got none"),
@@ -213,20 +213,20 @@ def test_a_wrong_wish_is_an_error_and_never_another_backbones_answer(client, ima
         ({"path": "../../etc/hostname"}, "got a path outside the upload folder; upload the image first"),
     ],
 )
-def test_only_an_uploaded_file_is_opened(client, value, said):
-    assert said in error(client, value, backbone="untrained")
+def test_only_uploaded_files_are_opened(client, value, message):
+    assert message in error(client, value, backbone="untrained")
 
 
-def test_a_file_that_is_no_image_is_told(client, tmp_path, image):
+def test_undecodable_files_are_errors(client, tmp_path, image):
     (tmp_path / "notes.jpg").write_text("no image")
     (tmp_path / "cut.jpg").write_bytes(image.read_bytes()[:3000])
-    said = error(client, handle_file(str(tmp_path / "notes.jpg")), backbone="untrained")
-    assert "notes.jpg: expected an image; this file is not one that can be read" in said
-    said = error(client, handle_file(str(tmp_path / "cut.jpg")), backbone="untrained")
-    assert "cut.jpg: expected a whole image; it is damaged or cut off" in said
+    message = error(client, handle_file(str(tmp_path / "notes.jpg")), backbone="untrained")
+    assert "notes.jpg: expected an image; this file is not one that can be read" in message
+    message = error(client, handle_file(str(tmp_path / "cut.jpg")), backbone="untrained")
+    assert "cut.jpg: expected a whole image; it is damaged or cut off" in message
 
 
-def test_plain_http_with_named_fields_honours_the_defaults(served, image):
+def test_plain_http_call_uses_the_defaults(served, image):
     boundary = "lineup"
     body = (
         (
@@ -242,8 +242,8 @@ def test_plain_http_with_named_fields_honours_the_defaults(served, image):
     call = f"{served.url}gradio_api/call/v2/classify"
     event = _post(call, json.dumps(fields).encode(), {"Content-Type": "application/json"})["event_id"]
     with urllib.request.urlopen(f"{served.url}gradio_api/call/classify/{event}", timeout=60) as stream:
-        told = stream.read().decode()
-    answer = json.loads(told.split("data: ", 1)[1].splitlines()[0])[0]
+        events = stream.read().decode()
+    answer = json.loads(events.split("data: ", 1)[1].splitlines()[0])[0]
     assert (answer["backbone"], len(answer["predictions"])) == ("resnet18", 3)
 
 
@@ -252,20 +252,20 @@ def _post(url, body, headers):
         return json.load(response)
 
 
-def test_mcp_offers_the_same_three_tools(served):
+def test_mcp_schema_lists_the_three_tools(served):
     with urllib.request.urlopen(f"{served.url}gradio_api/mcp/schema", timeout=30) as response:
         tools = {tool["name"]: tool for tool in json.load(response)}
     assert {name.rpartition("_")[2] for name in tools} == {"classify", "compare", "backbones"}
 
 
-def test_the_page_escapes_the_title_and_warns_of_a_missing_example(served):
+def test_title_is_escaped_and_missing_example_is_logged(served):
     with urllib.request.urlopen(served.url + "config", timeout=30) as response:
         page = response.read().decode()
     assert "Birds &amp; &lt;b&gt;others" in page
     assert "config.yaml:17:5: examples[1]: expected a path" in served.log.read_text()
 
 
-def test_the_page_is_served_before_torch_is_imported(env, tmp_path, hub):
+def test_page_is_served_before_torch_is_imported(env, tmp_path, hub):
     (tmp_path / "config.yaml").write_text("backbones: [resnet18]")
     env |= {"PYTHONPROFILEIMPORTTIME": "1", "PYTHONUNBUFFERED": "1"}
     with serving(tmp_path / "config.yaml", env, tmp_path / "log.txt") as app:
@@ -288,7 +288,7 @@ import ast, gc, inspect, sys, threading
 from pathlib import Path
 
 def stub(*_):
-    raise AssertionError("gradio reads its source to write stubs")
+    raise AssertionError("gradio reads source files to write stubs")
 
 ast.get_source_segment, known = stub, ast.get_source_segment
 import app
@@ -303,33 +303,33 @@ print(*sorted({"torch", "torchvision", "timm", "openvino", "altair"} & set(sys.m
 """
 
 
-def test_the_page_is_built_without_what_only_answers_need(env, tmp_path):
+def test_building_the_page_imports_no_inference_libraries(env, tmp_path):
     (tmp_path / "config.yaml").write_text("backbones: [resnet18]")
-    told = run({**env, "LINEUP_CONFIG": str(tmp_path / "config.yaml")}, "-c", BUILD, "--port", "not", "ours")
-    assert (told.returncode, told.stdout.strip()) == (0, ""), told.stderr
+    result = run({**env, "LINEUP_CONFIG": str(tmp_path / "config.yaml")}, "-c", BUILD, "--port", "not", "ours")
+    assert (result.returncode, result.stdout.strip()) == (0, ""), result.stderr
 
 
-def test_help_waits_for_nothing_heavy(env):
-    told = run(env, "-X", "importtime", "app.py", "--help")
-    imported = {line.rpartition("|")[2].strip() for line in told.stderr.splitlines()}
-    assert told.returncode == 0
-    assert "--port" in told.stdout
+def test_help_imports_no_heavy_libraries(env):
+    result = run(env, "-X", "importtime", "app.py", "--help")
+    imported = {line.rpartition("|")[2].strip() for line in result.stderr.splitlines()}
+    assert result.returncode == 0
+    assert "--port" in result.stdout
     assert "lineup.engines.devices" in imported
     assert imported.isdisjoint({"torch", "timm", "gradio", "altair", "pydantic", "numpy"})
 
 
-def test_a_broken_config_ends_with_2_and_says_where(env, tmp_path):
+def test_invalid_config_exits_with_status_2_and_position(env, tmp_path):
     (tmp_path / "config.yaml").write_text("backbones: [resnet18]\ntopk: 3\n")
-    told = run({**env, "LINEUP_CONFIG": str(tmp_path / "config.yaml")}, "app.py")
-    assert told.returncode == 2
-    assert told.stderr == "error: config.yaml:2:1: topk: expected a known key; got 'topk'; did you mean 'top_k'?\n"
+    result = run({**env, "LINEUP_CONFIG": str(tmp_path / "config.yaml")}, "app.py")
+    assert result.returncode == 2
+    assert result.stderr == "error: config.yaml:2:1: topk: expected a known key; got 'topk'; did you mean 'top_k'?\n"
 
 
 def run(env, *arguments):
     return subprocess.run([sys.executable, *arguments], cwd=ROOT, env=env, capture_output=True, text=True, timeout=60)
 
 
-def test_on_zerogpu_backbones_are_packed_before_the_page_is_served(env, tmp_path, image):
+def test_zerogpu_packs_backbones_before_the_page_is_served(env, tmp_path, image):
     (tmp_path / "config.yaml").write_text("backbones: [resnet5O, {name: raw, backbone: resnet18, pretrained: false}]")
     with (
         lending() as api,
@@ -340,10 +340,10 @@ def test_on_zerogpu_backbones_are_packed_before_the_page_is_served(env, tmp_path
         assert api.paths == ["/startup-report"]
         with pytest.raises(
             AppError, match=r"raw: expected to be lent a GPU; .*; try again later"
-        ):  # there is no such GPU here
+        ):  # the fake API has no GPU
             client.predict(handle_file(image), backbone="raw", api_name="/classify")
         assert api.paths[1] == "/schedule"
-        assert 10 < float(api.asked[1][1]["durationSeconds"]) < 60  # 12 million parameters go there fast
+        assert 10 < float(api.asked[1][1]["durationSeconds"]) < 60  # 12 million parameters transfer fast
         with pytest.raises(AppError, match="did you mean 'resnet50'"):
             client.predict(handle_file(image), backbone="resnet5O", api_name="/classify")
         assert api.paths.count("/schedule") == 1

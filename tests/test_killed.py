@@ -1,4 +1,4 @@
-"""Killed without warning, in the middle of things: the next start works from what was whole."""
+"""Recovery after SIGKILL: a restart ignores partial downloads and conversions."""
 
 import hashlib
 import json
@@ -16,6 +16,7 @@ from gradio_client import Client, handle_file
 from networks import seeded_timm
 from safetensors.torch import save_file
 from serving import ROOT, caches, free_port
+from waiting import until
 
 from lineup.hub import checksums
 
@@ -38,30 +39,30 @@ from lineup.engines.torch_engine import TorchEngine
 stop, weights = sys.argv[1], Path(sys.argv[2])
 entry = config.Entry.model_validate({"backbone": "test_resnet", "checkpoint": weights.name, "input_size": 96})
 plan = registry.plan(entry, registry.Context(weights.parent, lambda file: weights))
-print("kept" if openvino_cache.kept(plan, weights, "float32") else "none", flush=True)
+print("cached" if openvino_cache.kept(plan, weights, "float32") else "none", flush=True)
 
 def wait(*_):
-    print("now", flush=True)
+    print("waiting", flush=True)
     time.sleep(60)
 
-def save_half(model, path, save=openvino_engine.save):
+def save_partially(model, path, save=openvino_engine.save):
     save(model, path)
     body = path.with_suffix(".bin").read_bytes()
     path.with_suffix(".bin").write_bytes(body[: len(body) // 2])
     wait()
 
-if stop == "in the middle of a file":
-    openvino_engine.save = save_half
-if stop == "before it has its name":
+if stop == "during a write":
+    openvino_engine.save = save_partially
+if stop == "before the rename":
     Path.rename = wait
-made = openvino_cache.convert(TorchEngine(registry.build(plan, weights), "cpu"), plan, weights, "float32")
-print("kept" if openvino_cache.kept(plan, weights, "float32") else "none", flush=True)
+openvino_cache.convert(TorchEngine(registry.build(plan, weights), "cpu"), plan, weights, "float32")
+print("cached" if openvino_cache.kept(plan, weights, "float32") else "none", flush=True)
 """
 
 
 @contextmanager
 def python(code, *arguments, env):
-    """Run code in a process of its own, and kill it at the end whatever it does."""
+    """Run code in a subprocess, and kill it at the end of the block."""
     command = [sys.executable, "-c", code, *map(str, arguments)]
     with subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -70,51 +71,44 @@ def python(code, *arguments, env):
             process.kill()
 
 
-def until(condition, timeout_s: float = 60) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "it never came true"
-        time.sleep(0.01)
-
-
 @pytest.mark.parametrize("kind", ["hub", "url"])
-def test_a_download_that_was_killed_begins_anew(hub, env, tmp_path, kind):
+def test_killed_download_restarts(hub, env, tmp_path, kind):
     hub.put("me/pets", {"model.safetensors": BODY})
     digest = hashlib.sha256(BODY).hexdigest()
     arguments = (kind, f"{hub.url}/me/pets/resolve/main/model.safetensors", tmp_path / "env", digest[:8])
 
-    def half_done():
+    def partial_files():
         return [path for end in ("incomplete", "partial") for path in (tmp_path / "env").rglob(f"*.{end}")]
 
     hub.faults["me/pets"] = "slow"
     with python(FETCH, *arguments, env=env):
-        until(lambda: any(0 < path.stat().st_size < len(BODY) for path in half_done()))
-    assert half_done()  # nobody could tidy up
+        until(lambda: any(0 < path.stat().st_size < len(BODY) for path in partial_files()), timeout_s=60)
+    assert partial_files()  # SIGKILL allows no cleanup
     hub.faults.clear()
     with python(FETCH, *arguments, env=env) as process:
         assert process.communicate(timeout=30)[0].strip() == digest
 
 
 @pytest.mark.openvino
-@pytest.mark.parametrize("stop", ["in the middle of a file", "before it has its name"])
-def test_a_conversion_that_was_killed_is_not_trusted_and_made_anew(env, tmp_path, stop):
-    file, kept = tmp_path / "weights.safetensors", Path(env["LINEUP_CACHE"])
+@pytest.mark.parametrize("stop", ["during a write", "before the rename"])
+def test_killed_conversion_is_discarded_and_repeated(env, tmp_path, stop):
+    file, cache = tmp_path / "weights.safetensors", Path(env["LINEUP_CACHE"])
     save_file(seeded_timm("test_resnet").state_dict(), file)
     with python(CONVERT, stop, file, env=env) as process:
-        assert [process.stdout.readline().strip() for _ in range(2)] == ["none", "now"]
-    (left,) = kept.iterdir()
-    assert left.suffix == ".partial"
-    os.utime(left, (time.time() - 7200,) * 2)
+        assert [process.stdout.readline().strip() for _ in range(2)] == ["none", "waiting"]
+    (partial,) = cache.iterdir()
+    assert partial.suffix == ".partial"
+    os.utime(partial, (time.time() - 7200,) * 2)
     with python(CONVERT, "", file, env=env) as process:
-        assert process.communicate(timeout=60)[0].split() == ["none", "kept"]
-    (whole,) = kept.iterdir()  # what was left behind is gone, too
-    hashes = json.loads((whole / "sha256.json").read_text())
-    assert hashes == {name: checksums.sha256(whole / name) for name in ("model.xml", "model.bin")}
+        assert process.communicate(timeout=60)[0].split() == ["none", "cached"]
+    (complete,) = cache.iterdir()  # the partial conversion was deleted
+    hashes = json.loads((complete / "sha256.json").read_text())
+    assert hashes == {name: checksums.sha256(complete / name) for name in ("model.xml", "model.bin")}
 
 
 @contextmanager
 def app(folder, name):
-    """Start app.py, and kill it at the end."""
+    """Run app.py, and kill it at the end of the block."""
     port, log = free_port(), folder / f"{name}.txt"
     command = [sys.executable, "app.py", "--config", str(folder / "config.yaml"), "--port", str(port)]
     env = {**os.environ, **caches(folder), "GRADIO_TEMP_DIR": str(folder / "uploads")}
@@ -129,26 +123,26 @@ def app(folder, name):
             process.wait()
 
 
-def test_a_page_that_was_killed_while_it_answered_answers_again(tmp_path, image):
+def test_app_killed_during_requests_serves_again_after_restart(tmp_path, image):
     text = f"engine: torch\nbackbones: ['local-dir:{ROOT}/bundled/efficientnet_lite0']\n"
     (tmp_path / "config.yaml").write_text(text)
-    answers, broken = [], []
+    answers, errors = [], []
 
-    def ask_on(url):
+    def request_repeatedly(url):
         try:
             client = Client(url, verbose=False)
             while True:
                 answers.append(client.predict(handle_file(str(image)), api_name="/classify"))
-        except Exception as error:  # it depends on what it was doing
-            broken.append(error)
+        except Exception as error:  # its type depends on the step that was interrupted
+            errors.append(error)
 
     with app(tmp_path, "first") as (served, process):
-        threads = [threading.Thread(target=ask_on, args=(served.url,), daemon=True) for _ in range(3)]
+        threads = [threading.Thread(target=request_repeatedly, args=(served.url,), daemon=True) for _ in range(3)]
         for thread in threads:
             thread.start()
-        until(lambda: len(answers) >= 3)
-        process.kill()  # while all three ask
-        until(lambda: len(broken) == 3)
+        until(lambda: len(answers) >= 3, timeout_s=60)
+        process.kill()  # during three concurrent requests
+        until(lambda: len(errors) == 3, timeout_s=60)
     with app(tmp_path, "second") as (served, _):
-        again = Client(served.url, verbose=False).predict(handle_file(str(image)), api_name="/classify")
-    assert again["predictions"] == answers[0]["predictions"]
+        answer = Client(served.url, verbose=False).predict(handle_file(str(image)), api_name="/classify")
+    assert answer["predictions"] == answers[0]["predictions"]

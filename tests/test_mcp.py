@@ -1,4 +1,4 @@
-"""The tools that a language model gets, used by a real MCP client on a real page, set up as the README says."""
+"""End-to-end tests of the MCP tools with an MCP client configured as in the README."""
 
 import ast
 import asyncio
@@ -36,13 +36,13 @@ def served(tmp_path_factory):
 
 
 def here(text: str, served) -> str:
-    """Put the page of this test in the place of the README's."""
+    """Replace the README's URL by that of the test server."""
     assert "http://127.0.0.1:7860" in text
     return text.replace("http://127.0.0.1:7860/", served.url).replace("http://127.0.0.1:7860", served.url)
 
 
 def session_with(served, use):
-    """Connect to the page's tools, and return what `use` makes of the session."""
+    """Open an MCP session, and return the result of `use(session)`."""
 
     async def run():
         address = here(README_SERVERS["lineup"]["url"], served)
@@ -61,7 +61,7 @@ def tools(served) -> dict:
 
 
 def called(served, tool: str, **arguments) -> tuple[bool, str]:
-    """Return whether a call failed, and the text that came back."""
+    """Call a tool, and return whether it failed and its text."""
 
     async def call(session):
         return await session.call_tool(tool, arguments)
@@ -72,20 +72,20 @@ def called(served, tool: str, **arguments) -> tuple[bool, str]:
 
 
 def answered(served, tool: str, **arguments):
-    """Return a tool's answer; Gradio writes it as Python does."""
+    """Call a tool, and return its parsed result; Gradio formats it as a Python literal."""
     failed, text = called(served, tool, **arguments)
     assert not failed, text
     return ast.literal_eval(text)
 
 
 def uploaded(served, folder: Path) -> str:
-    """Upload an image with Gradio's upload server, as a client does that is set up like the README says."""
+    """Upload an image with Gradio's upload server, configured as in the README, and return its URL."""
     command = README_SERVERS["lineup_upload"]
     assert command["command"] == "uvx"
     package, program, *arguments = command["args"][1:]
     assert (command["args"][0], package, program) == ("--from", "gradio[mcp]", "gradio")
-    assert arguments[-1].startswith("/"), "a client is started anywhere"
-    arguments = [here(each, served) if "http" in each else each for each in arguments[:-1]]
+    assert arguments[-1].startswith("/"), "the working directory of an MCP client is undefined"
+    arguments = [here(argument, served) if "http" in argument else argument for argument in arguments[:-1]]
     program = str(Path(sys.executable).with_name("gradio"))
 
     async def run():
@@ -99,10 +99,10 @@ def uploaded(served, folder: Path) -> str:
     return asyncio.run(run())
 
 
-def test_there_are_three_tools_and_each_says_what_it_does_and_takes(served):
-    found = tools(served)
-    assert set(found) == {"classify", "compare", "backbones"}
-    for tool in found.values():
+def test_three_tools_with_descriptions_and_input_schemas(served):
+    by_name = tools(served)
+    assert set(by_name) == {"classify", "compare", "backbones"}
+    for tool in by_name.values():
         assert len(tool.description) > 40
         assert tool.inputSchema["type"] == "object"
         assert all(field["description"] for field in tool.inputSchema["properties"].values())
@@ -124,7 +124,7 @@ def test_there_are_three_tools_and_each_says_what_it_does_and_takes(served):
         ),
     ],
 )
-def test_the_input_schemas_let_through_what_is_meant_and_nothing_else(served, tool, good, bad):
+def test_input_schemas_accept_valid_and_reject_invalid_arguments(served, tool, good, bad):
     schema = tools(served)[tool].inputSchema
     Draft202012Validator.check_schema(schema)
     names = {key for arguments in good for key in arguments}
@@ -133,42 +133,42 @@ def test_the_input_schemas_let_through_what_is_meant_and_nothing_else(served, to
     assert verdicts == [True] * len(good) + [False] * len(bad)
 
 
-def test_a_image_comes_as_a_data_uri(served):
+def test_image_as_data_uri(served):
     answer = answered(served, "classify", image=DATA_URI, backbone=NAME, top_k=2)
     assert answer["predictions"][0]["label"] == "giant panda"
     assert len(answer["predictions"]) == 2
-    found = answered(served, "compare", image=DATA_URI)
-    assert found["results"][0]["predictions"][0]["label"] == "giant panda"
-    assert found["agreement"]["sentence"].startswith(f"{NAME} says giant panda")
+    comparison = answered(served, "compare", image=DATA_URI)
+    assert comparison["results"][0]["predictions"][0]["label"] == "giant panda"
+    assert comparison["agreement"]["sentence"].startswith(f"{NAME} says giant panda")
 
 
-def test_a_image_comes_as_a_file_that_was_uploaded(served, tmp_path):
+def test_image_as_uploaded_file(served, tmp_path):
     (tmp_path / PANDA.name).write_bytes(PANDA.read_bytes())
-    address = uploaded(served, tmp_path)
-    assert answered(served, "classify", image=address)["predictions"][0]["label"] == "giant panda"
-    assert answered(served, "compare", image=address)["results"][0]["backbone"] == NAME
+    url = uploaded(served, tmp_path)
+    assert answered(served, "classify", image=url)["predictions"][0]["label"] == "giant panda"
+    assert answered(served, "compare", image=url)["results"][0]["backbone"] == NAME
 
 
-def test_the_line_up_is_listed(served):
+def test_backbones_tool_lists_the_configured_backbones(served):
     [row] = answered(served, "backbones")
     assert (row["name"], row["num_classes"]) == (NAME, 1000)
 
 
 @pytest.mark.parametrize("address", ["http://lineup-tests.invalid/a.jpg", "https://192.0.2.1:9/a.png"])
 @pytest.mark.parametrize("tool", ["classify", "compare"])
-def test_an_address_is_refused_with_what_to_do_instead(served, tool, address):
+def test_remote_url_is_rejected_with_a_remedy(served, tool, address):
     failed, text = called(served, tool, image=address)
     assert failed
     assert text == "image: expected an uploaded file; got an address, and nothing is fetched here; upload the image"
 
 
-def test_an_upload_address_leads_to_no_other_file(served):
+def test_upload_url_cannot_reference_other_files(served):
     failed, text = called(served, "classify", image=f"{served.url}gradio_api/file={ROOT}/README.md")
     assert failed
     assert text.startswith("image: expected an uploaded file; got a")
 
 
-def test_a_wrong_wish_is_an_error_that_names_the_right_ones(served):
+def test_unknown_backbone_is_an_error_with_a_suggestion(served):
     failed, text = called(served, "classify", image=DATA_URI, backbone=f"{NAME}0")
     assert failed
     assert f"did you mean '{NAME}'?" in text

@@ -1,4 +1,4 @@
-"""Writes down what the config's classes say: as a JSON Schema for editors, and as the table in the README.
+"""Generates the config's JSON Schema, for editors, and the table of keys in the README.
 
 `python -m tools.config_docs` rewrites both.
 """
@@ -18,7 +18,7 @@ from lineup.config import Config, Entry, Example, Limits, Space
 ROOT = Path(__file__).parents[1]
 SCHEMA = ROOT / "config.schema.json"
 README = ROOT / "README.md"
-HEAD = "| key | default | meaning |\n|---|---|---|\n"
+TABLE_HEADER = "| key | default | meaning |\n|---|---|---|\n"
 PREFIXES: dict[str, type[BaseModel]] = {
     "": Config,
     "backbones[].": Entry,
@@ -30,25 +30,27 @@ PREFIXES: dict[str, type[BaseModel]] = {
 
 class _Untitled(GenerateJsonSchema):
     def field_title_should_be_set(self, schema: Any) -> bool:
-        return False  # "Top K" tells nobody more than top_k does
+        return False  # a title "Top K" adds nothing to the key top_k
 
 
 def schema() -> dict[str, Any]:
-    """Return the JSON Schema of a config as people write it, short forms included.
+    """Return the JSON Schema of config.yaml, including short forms.
 
-    It finds wrong keys, types and ranges while somebody types; what `lineup.config` asks beyond that, such as
-    names that are there once only, it cannot say.
+    It covers keys, types and ranges; further constraints of `lineup.config`, such as unique names, are not
+    expressible in it.
     """
-    made = Config.model_json_schema(schema_generator=_Untitled)
-    kinds = made["$defs"]
-    kinds["Entry"]["properties"]["input_size"]["anyOf"].insert(0, {"type": "integer", "minimum": 16, "maximum": 4096})
+    root = Config.model_json_schema(schema_generator=_Untitled)
+    definitions = root["$defs"]
+    definitions["Entry"]["properties"]["input_size"]["anyOf"].insert(
+        0, {"type": "integer", "minimum": 16, "maximum": 4096}
+    )
     for name in ("Entry", "Example"):
-        kinds[name] = {"anyOf": [{"type": "string"}, kinds[name]]}
-    return {"$schema": GenerateJsonSchema.schema_dialect, **made}
+        definitions[name] = {"anyOf": [{"type": "string"}, definitions[name]]}
+    return {"$schema": GenerateJsonSchema.schema_dialect, **root}
 
 
 def table() -> str:
-    """Return the rows of the README's table: a key, its default, and its description."""
+    """Return the rows of the README's table: key, default and description."""
     return "".join(
         f"| `{prefix}{key}` | {_default(field)} | {field.description} |\n"
         for prefix, model in PREFIXES.items()
@@ -57,10 +59,10 @@ def table() -> str:
 
 
 def files() -> Iterator[tuple[Path, str]]:
-    """Return each file that says what the classes say, and what it should say now."""
+    """Yield each generated file and its up-to-date content."""
     yield SCHEMA, json.dumps(schema(), indent=2, ensure_ascii=False) + "\n"
     readme = README.read_text(encoding="utf-8")
-    yield README, re.sub(rf"(?<={re.escape(HEAD)})(?:\|.*\n)*", lambda _: table(), readme)
+    yield README, re.sub(rf"(?<={re.escape(TABLE_HEADER)})(?:\|.*\n)*", lambda _: table(), readme)
 
 
 def main() -> None:

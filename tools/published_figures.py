@@ -1,6 +1,6 @@
-"""Trims the results that timm publishes to the figures that Lineup shows: writes lineup/registry/published.csv.
+"""Extracts the figures that Lineup shows from timm's published results to lineup/registry/published.csv.
 
-FOLDER holds the files named below, as they are in the folder `results` of timm's repository:
+FOLDER contains the files named below, unchanged from the folder `results` of timm's repository:
 
     python tools/published_figures.py FOLDER
 """
@@ -16,7 +16,7 @@ sys.path.insert(0, str(ROOT))
 
 from lineup.registry.published import FIGURES, SOURCE  # noqa: E402
 
-ACCURACIES = {  # figure → where it is: file and column
+ACCURACIES = {  # figure → file and column
     "imagenet_top1": ("results-imagenet.csv", "top1"),
     "imagenet_top5": ("results-imagenet.csv", "top5"),
     "real_top1": ("results-imagenet-real.csv", "top1"),
@@ -30,14 +30,14 @@ COSTS = (
     "benchmark-infer-amp-nchw-pt291-cu128-4090.csv",  # the newer one
 )
 # The newer file counts some networks after fusing their parallel branches (mobileone_s0: 0.28 GMACs instead of
-# 1.09), as its lower parameter counts show. Lineup runs them as their weights come. These are in no other file:
+# 1.09), as its lower parameter counts show. Lineup runs them unfused. These are in no other file:
 COUNTED_FUSED = ("fastvit_mci3", "fastvit_mci4", "ghostnetv3_", "shvit_")
 
 Rows = dict[tuple[str, int], dict[str, float]]
 
 
 def main() -> None:
-    """Read the folder and write the table."""
+    """Read timm's files and write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, help="the folder with timm's files")
     parser.add_argument(
@@ -49,8 +49,8 @@ def main() -> None:
         file.write(f"# {SOURCE}\n")
         table = csv.writer(file, lineterminator="\n")
         table.writerow(["model", "size_px", *FIGURES])
-        for (model, size), found in sorted(rows.items()):
-            table.writerow([model, size, *(f"{found[key]:.10g}" if key in found else "" for key in FIGURES)])
+        for (model, size), figures in sorted(rows.items()):
+            table.writerow([model, size, *(f"{figures[key]:.10g}" if key in figures else "" for key in FIGURES)])
     print(f"{arguments.to}: {len(rows)} rows, {arguments.to.stat().st_size} bytes")
 
 
@@ -59,15 +59,15 @@ def _accuracies(folder: Path) -> Rows:
     for figure, (name, column) in ACCURACIES.items():
         for model, size, value in _column(folder / name, "img_size", column):
             rows.setdefault((model, size), {})[figure] = value
-    # Without a score on ImageNet itself, a model's head was never trained: it guesses on the other sets.
-    return {key: found for key, found in rows.items() if "imagenet_top1" in found}
+    # Without an accuracy on ImageNet itself the model's head is untrained, and its other accuracies are chance.
+    return {key: figures for key, figures in rows.items() if "imagenet_top1" in figures}
 
 
 def _costs(folder: Path) -> Rows:
-    """Return the GMACs of each architecture: these files have no tags.
+    """Return the GMACs of each architecture; these files list architectures without weight tags.
 
-    Where the two disagree, the larger is right: fusing branches only takes some away, and where the newer count
-    is the larger by a hundredth (tnt), the architecture has been mended since.
+    Where the two files disagree, the larger count is right: fusing branches only removes operations, and where the
+    newer count is larger by 1% (tnt), timm has fixed the architecture since.
     """
     rows: Rows = {}
     for name in COSTS:

@@ -1,4 +1,4 @@
-"""The rows of a comparison's table: what each backbone answers, how fast it is here, and what is published of it."""
+"""Rows of the comparison table: prediction, measured latency and published figures of each backbone."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -8,9 +8,9 @@ from lineup.results import BackboneStatus, Classification, LatencyStats
 
 @dataclass(frozen=True)
 class ComparisonRow:
-    """One backbone's row; None where nothing is known.
+    """A backbone's row; unknown values are None.
 
-    Times are those of forward passes here; published accuracies are in percent. The fields from
+    Latencies are those of forward passes on this machine; published accuracies are in percent. The fields from
     `imagenet_top1` to `gmacs` are the columns of registry/published.csv.
     """
 
@@ -37,20 +37,20 @@ class ComparisonRow:
     error: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return the row as CSV and JSON have it."""
+        """Return the row as exported to CSV and JSON."""
         return asdict(self)
 
 
 def row(status: BackboneStatus, timing: LatencyStats | None, answer: object = None) -> ComparisonRow:
-    """Return a backbone's row.
+    """Build a backbone's row.
 
     Args:
-        status: what is known of the backbone.
-        timing: how long its forward passes took here; None before the first.
-        answer: its Classification, or the error that came in its place; None before either.
+        status: status and metadata of the backbone.
+        timing: measured latency; None before the first forward pass.
+        answer: its Classification, or the error raised instead; None before either.
     """
-    said = answer if isinstance(answer, Classification) else None
-    first = said.predictions[0] if said else None
+    classification = answer if isinstance(answer, Classification) else None
+    first = classification.predictions[0] if classification else None
     return ComparisonRow(
         backbone=status.name,
         label=first.label if first else None,
@@ -60,7 +60,7 @@ def row(status: BackboneStatus, timing: LatencyStats | None, answer: object = No
         median_ms=round(timing.median_ms, 3) if timing else None,
         runs=timing.runs if timing else None,
         parameters=status.parameters,
-        input_size="{1} × {0}".format(*said.input_size) if said else None,
+        input_size="{1} × {0}".format(*classification.input_size) if classification else None,
         facts_note=status.facts_note or None,
         license=status.license,
         download_bytes=status.download_bytes,

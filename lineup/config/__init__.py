@@ -1,4 +1,4 @@
-"""The config: what config.yaml may say, checked before anything heavy is imported."""
+"""Schema and validation of config.yaml, without importing torch or gradio."""
 
 from lineup.config.loading import build, load
 from lineup.config.models import Config, Entry, Example, Limits, Space

@@ -1,11 +1,9 @@
-"""Reads config.yaml and validates it: every problem at once, each with its position."""
+"""Loads and validates config.yaml, reporting all problems at once, each with its position."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
-from pydantic import (
-    ValidationError,
-)
+from pydantic import ValidationError
 
 from lineup.config import yaml_source
 from lineup.config.models import Config
@@ -18,21 +16,21 @@ def load(path: Path) -> Config:
     """Read and validate a config file.
 
     Raises:
-        ConfigError: with every problem found, each with its file, line and column.
+        ConfigError: with every problem, each with file, line and column.
     """
     return build(yaml_source.read(path), path.parent)
 
 
 def build(source: Document, folder: Path) -> Config:
-    """Validate a document that was read already; relative paths start at `folder`."""
+    """Validate a parsed document; relative paths are resolved against `folder`."""
     values = {} if source.values is None else source.values
     try:
         config = Config.model_validate(values)
     except ValidationError as error:
-        found = sorted(error.errors(), key=lambda problem: source.position(location(source, problem)))
-        told = dict.fromkeys(explain(source, problem) for problem in found)  # once each
-        raise ConfigError(*source.problems, *told) from None
-    problems = (*source.problems, *_misnamed(config, source))
+        details = sorted(error.errors(), key=lambda detail: source.position(location(source, detail)))
+        messages = dict.fromkeys(explain(source, detail) for detail in details)  # without duplicates
+        raise ConfigError(*source.problems, *messages) from None
+    problems = (*source.problems, *_name_problems(config, source))
     if problems:
         raise ConfigError(*problems)
     config._folder = folder
@@ -40,7 +38,7 @@ def build(source: Document, folder: Path) -> Config:
     return config
 
 
-def _misnamed(config: Config, source: Document) -> Iterator[str]:
+def _name_problems(config: Config, source: Document) -> Iterator[str]:
     names = [entry.name for entry in config.backbones]
     for index, name in enumerate(names):
         if name in names[:index]:

@@ -1,7 +1,7 @@
-"""What config.yaml may say: the classes are the reference, and a field's description is its line in the README's table.
+"""Schema of config.yaml: pydantic models whose field descriptions are the rows of the README's table.
 
-Only the form is checked here. Whether a backbone exists is known once timm is imported, and whether a file
-exists is checked when it is used: neither keeps the page from opening.
+Validates syntax only. Whether a backbone exists is checked once timm is imported, and whether a file
+exists when it is used: neither prevents the page from opening.
 """
 
 from pathlib import Path
@@ -31,30 +31,32 @@ _by_type = Discriminator(lambda value: "list" if isinstance(value, list) else "t
 
 
 class _Section(BaseModel):
-    # strict: "3" is not a 3, and a YAML 1.1 "yes" that became True is not a name
+    # strict: the text "3" is no integer, and a YAML 1.1 "yes" parsed as True is no name
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class Entry(_Section):
-    """One backbone of the line-up, in its long form."""
+    """A backbone of the line-up, in its long form."""
 
-    name: str = Field("", description="what the page, the API and links call it; `backbone` if left out; unique")
+    name: str = Field("", description="unique name in the page, the API and links; the value of `backbone` if left out")
     backbone: str = Field(
-        description="which one: `resnet18`, `torchvision/resnet50`, `hf-hub:owner/repo` or `local-dir:path`"
+        description="source and name: `resnet18`, `torchvision/resnet50`, `hf-hub:owner/repo` or `local-dir:path`"
     )
-    pretrained: bool = Field(True, description="false means random weights, and the page says so")
-    checkpoint: str | None = Field(None, min_length=1, description="a file of your own weights for this architecture")
+    pretrained: bool = Field(True, description="false: random weights, with a note on the page")
+    checkpoint: str | None = Field(None, min_length=1, description="a file with your own weights for this architecture")
     labels: Annotated[_Text | Annotated[list[str], Tag("list")], _by_type] | None = Field(
-        None, description="a file with a name per line, or a list of names"
+        None, description="a file with one class name per line, or a list of names"
     )
     input_size: Annotated[tuple[Pixels, Pixels], Field(strict=False)] | None = Field(
-        None, description="pixels that go in: 224, or [height, width]"
+        None, description="input size of the model in pixels: 224, or [height, width]"
     )
-    mean: Three | None = Field(None, description="three numbers that are subtracted from the channels (0 to 1)")
-    std: Three | None = Field(None, description="three numbers that the channels are divided by")
-    crop_pct: float | None = Field(None, ge=0.25, le=1, description="share of the shorter side that the crop keeps")
+    mean: Three | None = Field(None, description="normalization mean of the three channels (0 to 1)")
+    std: Three | None = Field(None, description="normalization standard deviation of the three channels")
+    crop_pct: float | None = Field(
+        None, ge=0.25, le=1, description="center crop as a fraction of the resized shorter side"
+    )
     interpolation: Interpolation | None = Field(
-        None, description="how it is resized: nearest, bilinear, bicubic or lanczos"
+        None, description="resize filter: nearest, bilinear, bicubic or lanczos"
     )
 
     @model_validator(mode="before")
@@ -64,7 +66,7 @@ class Entry(_Section):
             value = {"backbone": value}
         if not isinstance(value, dict):
             raise ValueError(
-                f"expected a name such as resnet18, or keys such as `backbone: resnet18`; got {shown(value)}; mend it"
+                f"expected a name such as resnet18, or keys such as `backbone: resnet18`; got {shown(value)}; fix it"
             )
         if isinstance(value.get("input_size"), int) and not isinstance(value["input_size"], bool):
             value = {**value, "input_size": [value["input_size"]] * 2}
@@ -77,16 +79,17 @@ class Entry(_Section):
         parse_spec(self.backbone)
         if not self.name.isprintable() or self.name != self.name.strip() or not 0 < len(self.name) <= 200:
             raise ValueError(
-                f"expected a name of 1 to 200 letters, with no space around it; got {shown(self.name)}; mend it"
+                "expected a name of 1 to 200 printable characters without surrounding spaces; "
+                f"got {shown(self.name)}; fix it"
             )
         if isinstance(self.labels, list) and not all(label.strip() for label in self.labels or [""]):
             raise ValueError("expected labels that are not empty; got an empty one, or none; name each class")
         if self.std and min(self.std) < 1e-3:
-            raise ValueError(f"expected std of three numbers from 0.001; got {list(self.std)}; mend it")
+            raise ValueError(f"expected std of three numbers from 0.001; got {list(self.std)}; fix it")
         if self.checkpoint and self.spec.source not in ("timm", "torchvision"):
             raise ValueError(
                 f"expected a checkpoint only with an architecture of timm or torchvision; got {self.backbone!r}; "
-                "its weights come with it: remove `checkpoint`"
+                "that source provides its own weights: remove `checkpoint`"
             )
         if self.checkpoint and not self.pretrained:
             raise ValueError("expected either `checkpoint` or `pretrained: false`; got both; remove one")
@@ -107,10 +110,10 @@ class Entry(_Section):
 
 
 class Example(_Section):
-    """An image that the page offers."""
+    """An example image on the page."""
 
-    image: str = Field(description="a path, or an address")
-    caption: str = Field("", description="what the page writes under it")
+    image: str = Field(description="a path or a URL")
+    caption: str = Field("", description="caption under the image")
 
     @model_validator(mode="before")
     @classmethod
@@ -119,7 +122,7 @@ class Example(_Section):
 
 
 class Limits(_Section):
-    """What a visitor may use up."""
+    """Resource limits."""
 
     memory_mb: int | None = Field(
         None, ge=64, description="memory for loaded backbones; 60% of the machine's if left out"
@@ -129,58 +132,58 @@ class Limits(_Section):
         40,
         ge=1,
         le=1000,
-        description="size of an image in millions of pixels; a JPEG that is decoded in part may have 200",
+        description="largest image in millions of pixels; 200 for a JPEG that is decoded at reduced size",
     )
-    max_upload_mb: int = Field(20, ge=1, le=1000, description="size of an image file, in millions of bytes")
-    forward_timeout_s: float = Field(30, gt=0, description="seconds that one forward pass may take")
-    hub_timeout_s: float = Field(30, gt=0, description="seconds without a new byte after which a download is given up")
-    queue_size: int = Field(64, ge=1, le=1000, description="visitors that may wait in line")
+    max_upload_mb: int = Field(20, ge=1, le=1000, description="largest image file, in millions of bytes")
+    forward_timeout_s: float = Field(30, gt=0, description="timeout of one forward pass, in seconds")
+    hub_timeout_s: float = Field(30, gt=0, description="read timeout of a download: seconds without a new byte")
+    queue_size: int = Field(64, ge=1, le=1000, description="requests that may wait in the queue")
 
 
 class Space(_Section):
-    """How the Space looks on the Hub, and what it runs on: `python -m lineup push` makes it so."""
+    """Metadata and hardware of the Space on the Hub, applied by `python -m lineup push`."""
 
     emoji: str = Field("🖼️", description="the Space's emoji")
-    color_from: Color = Field("indigo", description="left colour of its card")
-    color_to: Color = Field("pink", description="right colour of its card")
+    color_from: Color = Field("indigo", description="left colour of the card's gradient")
+    color_to: Color = Field("pink", description="right colour of the card's gradient")
     short_description: str = Field(
-        "", max_length=60, description="one line, 60 characters; made of the line-up if left out"
+        "", max_length=60, description="one line of at most 60 characters; generated from the line-up if left out"
     )
     license: str = Field("apache-2.0", description="licence of your Space")
-    hardware: Hardware = Field("zero-a10g", description="hardware to ask for when the Space is created")
+    hardware: Hardware = Field("zero-a10g", description="hardware to request when the Space is created")
 
 
-def _is_list(value: Any) -> Any:
+def _require_list(value: Any) -> Any:
     if not isinstance(value, list):
         raise ValueError("expected a list of backbones, one per line, each after a dash")
     return value
 
 
 class Config(_Section):
-    """The whole config.yaml."""
+    """The root of config.yaml."""
 
-    title: str = Field("Lineup", description="shown on top of the page")
+    title: str = Field("Lineup", description="title of the page")
     description: str = Field("", description="a sentence under the title")
-    default: str = Field("", description="name of the backbone the page opens with; the first one if left out")
+    default: str = Field("", description="name of the backbone selected at first; the first one if left out")
     top_k: int = Field(3, ge=1, le=1000, description="how many labels to show")
-    backbones: Annotated[list[Entry], BeforeValidator(_is_list)] = Field(
-        min_length=1, description="the line-up; each a name such as `resnet18`, or keys: `{name, backbone, …}`"
+    backbones: Annotated[list[Entry], BeforeValidator(_require_list)] = Field(
+        min_length=1, description="the line-up: each a name such as `resnet18`, or keys `{name, backbone, …}`"
     )
     examples: Annotated[_Text | Annotated[list[Example], Tag("list")], _by_type] = Field(
-        default_factory=list, description="a folder of images, or a list of paths, each plain or `{image, caption}`"
+        default_factory=list, description="a folder of images, or a list of paths, URLs or `{image, caption}`"
     )
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(
-        "auto", description="where to compute: auto, cpu, cuda or mps"
+        "auto", description="device for inference: auto, cpu, cuda or mps"
     )
     engine: Literal["auto", "torch", "openvino"] = Field(
-        "auto", description="what computes: auto (OpenVINO on a CPU, once it has converted), torch or openvino"
+        "auto", description="inference engine: auto (OpenVINO on a CPU, once converted), torch or openvino"
     )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="auto (bfloat16 where the hardware computes in it), float32 or bfloat16"
+        "auto", description="auto (bfloat16 where the hardware supports it), float32 or bfloat16"
     )
-    share: bool = Field(False, description="true asks Gradio for a public link")
-    limits: Limits = Field(default_factory=Limits, description="what visitors may use up")  # type: ignore[arg-type]
-    space: Space = Field(default_factory=Space, description="how the Space looks on the Hub, for pushing")  # type: ignore[arg-type]
+    share: bool = Field(False, description="true requests a public link from Gradio")
+    limits: Limits = Field(default_factory=Limits, description="resource limits")  # type: ignore[arg-type]
+    space: Space = Field(default_factory=Space, description="metadata and hardware of the Space on the Hub")  # type: ignore[arg-type]
 
     _folder: Path = PrivateAttr(default=Path())
     _document: Document = PrivateAttr(default=Document("config.yaml", None, {}))
@@ -191,9 +194,9 @@ class Config(_Section):
 
     @property
     def folder(self) -> Path:
-        """The config file's folder: relative paths start here."""
+        """The config file's folder, against which relative paths are resolved."""
         return self._folder
 
     def where(self, *trail: str | int) -> str:
-        """Name a place in the file for a message: ``config.yaml:12:5: backbones[2].labels``."""
+        """Format a location for an error message: ``config.yaml:12:5: backbones[2].labels``."""
         return self._document.where(trail)

@@ -1,11 +1,9 @@
-"""Turns pydantic's findings into messages with a position in the file."""
+"""Converts pydantic's validation errors to messages with a position in the file."""
 
 import re
 from typing import Any
 
-from pydantic import (
-    BaseModel,
-)
+from pydantic import BaseModel
 
 from lineup.config import yaml_source
 from lineup.config.models import Config, Entry, Example, Limits, Space
@@ -30,7 +28,7 @@ _EXPECTED = {
     "string_too_long": "at most {max_length} characters",
     "string_too_short": "text that is not empty",
 }
-_EITHER = {  # keys that take more than one kind of value
+_EXPECTED_OF_UNION = {  # keys that accept more than one type
     "examples": "a folder, or a list of images",
     "labels": "a file, or a list of names",
     "input_size": "a whole number, or a list of two",
@@ -38,7 +36,7 @@ _EITHER = {  # keys that take more than one kind of value
 
 
 def explain(source: Document, problem: Any) -> str:
-    """Turn one finding of pydantic into *where: what was expected; what came; what to do*."""
+    """Convert one of pydantic's errors to *where: expected X; got Y; remedy*."""
     trail, value, kind = location(source, problem), problem["input"], problem["type"]
     where = source.where(trail)
     if kind == "extra_forbidden":
@@ -53,30 +51,30 @@ def explain(source: Document, problem: Any) -> str:
     if kind == "value_error":
         return f"{where}: {yaml_source.printable(str(problem['ctx']['error']))}"
     if kind in ("too_short", "too_long"):
-        short = kind == "too_short"
-        bound = problem["ctx"]["min_length" if short else "max_length"]
-        bound = f"{bound} {'or more' if short else 'at most'}"
-        return f"{where}: expected {bound}; got {shown(value)}{_remedy(trail, value)}"
+        minimum = kind == "too_short"
+        length = problem["ctx"]["min_length" if minimum else "max_length"]
+        expected = f"{length} {'or more' if minimum else 'at most'}"
+        return f"{where}: expected {expected}; got {shown(value)}{_remedy(trail, value)}"
     expected = _EXPECTED.get(kind, problem["msg"]).format(**problem.get("ctx", {}))
     if kind == "tuple_type" or (kind.endswith("_type") and not isinstance(value, str | list)):
-        expected = _EITHER.get(str(trail[-1]) if trail else "", expected)
+        expected = _EXPECTED_OF_UNION.get(str(trail[-1]) if trail else "", expected)
     hint = "; put it in quotes" if kind == "string_type" and isinstance(value, bool | int | float) else ""
     if kind == "float_type" and re.fullmatch(r"[-+]?\d+e[-+]?\d+", str(value)):
-        hint = f"; YAML wants a point: {str(value).replace('e', '.0e')}"
+        hint = f"; write it with a decimal point: {str(value).replace('e', '.0e')}"
     return f"{where}: expected {expected}; got {shown(value)}{hint or _remedy(trail, value)}"
 
 
 def _remedy(trail: Location, value: Any) -> str:
-    """Say what to do about a value: nearly every key can also be left out."""
+    """Return the remedy for an invalid value: nearly every key is optional."""
     key = next((step for step in reversed(trail) if isinstance(step, str)), "")
-    if key in ("", "backbones"):  # what is expected says what to do
+    if key in ("", "backbones"):  # the expectation is remedy enough
         return ""
-    mend = "write one" if value is None else "mend it"
-    return f"; {mend}" if key in ("backbone", "image") else f"; {mend}, or leave `{key}` out"
+    action = "add one" if value is None else "fix it"
+    return f"; {action}" if key in ("backbone", "image") else f"; {action}, or leave `{key}` out"
 
 
 def location(source: Document, problem: Any) -> Location:
-    """Keep of pydantic's location what stands in the file: it also names the branches of unions."""
+    """Strip the tags of union branches from pydantic's location, leaving the keys and indices of the file."""
     trail: Location = ()
     for step in problem["loc"]:
         missing = problem["type"] == "missing" and step is problem["loc"][-1]

@@ -1,22 +1,22 @@
-"""The short names that say which backbone is meant and where it comes from."""
+"""Parses backbone specs, such as ``hf-hub:owner/repo@revision``."""
 
 import re
 from typing import NamedTuple
 
 
 class Spec(NamedTuple):
-    """What a ``backbone:`` value names, taken apart."""
+    """A parsed ``backbone:`` value."""
 
-    source: str  # timm, torchvision, hf-hub, local-dir, or the name of a source that a fork adds
-    target: str  # the name, repository or path inside that source
-    revision: str | None = None  # a weights enum of torchvision, a revision of a Hub repository
+    source: str  # timm, torchvision, hf-hub, local-dir, or a source added by a fork
+    target: str  # the model name, repository or path within the source
+    revision: str | None = None  # member of a torchvision weights enum, or revision of a Hub repository
 
 
 def parse_spec(text: str) -> Spec:
-    """Take a ``backbone:`` value apart, by form alone.
+    """Parse a ``backbone:`` value, checking its syntax only.
 
     Raises:
-        ValueError: when the form fits no source, with the forms that come nearest.
+        ValueError: when the value matches no source's syntax; the message names the closest valid forms.
     """
     scheme, colon, rest = text.partition(":")
     if colon:
@@ -39,7 +39,7 @@ def parse_spec(text: str) -> Spec:
     if "/" in text or "\\" in text:
         plain = f"{text.removeprefix('timm/')} for timm's own weights, " if text.startswith("timm/") else ""
         raise ValueError(
-            f"expected a name that says where it comes from; got {text!r}; write {plain}"
+            f"expected a name with its source; got {text!r}; write {plain}"
             f"hf-hub:{text} for a Hub repository or local-dir:{text} for a folder"
         )
     if not re.fullmatch(r"[\w.-]+", text):

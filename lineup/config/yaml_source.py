@@ -1,4 +1,4 @@
-"""Reads a YAML document into plain values, and remembers where each of them stands."""
+"""Parses YAML into plain values and records the position of each."""
 
 import re
 from collections.abc import Hashable
@@ -11,10 +11,10 @@ import yaml
 from lineup.errors import ConfigError, brief
 
 MAX_NUMBER_LENGTH = 100  # characters
-MAX_DEPTH = 20  # brackets around it
+MAX_DEPTH = 20  # nested brackets around a simple key
 _COLLECTIONS = (yaml.SafeLoader.DEFAULT_MAPPING_TAG, yaml.SafeLoader.DEFAULT_SEQUENCE_TAG)
 
-Location = tuple[str | int, ...]  # the keys and indices that lead to a value: ("backbones", 2, "labels")
+Location = tuple[str | int, ...]  # path of a value as keys and indices: ("backbones", 2, "labels")
 
 
 @dataclass(frozen=True)
@@ -24,26 +24,26 @@ class Document:
     name: str
     values: Any
     positions: dict[Location, tuple[int, int]]
-    problems: tuple[str, ...] = ()  # keys said twice: reported together with whatever else is wrong
+    problems: tuple[str, ...] = ()  # duplicate keys, reported together with validation errors
 
     def where(self, trail: Location) -> str:
-        """Name a place as ``config.yaml:12:5: backbones[2].labels``.
+        """Format a location as ``config.yaml:12:5: backbones[2].labels``.
 
-        A key that is missing gets its nearest parent's position.
+        A missing key gets the position of its nearest parent.
         """
         line, column = self.position(trail)
-        spelled = spell(trail)
-        return f"{self.name}:{line}:{column}" + (f": {spelled}" if spelled else "")
+        path = spell(trail)
+        return f"{self.name}:{line}:{column}" + (f": {path}" if path else "")
 
     def position(self, trail: Location) -> tuple[int, int]:
-        """Return line and column, from 1, of a place or of its nearest parent that is in the file."""
+        """Return the 1-based line and column of a location, or of its nearest parent in the file."""
         while trail and trail not in self.positions:
             trail = trail[:-1]
         return self.positions.get(trail, (1, 1))
 
 
 def spell(trail: Location) -> str:
-    """Spell a trail the way people write it: ``backbones[2].labels``."""
+    """Format a location as a key path: ``backbones[2].labels``."""
     text = ""
     for step in trail:
         text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else str(step)
@@ -54,7 +54,7 @@ def read(path: Path) -> Document:
     """Read a YAML file.
 
     Raises:
-        ConfigError: when the file is missing or is not YAML.
+        ConfigError: when the file is missing or is not valid YAML.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -70,7 +70,7 @@ def read(path: Path) -> Document:
 
 
 def parse(text: str, name: str) -> Document:
-    """Parse YAML text; `name` is the file's name in messages."""
+    """Parse YAML text; `name` is the file name used in messages."""
     try:
         loader = _Loader(text, name)
         try:
@@ -79,14 +79,14 @@ def parse(text: str, name: str) -> Document:
         finally:
             loader.dispose()
     except yaml.MarkedYAMLError as error:
-        raise ConfigError(_broken(error, name)) from None
+        raise ConfigError(_syntax_problem(error, name)) from None
     except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
         raise ConfigError(f"{name}:1:1: expected YAML; got {brief(error, line=0)}; check the file's text") from None
     return Document(name, values, loader.positions, tuple(loader.problems))
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader, walking the nodes itself so that positions survive."""
+    """PyYAML's safe loader, constructing values itself to record the position of each node."""
 
     def __init__(self, text: str, name: str) -> None:
         super().__init__(text)
@@ -95,12 +95,12 @@ class _Loader(yaml.SafeLoader):
         self.problems: list[str] = []
 
     def save_possible_simple_key(self) -> None:
-        # At every token PyYAML asks each open bracket for its key: a thousand of them took a second.
+        # PyYAML checks the possible key of every open bracket at each token: 1000 nested brackets took a second.
         if self.flow_level < MAX_DEPTH:
             super().save_possible_simple_key()
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        # An alias can multiply a small file into an endless one, and no config needs one.
+        # Aliases allow exponential expansion ("billion laughs"), and no config needs them.
         event: Any = self.peek_event()
         if self.check_event(yaml.AliasEvent):
             raise yaml.MarkedYAMLError(
@@ -121,9 +121,9 @@ class _Loader(yaml.SafeLoader):
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, trail)
         try:
-            node.value.encode()  # an escape can smuggle in half a character
+            node.value.encode()  # raises on a lone surrogate, which an escape sequence can produce
             kind = node.tag.rpartition(":")[2]
-            if kind in ("str", "timestamp"):  # a date is of no use here, so it is the text that was written
+            if kind in ("str", "timestamp"):  # no key takes a date: keep it as text
                 return node.value
             if kind not in ("int", "float", "bool", "null") or len(node.value) > MAX_NUMBER_LENGTH:
                 raise ValueError
@@ -145,17 +145,17 @@ class _Loader(yaml.SafeLoader):
                 raise yaml.MarkedYAMLError(
                     problem="a key that is not plain text; write a word as the key", problem_mark=key_node.start_mark
                 )
-            key: Hashable = key_node.value  # as written: a key "on" stays "on", YAML 1.1 would make it true
-            place = (*trail, key_node.value)
+            key: Hashable = key_node.value  # verbatim: YAML 1.1 would parse a key "on" as true
+            location = (*trail, key_node.value)
             if key in values:
                 line, column = _position(key_node)
                 self.problems.append(
-                    f"{self.file}:{line}:{column}: {spell(place)}: expected each key once; "
-                    f"it stands in line {self.positions[place][0]} already; remove one of the two"
+                    f"{self.file}:{line}:{column}: {spell(location)}: expected each key once; "
+                    f"already defined in line {self.positions[location][0]}; remove one of the two"
                 )
                 continue
-            self.positions[place] = _position(key_node)
-            values[key] = self.plain(value_node, place)
+            self.positions[location] = _position(key_node)
+            values[key] = self.plain(value_node, location)
         return values
 
 
@@ -163,7 +163,7 @@ def _position(node: yaml.Node) -> tuple[int, int]:
     return node.start_mark.line + 1, node.start_mark.column + 1
 
 
-def _broken(error: yaml.MarkedYAMLError, name: str) -> str:
+def _syntax_problem(error: yaml.MarkedYAMLError, name: str) -> str:
     mark = error.problem_mark or error.context_mark
     line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
     problem = error.problem or brief(error, line=0)
@@ -172,11 +172,12 @@ def _broken(error: yaml.MarkedYAMLError, name: str) -> str:
 
 
 def printable(text: str) -> str:
-    """Put a question mark for each character that would break a message's line, or cannot be seen."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
+    """Replace control and other non-printable characters by question marks."""
+    return "".join(char if char.isprintable() else "?" for char in text)
 
 
 def shown(value: Any) -> str:
+    """Format a value for an error message, in at most 80 characters."""
     names = {None: "nothing", True: "true", False: "false"}
     text = names[value] if value is None or isinstance(value, bool) else repr(value)
     return text if len(text) <= 80 else text[:77] + "…"

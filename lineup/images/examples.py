@@ -1,4 +1,4 @@
-"""The images that the page offers, as the config names them."""
+"""Resolves the config's example images."""
 
 import hashlib
 import os
@@ -18,14 +18,14 @@ _DATASET = re.compile(r"hf://datasets/([\w.-]+/[\w.-]+?)(?:@([\w.-]+))?/(.+)")
 
 @dataclass(frozen=True)
 class Example:
-    """An image that the page offers: a path or an https address, and what to write under it."""
+    """An example image: a local path or an https URL, and its caption."""
 
     image: str
     caption: str
 
     @property
     def name(self) -> str:
-        """What links call it: the file's name without its ending."""
+        """Name in links: the file's stem."""
         return unquote(Path(urlparse(self.image).path if self.is_remote else self.image).stem)
 
     @property
@@ -34,53 +34,53 @@ class Example:
 
 
 def fetch(example: Example, limits: Limits) -> str:
-    """Return a path to the example's image on this machine.
+    """Return a local path of an example's image, downloading it if it is remote.
 
     Raises:
-        ImageError: when it lies elsewhere and cannot be had.
+        ImageError: when a remote image cannot be downloaded.
     """
     if not example.is_remote:
         return example.image
     suffix = Path(urlparse(example.image).path).suffix
     name = hashlib.sha256(example.image.encode()).hexdigest()[:24] + suffix
-    kept = files.UrlFile(example.image, Path(tempfile.gettempdir()) / "lineup-examples" / name)
+    cached = files.UrlFile(example.image, Path(tempfile.gettempdir()) / "lineup-examples" / name)
     try:
-        return str(downloads.fetch(kept, limits.hub_timeout_s))
+        return str(downloads.fetch(cached, limits.hub_timeout_s))
     except HubError as error:
         raise ImageError(error.where, error.expected, error.got, error.remedy) from None
 
 
 def find(config: Config) -> tuple[list[Example], list[str]]:
-    """Return the examples that are there, and what is wrong with those that are not."""
+    """Return the available examples and a message for each one that is missing."""
     if isinstance(config.examples, str):
         return _in_folder(config, config.examples)
-    found, problems = [], []
+    examples, problems = [], []
     for index, entry in enumerate(config.examples):
-        image = _address(entry.image)
+        image = _url(entry.image)
         if not image.startswith("https://"):
             path = config.folder / image
             if not os.path.isfile(path):
-                what = f"got {image}" if "://" in image else f"{path} is not there"
+                got = f"got {image}" if "://" in image else f"{path} does not exist"
                 where = config.where("examples", index)
-                problems.append(f"{where}: expected a path, https:// or hf://datasets/; {what}; check it")
+                problems.append(f"{where}: expected a path, https:// or hf://datasets/; {got}; check it")
                 continue
             image = str(path)
-        found.append(Example(image, entry.caption or _caption(image)))
-    return found, problems
+        examples.append(Example(image, entry.caption or _caption(image)))
+    return examples, problems
 
 
 def _in_folder(config: Config, name: str) -> tuple[list[Example], list[str]]:
     folder, where = config.folder / name, config.where("examples")
     if not os.path.isdir(folder):
-        return [], [f"{where}: expected a folder of images; {folder} is not there; check the path"]
+        return [], [f"{where}: expected a folder of images; {folder} does not exist; check the path"]
     paths = sorted(path for path in folder.iterdir() if path.is_file() and path.suffix.lower() in SUFFIXES)
     if not paths:
         return [], [f"{where}: expected images in {folder}; there are none; add some, or remove `examples`"]
     return [Example(str(path), _caption(str(path))) for path in paths], []
 
 
-def _address(image: str) -> str:
-    """Turn ``hf://datasets/owner/repo@revision/path`` into the address it stands for."""
+def _url(image: str) -> str:
+    """Resolve ``hf://datasets/owner/repo@revision/path`` to an https URL; return other values unchanged."""
     if match := _DATASET.fullmatch(image):
         repo, revision, path = match.groups()
         return f"https://huggingface.co/datasets/{repo}/resolve/{revision or 'main'}/{quote(path)}"

@@ -1,14 +1,14 @@
-"""Which image formats may be opened, and the bounds of each: a fork adds a format as one line of FORMATS."""
+"""Allowlist of image formats and their size limits; to add a format, add a line to FORMATS."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Format:
-    """A format that Pillow reads, by the name that Pillow has for it.
+    """File suffixes and limits of a Pillow format; FORMATS is keyed by Pillow's format name.
 
-    `max_megapixels` replaces limits.max_megapixels in one case: for a JPEG in a single scan, of which only a part
-    is decoded; and for a run-length encoded BMP, which Pillow decodes byte by byte in Python.
+    `max_megapixels` overrides limits.max_megapixels in two cases: upwards for a single-scan JPEG that is decoded at
+    reduced size, and downwards for a run-length encoded BMP, which Pillow decodes byte by byte in Python.
     """
 
     suffixes: tuple[str, ...]
@@ -24,4 +24,4 @@ FORMATS: dict[str, Format] = {
     "TIFF": Format((".tif", ".tiff")),
     "AVIF": Format((".avif",)),
 }
-SUFFIXES = tuple(suffix for each in FORMATS.values() for suffix in each.suffixes)
+SUFFIXES = tuple(suffix for known in FORMATS.values() for suffix in known.suffixes)

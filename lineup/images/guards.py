@@ -1,4 +1,4 @@
-"""Bounds what a file can make Pillow do before its size is known."""
+"""Bounds the work and memory that a malicious file can cost Pillow before its size is known."""
 
 import io
 import os
@@ -8,44 +8,48 @@ from typing import Any, BinaryIO
 
 from PIL import GifImagePlugin, Image, JpegImagePlugin, PngImagePlugin, UnidentifiedImageError
 
-_HEADER_READS = 1000  # honest headers need some hundred
-_MAX_EXIF_BYTES = 2**16  # a JPEG's segment holds no more
-_MAX_TAG_VALUES = 2**16  # in one tag of a TIFF: the offset of each row, say
-# how a TIFF starts → how it says where its tags are, how many, and of each: which, its type, its length
-_TIFF = {
+_MAX_HEADER_READS = 1000  # valid headers need a few hundred
+_MAX_EXIF_BYTES = 2**16  # the size limit of a JPEG segment
+_MAX_TAG_VALUES = 2**16  # per TIFF tag, such as one offset per row
+# TIFF magic → struct layouts of the IFD offset, the entry count, and an entry (tag, type, number of values)
+_TIFF_LAYOUTS = {
     b"II*\0": ("<4xL", "<H", "<HHL4x"),
     b"MM\0*": (">4xL", ">H", ">HHL4x"),
     b"II+\0": ("<8xQ", "<Q", "<HHQ8x"),
 }
-_STRIPS, _COLORS, TILE_WIDTH, TILE_LENGTH, _TILES = 273, 320, 322, 323, 324  # tags of it
+_STRIPS, _COLORS, TILE_WIDTH, TILE_LENGTH, _TILES = 273, 320, 322, 323, 324  # TIFF tags
 
 
 class _Gif(GifImagePlugin.GifImageFile):
-    """A GIF of which only the first frame is wanted: to wipe it, Pillow makes room while it opens the file."""
+    """GIF reader without frame disposal, for which Pillow allocates memory while it opens the file."""
 
     dispose_extent = property(lambda self: None, lambda self, extent: None)
 
 
 class _Png(PngImagePlugin.PngImageFile):
-    """The same of a PNG: 100 bytes could claim gigabytes, before anybody can ask for the size."""
+    """PNG reader without frame disposal: 100 bytes could allocate gigabytes before the size can be checked."""
 
     dispose_op = property(lambda self: None, lambda self, disposal: None)
 
 
 def _load_exif(exif: Image.Exif, data: bytes, load: Any = Image.Exif.load) -> None:
-    """Ignore EXIF that is too long: thousands of tags can claim the same bytes, and Pillow copies them for each."""
+    """Ignore oversized EXIF: thousands of tags can reference the same bytes, and Pillow copies them for each tag."""
     load(exif, data if len(data) <= _MAX_EXIF_BYTES else b"")
 
 
-FIRST_FRAME = {"JPEG": JpegImagePlugin.JpegImageFile, "PNG": _Png, "GIF": _Gif}  # of several frames
+FIRST_FRAME = {
+    "JPEG": JpegImagePlugin.JpegImageFile,
+    "PNG": _Png,
+    "GIF": _Gif,
+}  # readers of multi-frame formats, for the first frame only
 
 
 class MeteredFile(io.BufferedReader):
-    """An image file that can be read only so often: lengths and offsets that lie make Pillow go in circles."""
+    """Image file with a budget of reads and bytes: forged lengths and offsets make Pillow loop."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         super().__init__(io.FileIO(path))
-        self.reads, self.bytes = _HEADER_READS, 5 * os.fstat(self.fileno()).st_size + 2**16
+        self.reads, self.bytes = _MAX_HEADER_READS, 5 * os.fstat(self.fileno()).st_size + 2**16
 
     def read(self, size: int | None = -1, /) -> bytes:
         data = super().read(size)
@@ -56,17 +60,22 @@ class MeteredFile(io.BufferedReader):
 
 
 def check_tags(file: BinaryIO) -> None:
-    """Refuse a TIFF with tags that repeat (libtiff believes the first, Pillow the last) or hold endless numbers."""
-    head = file.read(16)
-    if not head.startswith((b"II", b"MM")):
+    """Reject a TIFF with duplicate tags (libtiff uses the first, Pillow the last) or with tags of too many values.
+
+    Raises:
+        UnidentifiedImageError: for an unknown TIFF variant.
+        ValueError: for invalid tags.
+    """
+    header = file.read(16)
+    if not header.startswith((b"II", b"MM")):
         return
-    if head[:4] not in _TIFF:
+    if header[:4] not in _TIFF_LAYOUTS:
         raise UnidentifiedImageError
-    where, count, entry = (struct.Struct(layout) for layout in _TIFF[head[:4]])
-    file.seek(where.unpack_from(head)[0])
-    entries = file.read(entry.size * min(*count.unpack(file.read(count.size)), _HEADER_READS))
+    offset, count, entry = (struct.Struct(layout) for layout in _TIFF_LAYOUTS[header[:4]])
+    file.seek(offset.unpack_from(header)[0])
+    entries = file.read(entry.size * min(*count.unpack(file.read(count.size)), _MAX_HEADER_READS))
     tags = {tag: (kind, length) for tag, kind, length in entry.iter_unpack(entries)}
-    opaque = (1, 2, 7)  # types that Pillow keeps as they are
+    opaque = (1, 2, 7)  # types that Pillow does not convert
     if len(tags) * entry.size < len(entries) or any(
         (length > _MAX_TAG_VALUES and (kind not in opaque or tag in (_STRIPS, _TILES, _COLORS)))
         or (kind not in (3, 4, 16) and tag in (TILE_WIDTH, TILE_LENGTH))
@@ -75,8 +84,8 @@ def check_tags(file: BinaryIO) -> None:
         raise ValueError("its tags are not those of an image")
 
 
-Image.MAX_IMAGE_PIXELS = None  # the limit is the caller's
-Image.Exif.load = _load_exif  # type: ignore[assignment, method-assign]  # some formats read it while they are opened
+Image.MAX_IMAGE_PIXELS = None  # open_image enforces max_megapixels instead
+Image.Exif.load = _load_exif  # type: ignore[assignment, method-assign]  # some formats load EXIF on open
 for _kind, _reader in FIRST_FRAME.items():
     Image.register_open(f"FIRST {_kind}", _reader, Image.OPEN[_kind][1])
-warnings.filterwarnings("ignore", module=r"PIL\.")  # what is wrong with a file is told to whoever sent it
+warnings.filterwarnings("ignore", module=r"PIL\.")  # problems of a file are reported to the client, not logged

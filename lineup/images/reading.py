@@ -1,7 +1,7 @@
-"""Reads image files: whatever comes in, an upright RGB image or one clear error comes out.
+"""Decodes untrusted image files to upright RGB images.
 
-The files are strangers', and Pillow believes what their headers say. The bounds here keep a small file from filling
-the memory or taking minutes; `tests/support/bad_images.py` makes such files.
+Pillow trusts the sizes and offsets in a file's headers. The limits here prevent a small file from exhausting
+memory or taking minutes (decompression bombs); `tests/support/bad_images.py` generates such files.
 """
 
 import os
@@ -15,12 +15,12 @@ from lineup.errors import ImageError, brief
 from lineup.images.formats import FORMATS
 from lineup.images.guards import FIRST_FRAME, TILE_LENGTH, TILE_WIDTH, MeteredFile, check_tags
 
-MAX_ASPECT_RATIO = 20  # how many times longer than its other side an image may be
+MAX_ASPECT_RATIO = 20  # longer side : shorter side
 
-_ADVICE = f"use one of {', '.join(FORMATS)}"
+_USE_KNOWN_FORMAT = f"use one of {', '.join(FORMATS)}"
 _SMALLER = "make it smaller and try again"
-_MAX_SCANS = 100  # of a JPEG, each a pass over all its pixels; honest ones have about ten
-_TURNS = {
+_MAX_SCANS = 100  # of a progressive JPEG, each a pass over all pixels; encoders write about ten
+_TRANSPOSE = {  # EXIF orientation → transposition that makes the image upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -34,45 +34,45 @@ _TURNS = {
 def open_image(
     path: str | os.PathLike[str], max_megapixels: int = 40, min_side_px: int = 0, max_mb: int = 0
 ) -> Image.Image:
-    """Read the first frame of an image file, upright, RGB, 8 bits, transparency over white.
+    """Decode the first frame of an image file to upright 8-bit RGB, with transparency composited over white.
 
-    Colour profiles are ignored, as training pipelines do: broken ones do no harm.
+    Colour profiles are ignored, as in training pipelines, so that broken ones do no harm.
 
     Args:
-        path: the file.
-        max_megapixels: how large it may be. A JPEG may have 200 if what is decoded of it keeps to this.
-        min_side_px: a JPEG may come out smaller, by 2, 4 or 8, as long as its shorter side keeps so many
-            pixels: it is decoded in a fraction of the time. 0 asks for all of it.
-        max_mb: how long the file may be, in millions of bytes; 0 for any length.
+        path: path of the file.
+        max_megapixels: limit of the decoded size. A JPEG may have 200 megapixels if its reduced size is within it.
+        min_side_px: allows a JPEG to be decoded at 1/2, 1/4 or 1/8 scale, in a fraction of the time, as long as its
+            shorter side keeps this many pixels. 0 decodes at full resolution.
+        max_mb: limit of the file size, in millions of bytes; 0 for no limit.
 
     Raises:
-        ImageError: when the file is missing, is no image, is damaged, or is too large.
+        ImageError: when the file is missing, not an image, damaged or too large.
     """
     name = Path(path).name
     try:
         size_mb = Path(path).stat().st_size / 1e6
         if 0 < max_mb < size_mb:
             raise ImageError(name, f"at most {max_mb} MB", f"got {size_mb:.1f}", _SMALLER)
-        # Pillow raises nearly anything on damaged files (struct.error, SyntaxError, …): no list is complete
+        # On damaged files Pillow raises almost any exception (struct.error, SyntaxError, …)
         with MeteredFile(path) as file:
             check_tags(file)
             with Image.open(
                 file, formats=[f"FIRST {kind}" if kind in FIRST_FRAME else kind for kind in FORMATS]
             ) as image:
                 _draft(image, file, name, max_megapixels, min_side_px)
-                file.reads += 4 * image.width * image.height  # a run-length encoded BMP is read byte by byte
+                file.reads += 4 * image.width * image.height  # an RLE BMP is read byte by byte
                 image.load()
-                # Pillow's exif_transpose also writes the EXIF anew, and fails on tags that cameras get wrong
-                turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
-                return _rgb(image if turn is None else image.transpose(turn))
+                # ImageOps.exif_transpose also rewrites the EXIF, and fails on malformed tags that cameras write
+                transpose = _TRANSPOSE.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+                return _rgb(image if transpose is None else image.transpose(transpose))
     except ImageError:
         raise
     except FileNotFoundError:
         raise ImageError(name, "an image", "there is no such file", "check the path") from None
     except UnidentifiedImageError:
-        raise ImageError(name, "an image", "this file is not one that can be read", _ADVICE) from None
+        raise ImageError(name, "an image", "this file is not one that can be read", _USE_KNOWN_FORMAT) from None
     except Exception as error:
-        # an OSError's text would name the folder
+        # the message of an OSError would reveal the folder
         reason = getattr(error, "strerror", None) or brief(error, most=1000)
         raise ImageError(
             name, "a whole image", f"it is damaged or cut off ({reason})", "save or send it again"
@@ -80,33 +80,31 @@ def open_image(
 
 
 def _draft(image: ImageFile.ImageFile, file: BinaryIO, name: str, max_megapixels: int, min_side_px: int) -> None:
-    """Set how far a JPEG is decoded; refuse what is too large, before anything is decoded."""
-    size, most = image.size, max_megapixels
+    """Set the decoding scale of a JPEG, and reject images over the limits before decoding."""
+    size, limit = image.size, max_megapixels
     short, long = sorted(size)
-    if long > MAX_ASPECT_RATIO * short:  # resized until the shorter side fits, a thread of pixels fills the memory
-        raise ImageError(
-            name, f"sides of at most {MAX_ASPECT_RATIO} to 1", f"got {long} × {short} pixels", "cut a part out of it"
-        )
+    if long > MAX_ASPECT_RATIO * short:  # resizing by the shorter side would exhaust memory
+        raise ImageError(name, f"sides of at most {MAX_ASPECT_RATIO} to 1", f"got {long} × {short} pixels", "crop it")
     known = FORMATS.get(image.format or "")
-    bound = known.max_megapixels if known and known.max_megapixels else most
+    format_limit = known.max_megapixels if known and known.max_megapixels else limit
     if image.format == "JPEG":
-        if _in_one_scan(image, file):
-            most = max(most, bound) if min_side_px else most
+        if _is_single_scan(image, file):
+            limit = max(limit, format_limit) if min_side_px else limit
         elif Path(file.name).read_bytes().count(b"\xff\xda") > _MAX_SCANS:
             raise ValueError("it has more scans than an image needs")
     elif image.format == "BMP" and image.info["compression"] in (1, 2):
-        most = min(most, bound)
+        limit = min(limit, format_limit)
     tags = getattr(image, "tag_v2", {})
-    tile = tags.get(TILE_WIDTH, 1), tags.get(TILE_LENGTH, 1)  # of a TIFF: each is decoded whole
-    _check_megapixels(tile, tile, name, most)
-    _check_megapixels(size, size, name, most)
+    tile = tags.get(TILE_WIDTH, 1), tags.get(TILE_LENGTH, 1)  # of a TIFF; tiles are decoded whole
+    _check_megapixels(tile, tile, name, limit)
+    _check_megapixels(size, size, name, limit)
     if min_side_px:
-        image.draft(None, (min_side_px, min_side_px))  # other formats ignore it
+        image.draft(None, (min_side_px, min_side_px))  # a no-op for other formats
     _check_megapixels(image.size, size, name, max_megapixels)
 
 
-def _in_one_scan(image: ImageFile.ImageFile, file: BinaryIO) -> bool:
-    """Tell whether a JPEG is decoded row by row; of one in several scans libjpeg keeps all coefficients."""
+def _is_single_scan(image: ImageFile.ImageFile, file: BinaryIO) -> bool:
+    """Return whether a JPEG can be decoded row by row; with several scans libjpeg buffers all coefficients."""
     if image.info.get("progressive"):
         return False
     components = len(image.getbands())
@@ -114,31 +112,31 @@ def _in_one_scan(image: ImageFile.ImageFile, file: BinaryIO) -> bool:
     return file.read(3) == struct.pack(">HB", 6 + 2 * components, components)
 
 
-def _check_megapixels(decoded: tuple[int, int], size: tuple[int, int], name: str, most: int) -> None:
-    if decoded[0] * decoded[1] > most * 1e6:
+def _check_megapixels(decoded: tuple[int, int], size: tuple[int, int], name: str, limit: int) -> None:
+    if decoded[0] * decoded[1] > limit * 1e6:
         got = f"{size[0] * size[1] / 1e6:.1f} ({size[0]} × {size[1]} pixels)"
-        raise ImageError(name, f"at most {most} megapixels", f"got {got}", _SMALLER)
+        raise ImageError(name, f"at most {limit} megapixels", f"got {got}", _SMALLER)
 
 
 def _rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I") or image.mode == "F":
         image = _eight_bits(image)
     if image.has_transparency_data:
-        # converted straight to RGB, the colours hidden under transparent pixels would show
+        # a direct conversion to RGB would reveal the colours of transparent pixels
         image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image)
+        background = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(background, image)
     return image.convert("RGB")
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
-    """Scale wider greys to 8 bits: Pillow would clip them to white.
+    """Scale greyscale of more than 8 bits to 8 bits, where Pillow would clip.
 
-    Nothing in a file of floats or 32-bit integers says what white is, so the brightest value decides
-    whether it was meant to be 1, 255, 65535 or itself.
+    Float and 32-bit integer files do not define white, so it is inferred from the maximum value:
+    the smallest of 1, 255 and 65535 (integers: 65535) that is not below it, else the maximum itself.
     """
     extrema: Any = image.getextrema()
-    top = extrema[1]
+    maximum = extrema[1]
     whites = (1, 255, 65535) if image.mode == "F" else (65535,)
-    scale = 255 / next((white for white in whites if top <= white), top)
+    scale = 255 / next((white for white in whites if maximum <= white), maximum)
     return image.convert("F").point(lambda value: value * scale + 0).convert("L")

@@ -1,4 +1,4 @@
-"""What is told of each backbone in a comparison, and which of them no other beats."""
+"""Rows of the comparison table, and the Pareto front of its plot."""
 
 import random
 
@@ -14,7 +14,7 @@ from lineup.results import BackboneStatus, LatencyStats
 IDLE = BackboneStatus("resnet18", "timm", "idle")
 
 
-def test_what_is_not_known_is_none():
+def test_unknown_values_are_none():
     values = row(IDLE, None).to_json()
     assert values.pop("backbone") == "resnet18"
     assert set(values.values()) == {None}
@@ -22,7 +22,7 @@ def test_what_is_not_known_is_none():
     assert values.keys() >= {"label", "median_ms", "license", "error", *published.FIGURES}
 
 
-def test_a_row_has_the_answer_the_speed_and_what_is_published():
+def test_row_has_prediction_latency_and_published_figures():
     figures = {"imagenet_top1": 71.504, "gmacs": 1.82}
     known = {"parameters": 11_689_512, "download_bytes": 46_800_000, "license": "apache-2.0", "facts": figures}
     values = row(
@@ -45,19 +45,19 @@ def test_a_row_has_the_answer_the_speed_and_what_is_published():
     }
 
 
-def test_one_that_did_not_answer_says_why_and_nothing_else():
+def test_row_of_a_failed_backbone_has_only_its_error():
     values = row(IDLE, None, BackboneError("", "", "resnet18: it is broken")).to_json()
-    told = {key: value for key, value in values.items() if value is not None}
-    assert told == {"backbone": "resnet18", "error": "resnet18: it is broken"}
+    known = {key: value for key, value in values.items() if value is not None}
+    assert known == {"backbone": "resnet18", "error": "resnet18: it is broken"}
 
 
-def test_all_rows_have_the_same_columns_in_the_same_order():
+def test_all_rows_have_the_same_columns():
     rows = [
         row(IDLE, None),
         row(IDLE, LatencyStats(1, 2, 3), classification()),
         row(IDLE, None, BackboneError("", "", "no")),
     ]
-    assert len({tuple(each.to_json()) for each in rows}) == 1
+    assert len({tuple(comparison_row.to_json()) for comparison_row in rows}) == 1
 
 
 @pytest.mark.parametrize(
@@ -66,20 +66,20 @@ def test_all_rows_have_the_same_columns_in_the_same_order():
         ([], []),
         ([(9, 70)], [0]),
         ([(1, 70), (3, 75), (2, 80)], [0, 2]),
-        ([(3, 90), (2, 80), (1, 70)], [2, 1, 0]),  # the cheapest first
-        ([(1, 70), (1, 80)], [1]),  # as cheap, and better
-        ([(2, 70), (1, 70)], [1]),  # as good, and cheaper
-        ([(1, 70), (2, 80), (1, 70)], [0, 2, 1]),  # equal ones do not beat each other
+        ([(3, 90), (2, 80), (1, 70)], [2, 1, 0]),  # sorted by cost
+        ([(1, 70), (1, 80)], [1]),  # same cost, higher accuracy
+        ([(2, 70), (1, 70)], [1]),  # same accuracy, lower cost
+        ([(1, 70), (2, 80), (1, 70)], [0, 2, 1]),  # equal points do not dominate each other
         ([(1, 70), (2, 60), (2, 60)], [0]),
     ],
 )
-def test_the_front_is_what_no_other_beats(points, front):
+def test_pareto_front(points, front):
     assert pareto_front(points) == front
 
 
-def test_the_front_is_the_one_of_its_definition():
-    chance = random.Random(0)
+def test_pareto_front_matches_its_definition():
+    rng = random.Random(0)
     for _ in range(200):
-        points = [(chance.randint(0, 5), chance.randint(0, 5)) for _ in range(chance.randint(0, 8))]
-        beaten = {a for a in points for b in points if b != a and b[0] <= a[0] and b[1] >= a[1]}
-        assert sorted(pareto_front(points)) == [index for index, a in enumerate(points) if a not in beaten]
+        points = [(rng.randint(0, 5), rng.randint(0, 5)) for _ in range(rng.randint(0, 8))]
+        dominated = {a for a in points for b in points if b != a and b[0] <= a[0] and b[1] >= a[1]}
+        assert sorted(pareto_front(points)) == [index for index, a in enumerate(points) if a not in dominated]

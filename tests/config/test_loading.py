@@ -8,7 +8,7 @@ from lineup import config, errors
 from lineup.config import yaml_source
 from lineup.errors import ConfigError
 
-LINEUP = "backbones: [resnet18]\n"  # what a text below needs to be a config; the text starts in line 2
+LINEUP = "backbones: [resnet18]\n"  # makes the texts below valid configs; they start in line 2
 KEYS = "title, description, default, top_k, backbones, examples, device, engine, precision, share, limits, space"
 LONG = """\
 title: Birds
@@ -50,50 +50,55 @@ def problems(text):
     return list(caught.value.problems)
 
 
-def test_a_short_config_gets_the_defaults():
-    found = read("backbones:\n  - resnet18\n  - torchvision/squeezenet1_1\n")
-    assert [entry.name for entry in found.backbones] == ["resnet18", "torchvision/squeezenet1_1"]
-    assert (found.default_name, found.title, found.top_k, found.examples) == ("resnet18", "Lineup", 3, [])
-    assert (found.device, found.share, found.limits.memory_mb, found.limits.max_megapixels) == ("auto", False, None, 40)
+def test_missing_keys_have_defaults():
+    loaded = read("backbones:\n  - resnet18\n  - torchvision/squeezenet1_1\n")
+    assert [entry.name for entry in loaded.backbones] == ["resnet18", "torchvision/squeezenet1_1"]
+    assert (loaded.default_name, loaded.title, loaded.top_k, loaded.examples) == ("resnet18", "Lineup", 3, [])
+    assert (loaded.device, loaded.share, loaded.limits.memory_mb, loaded.limits.max_megapixels) == (
+        "auto",
+        False,
+        None,
+        40,
+    )
 
 
-def test_every_key_of_the_long_form_is_read():
-    found = read(LONG)
-    plain, own, untrained = found.backbones
+def test_every_key_is_loaded():
+    loaded = read(LONG)
+    plain, own, untrained = loaded.backbones
     assert plain == read(LINEUP).backbones[0]
     expected = {"name": "own", "backbone": "torchvision/resnet50", "checkpoint": "weights/own.pth", "pretrained": True}
     expected |= {"labels": ["jay", "crow"], "input_size": (224, 320), "mean": (0.5, 0.5, 0.5), "std": (0.25, 0.25, 1)}
     assert own.model_dump() == expected | {"crop_pct": 0.9, "interpolation": "bicubic"}
     assert (untrained.name, untrained.pretrained) == ("resnet34.a1_in1k", False)
     assert (untrained.labels, untrained.input_size) == ("birds.txt", (96, 96))
-    assert [(each.image, each.caption) for each in found.examples] == [("maze.jpg", ""), ("jay.png", "A jay")]
-    others = found.model_dump(exclude={"backbones", "examples", "limits", "space"})
+    assert [(example.image, example.caption) for example in loaded.examples] == [("maze.jpg", ""), ("jay.png", "A jay")]
+    others = loaded.model_dump(exclude={"backbones", "examples", "limits", "space"})
     assert list(others.values()) == ["Birds", "Which bird?", "own", 5, "cpu", "torch", "float32", True]
-    assert list(found.limits.model_dump().values()) == [2048, 4, 40, 20, 7.5, 9, 64]
-    assert list(found.space.model_dump().values()) == ["x", "red", "blue", "birds", "mit", "cpu-basic"]
+    assert list(loaded.limits.model_dump().values()) == [2048, 4, 40, 20, 7.5, 9, 64]
+    assert list(loaded.space.model_dump().values()) == ["x", "red", "blue", "birds", "mit", "cpu-basic"]
 
 
-def test_an_entry_knows_its_source():
+def test_source_of_an_entry():
     shorts = "[a, torchvision/a@B, 'hf-hub:o/r', 'mine:a', {backbone: a, checkpoint: x, name: b}, "
-    found = read(f"backbones: {shorts}{{backbone: torchvision/a, pretrained: false}}]").backbones
-    assert [entry.source for entry in found] == ["timm", "torchvision", "hf-hub", "mine", "checkpoint", "untrained"]
+    loaded = read(f"backbones: {shorts}{{backbone: torchvision/a, pretrained: false}}]").backbones
+    assert [entry.source for entry in loaded] == ["timm", "torchvision", "hf-hub", "mine", "checkpoint", "untrained"]
 
 
-def test_a_loaded_config_knows_its_folder_and_its_places(tmp_path):
+def test_loaded_config_has_folder_and_positions(tmp_path):
     path = tmp_path / "fork.yaml"
     path.write_text(LONG)
-    found = config.load(path)
-    assert found.folder == tmp_path
-    assert found.where("backbones", 1, "labels") == "fork.yaml:10:5: backbones[1].labels"
+    loaded = config.load(path)
+    assert loaded.folder == tmp_path
+    assert loaded.where("backbones", 1, "labels") == "fork.yaml:10:5: backbones[1].labels"
 
 
-# Each of these stands in line 2, after LINEUP; the place is that of the key, or of the list item.
+# Each text is line 2, after LINEUP; messages begin with the column of the key or list item.
 IN_LINE_2 = [
     ("titel: x", "1: titel: expected a known key; got 'titel'; did you mean 'title'?"),
     ("Top_K: 3", "1: Top_K: expected a known key; got 'Top_K'; did you mean 'top_k'?"),
     ("on: x", f"1: on: expected a known key; got 'on'; remove it, or use one of: {KEYS}"),
     ("<<: {title: x}", f"1: <<: expected a known key; got '<<'; remove it, or use one of: {KEYS}"),
-    ("backbones: [a]", "1: backbones: expected each key once; it stands in line 1 already; remove one of the two"),
+    ("backbones: [a]", "1: backbones: expected each key once; already defined in line 1; remove one of the two"),
     ("title: yes", "1: title: expected text; got true; put it in quotes"),
     ("title:", "1: title: expected text; got nothing"),
     ("title: {" + "a" * 90 + ": 1}", "1: title: expected text; got {'" + "a" * 75 + "…"),
@@ -119,21 +124,24 @@ IN_LINE_2 = [
 
 
 @pytest.mark.parametrize(("text", "message"), IN_LINE_2, ids=[text[:40] for text, _ in IN_LINE_2])
-def test_a_wrong_value_is_told_at_its_place(text, message):
+def test_invalid_value_is_reported_with_position(text, message):
     (problem,) = problems(LINEUP + text)
     assert problem.startswith(f"config.yaml:2:{message}")
 
 
-# Each of these is an entry that starts in line 2, column 5; what is wrong is in backbones[0].
+# Each entry starts in line 2, column 5; problems are in backbones[0].
 A_NAME = "5: expected a name such as resnet18, or keys such as `backbone: resnet18`"
 ENTRIES = [
     ("123", A_NAME),
-    ("", "4" + A_NAME[1:]),  # nothing there: the place is where it would start
-    ("a/b", "5: expected a name that says where it comes from; got 'a/b'; write hf-hub:a/b for a Hub repository"),
+    ("", "4" + A_NAME[1:]),  # empty entry: the position where it would start
+    ("a/b", "5: expected a name with its source; got 'a/b'; write hf-hub:a/b for a Hub repository"),
     ("{}", "5: backbone: expected a value; there is none; add `backbone:`"),
     ("{backbone: 5}", "6: backbone: expected text; got 5; put it in quotes"),
-    ("{backbone: a, name: ' '}", "5: expected a name of 1 to 200 letters, with no space around it; got ' '"),
-    ('{backbone: a, name: "a\\nb"}', "5: expected a name of 1 to 200 letters"),
+    (
+        "{backbone: a, name: ' '}",
+        "5: expected a name of 1 to 200 printable characters without surrounding spaces; got ' '",
+    ),
+    ('{backbone: a, name: "a\\nb"}', "5: expected a name of 1 to 200 printable characters"),
     ("{backbone: a, labels: [b, ' ']}", "5: expected labels that are not empty; got an empty one, or none"),
     ("{backbone: a, labels: []}", "5: expected labels that are not empty; got an empty one, or none"),
     ("{backbone: a, checkpoint: ''}", "19: checkpoint: expected text that is not empty; got ''"),
@@ -142,7 +150,7 @@ ENTRIES = [
     ("{backbone: 'torchvision:a'}", "5: expected torchvision/a, without torchvision: in front"),
     ("{backbone: a, label: b}", "19: label: expected a known key; got 'label'; did you mean 'labels'?"),
     ("{backbone: a, text: b}", "19: text: expected a known key; got 'text'; remove it, or use one of: name, backbone,"),
-    ("{backbone: a, name: b, name: c}", "28: name: expected each key once; it stands in line 2 already"),
+    ("{backbone: a, name: b, name: c}", "28: name: expected each key once; already defined in line 2"),
     ("{backbone: a, pretrained: 'no'}", "19: pretrained: expected true or false; got 'no'"),
     ("{backbone: a, labels: 5}", "19: labels: expected a file, or a list of names; got 5; put it in quotes"),
     ("{backbone: a, labels: [b, no]}", "31: labels[1]: expected text; got false; put it in quotes"),
@@ -163,7 +171,7 @@ ENTRIES = [
 
 
 @pytest.mark.parametrize(("entry", "message"), ENTRIES, ids=[entry[:50] or "nothing" for entry, _ in ENTRIES])
-def test_a_wrong_entry_is_told_at_its_place(entry, message):
+def test_invalid_entry_is_reported_with_position(entry, message):
     (problem,) = problems(f"backbones:\n  - {entry}\n")
     place, rest = message.split(": ", 1)
     assert problem.startswith(
@@ -171,7 +179,7 @@ def test_a_wrong_entry_is_told_at_its_place(entry, message):
     )
 
 
-NO_LINE_UP = [
+WITHOUT_BACKBONES = [
     ("", "1:1: backbones: expected a value; there is none; add `backbones:`"),
     ("resnet18", "1:1: expected keys and values; got 'resnet18'"),
     ("title: x\nbackbones:", "2:1: backbones: expected a list of backbones, one per line, each after a dash"),
@@ -180,15 +188,15 @@ NO_LINE_UP = [
 ]
 
 
-@pytest.mark.parametrize(("text", "message"), NO_LINE_UP)
-def test_a_config_without_a_line_up_is_refused(text, message):
+@pytest.mark.parametrize(("text", "message"), WITHOUT_BACKBONES)
+def test_config_without_backbones_is_rejected(text, message):
     assert problems(text) == [f"config.yaml:{message}"]
 
 
-def test_all_problems_are_told_at_once_those_of_form_in_the_order_of_the_file():
+def test_all_problems_are_reported_in_file_order():
     text = "titel: x\ntop_k: 0\ntop_k: 1\nbackbones:\n  - a\n  - backbone: b\n    crop_pct: 2\n    lables: c\n  - 5\n"
     assert [problem.split(": expected")[0] for problem in problems(text)] == [
-        "config.yaml:3:1: top_k",  # keys said twice come first
+        "config.yaml:3:1: top_k",  # duplicate keys first
         "config.yaml:1:1: titel",
         "config.yaml:2:1: top_k",
         "config.yaml:7:5: backbones[1].crop_pct",
@@ -197,16 +205,20 @@ def test_all_problems_are_told_at_once_those_of_form_in_the_order_of_the_file():
     ]
 
 
-def test_names_are_unique_and_the_default_is_one_of_them():
+def test_names_are_unique_and_include_the_default():
     text = "default: c\ntitle: x\ntitle: y\nbackbones:\n  - a\n  - {backbone: b, name: a}\n  - {backbone: a, name: d}\n"
-    repeated, twice, unknown = problems(text)
-    assert repeated.startswith("config.yaml:3:1: title: expected each key once; it stands in line 2 already")
-    assert twice.startswith("config.yaml:6:5: backbones[1]: expected each name once; got 'a' again; give one of the")
-    assert unknown.startswith("config.yaml:1:1: default: expected the name of an entry; got 'c'; use one of: a, ")
+    duplicate_key, duplicate_name, unknown_default = problems(text)
+    assert duplicate_key.startswith("config.yaml:3:1: title: expected each key once; already defined in line 2")
+    assert duplicate_name.startswith(
+        "config.yaml:6:5: backbones[1]: expected each name once; got 'a' again; give one of the"
+    )
+    assert unknown_default.startswith(
+        "config.yaml:1:1: default: expected the name of an entry; got 'c'; use one of: a, "
+    )
 
 
 @pytest.mark.parametrize("word", ["resnet18", "RESNET18", "resnet_18"])
-def test_only_a_near_word_is_suggested(word):
+def test_only_close_matches_are_suggested(word):
     assert errors.did_you_mean(word, ["vgg11", "resnet18", "resnet152"]) == "did you mean 'resnet18'?"
     assert errors.did_you_mean(word, ["vgg11", "maze"]) == ""
 
@@ -221,25 +233,24 @@ def damaged(text, rng):
             return text[:at] + text[at + rng.randint(1, 6) :]
         case 1:
             return text[:at] + rng.choice(":-[]{},#&*!|>'\"%@`?~=\n\t \0é") + text[at:]
-        case 2:  # another value for a key
+        case 2:  # replace the value of a key
             line = rng.choice(re.findall(r"^.*: .*$", text, re.MULTILINE))
             value = rng.choice(VALUES)
             return text.replace(line, f"{line.split(': ')[0]}: {value}", 1)
-    lines = text.split("\n")  # a line at another depth, and said twice
+    lines = text.split("\n")  # duplicate a line at another depth
     lines.insert(rng.randrange(len(lines)), " " * rng.choice([0, 2, 4]) + rng.choice(lines).strip())
     return "\n".join(lines)
 
 
-def test_a_damaged_config_is_either_read_or_refused_with_places():
+def test_damaged_config_is_valid_or_rejected_with_positions():
     rng, refused = random.Random(20), 0
     for _ in range(500):
         text = damaged(LONG, rng) if rng.random() < 0.5 else damaged(damaged(LONG, rng), rng)
         try:
             assert isinstance(read(text), config.Config)
         except ConfigError as error:
-            told = error.problems
-            places = [re.match(r"config\.yaml:(\d+):(\d+): \S", problem) for problem in told]
-            assert places, text
-            assert all(place and 1 <= int(place[1]) <= text.count("\n") + 2 for place in places), (told, text)
+            matches = [re.match(r"config\.yaml:(\d+):(\d+): \S", problem) for problem in error.problems]
+            assert matches, text
+            assert all(match and 1 <= int(match[1]) <= text.count("\n") + 2 for match in matches), (matches, text)
             refused += 1
-    assert 250 < refused < 490  # it tries both sides
+    assert 250 < refused < 490  # both outcomes are covered

@@ -18,7 +18,7 @@ A_NAME = "expected the name of a backbone, such as resnet18; got "
 A_TORCHVISION_NAME = "expected torchvision/name or torchvision/name@WEIGHTS; got "
 A_REPOSITORY = "expected hf-hub:owner/repo or hf-hub:owner/repo@revision; got "
 A_SOURCE = "expected source:name, such as hf-hub:owner/repo or local-dir:path; got "
-AN_ORIGIN = "expected a name that says where it comes from; got "
+A_SOURCED_NAME = "expected a name with its source; got "
 MISTAKES = [
     ("", A_NAME + "''"),
     ("res net", A_NAME + "'res net'"),
@@ -32,19 +32,19 @@ MISTAKES = [
     ("local-dir:", A_SOURCE + "'local-dir:'"),
     ("local-dir: x", A_SOURCE + "'local-dir: x'"),
     ("C:\\nets", A_SOURCE + "'C:\\\\nets'"),
-    ("a/b", AN_ORIGIN + "'a/b'; write hf-hub:a/b for a Hub repository or local-dir:a/b for a folder"),
-    ("timm/a", AN_ORIGIN + "'timm/a'; write a for timm's own weights, hf-hub:timm/a for a Hub repository or "
+    ("a/b", A_SOURCED_NAME + "'a/b'; write hf-hub:a/b for a Hub repository or local-dir:a/b for a folder"),
+    ("timm/a", A_SOURCED_NAME + "'timm/a'; write a for timm's own weights, hf-hub:timm/a for a Hub repository or "
      "local-dir:timm/a for a folder"),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("text", "spec"), FORMS)
-def test_a_name_is_taken_apart(text, spec):
+def test_parse_spec(text, spec):
     assert parse_spec(text) == spec
 
 
 @pytest.mark.parametrize(("text", "message"), MISTAKES)
-def test_a_form_that_fits_no_source_names_the_forms_that_do(text, message):
-    with pytest.raises(ValueError) as caught:  # noqa: PT011  (the whole text is compared)
+def test_invalid_spec_lists_the_valid_forms(text, message):
+    with pytest.raises(ValueError) as caught:  # noqa: PT011  (the whole message is compared)
         parse_spec(text)
     assert str(caught.value) == message

@@ -10,10 +10,10 @@ def refusal(function, *arguments):
     return str(caught.value)
 
 
-def test_values_are_plain_and_every_key_and_item_has_its_place():
-    found = yaml_source.parse("title: ä b\nlist:\n  - one\n  - {a: 1, b: [x, yes]}\n", "config.yaml")
-    assert found.values == {"title": "ä b", "list": ["one", {"a": 1, "b": ["x", True]}]}
-    assert found.positions == {
+def test_parse_returns_plain_values_and_positions():
+    document = yaml_source.parse("title: ä b\nlist:\n  - one\n  - {a: 1, b: [x, yes]}\n", "config.yaml")
+    assert document.values == {"title": "ä b", "list": ["one", {"a": 1, "b": ["x", True]}]}
+    assert document.positions == {
         (): (1, 1),
         ("title",): (1, 1),
         ("list",): (2, 1),
@@ -26,28 +26,28 @@ def test_values_are_plain_and_every_key_and_item_has_its_place():
     }
 
 
-def test_a_place_is_spelled_as_people_write_it_and_a_missing_one_is_its_parents():
-    found = yaml_source.parse("a:\n  - x\n  - labels: y\n", "fork.yaml")
-    assert found.where(("a", 1, "labels")) == "fork.yaml:3:5: a[1].labels"
-    assert found.where(("a", 1, "name", 3)) == "fork.yaml:3:5: a[1].name[3]"
-    assert found.where(("other",)) == "fork.yaml:1:1: other"
-    assert found.where(()) == "fork.yaml:1:1"
+def test_where_formats_key_paths_and_falls_back_to_the_parent():
+    document = yaml_source.parse("a:\n  - x\n  - labels: y\n", "fork.yaml")
+    assert document.where(("a", 1, "labels")) == "fork.yaml:3:5: a[1].labels"
+    assert document.where(("a", 1, "name", 3)) == "fork.yaml:3:5: a[1].name[3]"
+    assert document.where(("other",)) == "fork.yaml:1:1: other"
+    assert document.where(()) == "fork.yaml:1:1"
 
 
-def test_keys_stay_as_they_are_written():
+def test_keys_are_kept_verbatim():
     assert yaml_source.parse("on: 1\n1: 2\nnull: 3\n", "config.yaml").values == {"on": 1, "1": 2, "null": 3}
 
 
-def test_each_repeated_key_is_reported_and_the_first_value_stays():
-    found = yaml_source.parse("a: 1\nb:\n  c: 1\n  c: 2\na: {c: 3}\n", "config.yaml")
-    assert found.values == {"a": 1, "b": {"c": 1}}
-    assert found.problems == (
-        "config.yaml:4:3: b.c: expected each key once; it stands in line 3 already; remove one of the two",
-        "config.yaml:5:1: a: expected each key once; it stands in line 1 already; remove one of the two",
+def test_duplicate_keys_are_reported_and_the_first_value_wins():
+    document = yaml_source.parse("a: 1\nb:\n  c: 1\n  c: 2\na: {c: 3}\n", "config.yaml")
+    assert document.values == {"a": 1, "b": {"c": 1}}
+    assert document.problems == (
+        "config.yaml:4:3: b.c: expected each key once; already defined in line 3; remove one of the two",
+        "config.yaml:5:1: a: expected each key once; already defined in line 1; remove one of the two",
     )
 
 
-BROKEN = [
+INVALID = [
     ("a: &x 1\nb: *x", "2:4: expected YAML; got the alias *x; write the value out"),
     ("a: &x [*x]", "1:8: expected YAML; got the alias *x; write the value out"),
     ("a: [b\nc: 3", "2:2: expected YAML; got expected ',' or ']', but got ':'"),
@@ -72,19 +72,19 @@ BROKEN = [
 ]
 
 
-@pytest.mark.parametrize(("text", "message"), BROKEN, ids=[text[:30] for text, _ in BROKEN])
-def test_text_that_cannot_be_used_is_refused_at_its_place(text, message):
+@pytest.mark.parametrize(("text", "message"), INVALID, ids=[text[:30] for text, _ in INVALID])
+def test_invalid_yaml_is_rejected_with_position(text, message):
     assert refusal(yaml_source.parse, text, "config.yaml").startswith(f"config.yaml:{message}")
 
 
-def test_a_file_may_have_a_byte_order_mark_and_windows_line_ends(tmp_path):
+def test_byte_order_mark_and_crlf_are_accepted(tmp_path):
     (tmp_path / "config.yaml").write_bytes(b"\xef\xbb\xbfa: 1\r\nb:\r\n  - c\r\n")
-    found = yaml_source.read(tmp_path / "config.yaml")
-    assert (found.name, found.values) == ("config.yaml", {"a": 1, "b": ["c"]})
-    assert found.positions == {(): (1, 1), ("a",): (1, 1), ("b",): (2, 1), ("b", 0): (3, 5)}
+    document = yaml_source.read(tmp_path / "config.yaml")
+    assert (document.name, document.values) == ("config.yaml", {"a": 1, "b": ["c"]})
+    assert document.positions == {(): (1, 1), ("a",): (1, 1), ("b",): (2, 1), ("b", 0): (3, 5)}
 
 
-def test_a_file_that_cannot_be_read_is_named_with_its_folder(tmp_path):
+def test_unreadable_file_is_reported_with_its_path(tmp_path):
     path = tmp_path / "config.yaml"
     missing = f"{path}: expected a config file; there is none; create it, or name another with --config"
     assert refusal(yaml_source.read, path) == missing
@@ -96,7 +96,7 @@ def test_a_file_that_cannot_be_read_is_named_with_its_folder(tmp_path):
     assert refusal(yaml_source.read, tmp_path) == folder
 
 
-def test_a_date_is_the_text_that_was_written():
+def test_dates_are_kept_as_text():
     assert yaml_source.parse("a: 2020-01-01\nb: 2020-13-45", "config.yaml").values == {
         "a": "2020-01-01",
         "b": "2020-13-45",

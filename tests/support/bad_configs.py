@@ -1,7 +1,7 @@
-"""Configs that are wrong: by hand, each with all that is said of it, and by the thousand, made of good ones.
+"""Invalid configs: handwritten ones with their expected messages, and a fuzzer that mutates valid ones.
 
 for text in fuzzed(10_000, seed=1):
-    refused(text)  # the problems, or none where it is a config all the same
+    refused(text)  # the problems; empty if the mutated config is still valid
 """
 
 import random
@@ -61,8 +61,8 @@ space:
 """,
 ]
 
-HOW_TO_MEND = "; check the indentation there and above, and put special characters in quotes"
-NOT_YAML = [  # a config, and what is said of it before HOW_TO_MEND
+YAML_REMEDY = "; check the indentation there and above, and put special characters in quotes"
+NOT_YAML = [  # config, message before YAML_REMEDY
     ("backbones: [resnet18\n", "2:1: expected YAML; got expected ',' or ']', but got '<stream end>'"),
     ("backbones: [resnet18}\n", "1:21: expected YAML; got expected ',' or ']', but got '}'"),
     ("backbones:\n\t- resnet18\n", "2:1: expected YAML; got found character '\\t' that cannot start any token"),
@@ -86,7 +86,7 @@ NOT_YAML = [  # a config, and what is said of it before HOW_TO_MEND
         "1:10: expected YAML; got expected chomping or indentation indicators, but found 'x'",
     ),
 ]
-WRONG = [  # a config, and all that is said of it; … stands for some words
+WRONG = [  # config, all messages; … matches any text
     (
         "backbones:\n - resnet18\n  - vit\n",
         "2:4: backbones[0]: expected the name of a backbone, such as resnet18; got 'resnet18 - vit'",
@@ -161,7 +161,7 @@ WRONG = [  # a config, and all that is said of it; … stands for some words
     ),
     (
         "backbones: [a]\nbackbones: [b]\n",
-        "2:1: backbones: expected each key once; it stands in line 1 already; remove one of the two",
+        "2:1: backbones: expected each key once; already defined in line 1; remove one of the two",
     ),
     (
         "backbones: [a]\n<<: {title: x}\n",
@@ -195,17 +195,17 @@ WRONG = [  # a config, and all that is said of it; … stands for some words
         "1:13: examples[0].path: expected a known key; got 'path'; … one of: image, caption",
     ),
     ("title: 5\nbackbones: [a]\n", "1:1: title: expected text; got 5; put it in quotes"),
-    ("title: [a]\nbackbones: [a]\n", "1:1: title: expected text; got ['a']; mend it, or leave `title` out"),
-    ("title:\nbackbones: [a]\n", "1:1: title: expected text; got nothing; write one, or leave `title` out"),
+    ("title: [a]\nbackbones: [a]\n", "1:1: title: expected text; got ['a']; fix it, or leave `title` out"),
+    ("title:\nbackbones: [a]\n", "1:1: title: expected text; got nothing; add one, or leave `title` out"),
     ("description: yes\nbackbones: [a]\n", "1:1: description: expected text; got true; put it in quotes"),
     (
         "top_k: three\nbackbones: [a]\n",
-        "1:1: top_k: expected a whole number; got 'three'; mend it, or leave `top_k` out",
+        "1:1: top_k: expected a whole number; got 'three'; fix it, or leave `top_k` out",
     ),
-    ("top_k: 0\nbackbones: [a]\n", "1:1: top_k: expected 1 or more; got 0; mend it, or leave `top_k` out"),
-    ("top_k: 1e3\nbackbones: [a]\n", "1:1: top_k: expected a whole number; got '1e3'; mend it, or leave `top_k` out"),
-    ("top_k: 3.5\nbackbones: [a]\n", "1:1: top_k: expected a whole number; got 3.5; mend it, or leave `top_k` out"),
-    ("top_k: 5000\nbackbones: [a]\n", "1:1: top_k: expected 1000 or less; got 5000; mend it, or leave `top_k` out"),
+    ("top_k: 0\nbackbones: [a]\n", "1:1: top_k: expected 1 or more; got 0; fix it, or leave `top_k` out"),
+    ("top_k: 1e3\nbackbones: [a]\n", "1:1: top_k: expected a whole number; got '1e3'; fix it, or leave `top_k` out"),
+    ("top_k: 3.5\nbackbones: [a]\n", "1:1: top_k: expected a whole number; got 3.5; fix it, or leave `top_k` out"),
+    ("top_k: 5000\nbackbones: [a]\n", "1:1: top_k: expected 1000 or less; got 5000; fix it, or leave `top_k` out"),
     (
         "device: gpu\nbackbones: [a]\n",
         "1:1: device: expected one of 'auto', 'cpu', 'cuda' or 'mps'; … it, or leave `device` out",
@@ -218,11 +218,11 @@ WRONG = [  # a config, and all that is said of it; … stands for some words
         "precision: fp16\nbackbones: [a]\n",
         "1:1: precision: expected one of 'auto', 'float32' or … or leave `precision` out",
     ),
-    ("share: 'yes'\nbackbones: [a]\n", "1:1: share: expected true or false; got 'yes'; mend it, or leave `share` out"),
-    ("limits: 5\nbackbones: [a]\n", "1:1: limits: expected keys and values; got 5; mend it, or leave `limits` out"),
+    ("share: 'yes'\nbackbones: [a]\n", "1:1: share: expected true or false; got 'yes'; fix it, or leave `share` out"),
+    ("limits: 5\nbackbones: [a]\n", "1:1: limits: expected keys and values; got 5; fix it, or leave `limits` out"),
     (
         "limits: {memory_mb: 2GB}\nbackbones: [a]\n",
-        "1:10: limits.memory_mb: expected a whole number; got '2GB'; mend it, or leave `memory_mb` out",
+        "1:10: limits.memory_mb: expected a whole number; got '2GB'; fix it, or leave `memory_mb` out",
     ),
     (
         "limits: {hub_timeout_s: 0}\nbackbones: [a]\n",
@@ -230,7 +230,7 @@ WRONG = [  # a config, and all that is said of it; … stands for some words
     ),
     (
         "limits: {hub_timeout_s: 1e3}\nbackbones: [a]\n",
-        "1:10: limits.hub_timeout_s: expected a number; got '1e3'; YAML wants a point: 1.0e3",
+        "1:10: limits.hub_timeout_s: expected a number; got '1e3'; write it with a decimal point: 1.0e3",
     ),
     (
         "limits: {hub_timeout_s: .inf}\nbackbones: [a]\n",
@@ -238,7 +238,7 @@ WRONG = [  # a config, and all that is said of it; … stands for some words
     ),
     (
         "limits: {max_compared: 1}\nbackbones: [a]\n",
-        "1:10: limits.max_compared: expected 2 or more; got 1; mend it, or leave `max_compared` out",
+        "1:10: limits.max_compared: expected 2 or more; got 1; fix it, or leave `max_compared` out",
     ),
     (
         "space: {color_from: teal}\nbackbones: [a]\n",
@@ -258,7 +258,7 @@ WRONG = [  # a config, and all that is said of it; … stands for some words
     ),
     (
         "examples: [5]\nbackbones: [a]\n",
-        "1:12: examples[0]: expected keys and values; got 5; mend it, or leave `examples` out",
+        "1:12: examples[0]: expected keys and values; got 5; fix it, or leave `examples` out",
     ),
     ("default: b\nbackbones: [a]\n", "1:1: default: expected the name of an entry; got 'b'; use one of: a"),
     (
@@ -273,22 +273,22 @@ WRONG = [  # a config, and all that is said of it; … stands for some words
         "backbones: [a, {backbone: b, name: a}]\n",
         "1:16: backbones[1]: expected each name once; got 'a' again; give one of the two another `name`",
     ),
-    ("backbones: [5]\n", "1:13: backbones[0]: expected a name such as resnet18, or keys … resnet18`; got 5; mend it"),
-    ("backbones: [true]\n", "1:13: backbones[0]: expected a name such as resnet18, or keys … got true; mend it"),
-    ("backbones: [~]\n", "1:13: backbones[0]: expected a name such as resnet18, or keys … got nothing; mend it"),
-    ("backbones: [[a]]\n", "1:13: backbones[0]: expected a name such as resnet18, or keys … got ['a']; mend it"),
+    ("backbones: [5]\n", "1:13: backbones[0]: expected a name such as resnet18, or keys … resnet18`; got 5; fix it"),
+    ("backbones: [true]\n", "1:13: backbones[0]: expected a name such as resnet18, or keys … got true; fix it"),
+    ("backbones: [~]\n", "1:13: backbones[0]: expected a name such as resnet18, or keys … got nothing; fix it"),
+    ("backbones: [[a]]\n", "1:13: backbones[0]: expected a name such as resnet18, or keys … got ['a']; fix it"),
     ("backbones: ['']\n", "1:13: backbones[0]: expected the name of a backbone, such as resnet18; got ''"),
     ("backbones: ['a b']\n", "1:13: backbones[0]: expected the name of a backbone, such as resnet18; got 'a b'"),
-    ("backbones: [timm/resnet18]\n", "1:13: backbones[0]: expected a name that says where it comes … for a folder"),
+    ("backbones: [timm/resnet18]\n", "1:13: backbones[0]: expected a name with its source; … for a folder"),
     (
         "backbones: [timm:resnet18]\n",
         "1:13: backbones[0]: expected resnet18, without timm: in front; got 'timm:resnet18'",
     ),
     (
         'backbones: ["a/b\\nc"]\n',
-        "1:13: backbones[0]: expected a name that … hf-hub:a/b?c for a Hub repository or local-dir:a/b?c for a folder",
+        "1:13: backbones[0]: expected a name with … hf-hub:a/b?c for a Hub repository or local-dir:a/b?c for a folder",
     ),
-    ("backbones: [google/vit]\n", "1:13: backbones[0]: expected a name that says where it comes … for a folder"),
+    ("backbones: [google/vit]\n", "1:13: backbones[0]: expected a name with its source; … for a folder"),
     (
         "backbones: ['hf-hub:vit']\n",
         "1:13: backbones[0]: expected hf-hub:owner/repo or hf-hub:owner/repo@revision; got 'hf-hub:vit'",
@@ -299,11 +299,11 @@ WRONG = [  # a config, and all that is said of it; … stands for some words
         "backbones: [torchvision/resnet50@]\n",
         "1:13: backbones[0]: expected torchvision/name or … got 'torchvision/resnet50@'",
     ),
-    ("backbones: [{backbone: ~}]\n", "1:14: backbones[0].backbone: expected text; got nothing; write one"),
-    ("backbones: [{backbone: [a]}]\n", "1:14: backbones[0].backbone: expected text; got ['a']; mend it"),
+    ("backbones: [{backbone: ~}]\n", "1:14: backbones[0].backbone: expected text; got nothing; add one"),
+    ("backbones: [{backbone: [a]}]\n", "1:14: backbones[0].backbone: expected text; got ['a']; fix it"),
     (
         "backbones: [{backbone: a, name: ''}]\n",
-        "1:13: backbones[0]: expected a name of 1 to 200 letters, with … around it; got ''; mend it",
+        "1:13: backbones[0]: expected a name of 1 to 200 printable … spaces; got ''; fix it",
     ),
     (
         "backbones: [{backbone: a, labels: []}]\n",
@@ -315,11 +315,11 @@ WRONG = [  # a config, and all that is said of it; … stands for some words
     ),
     (
         "backbones: [{backbone: a, labels: [cat, ~]}]\n",
-        "1:41: backbones[0].labels[1]: expected text; got nothing; write one, or leave `labels` out",
+        "1:41: backbones[0].labels[1]: expected text; got nothing; add one, or leave `labels` out",
     ),
     (
         "backbones: [{backbone: a, input_size: 8}]\n",
-        "1:27: backbones[0].input_size: expected 16 or more; got 8; mend it, or leave `input_size` out",
+        "1:27: backbones[0].input_size: expected 16 or more; got 8; fix it, or leave `input_size` out",
     ),
     (
         "backbones: [{backbone: a, input_size: [224]}]\n",
@@ -335,17 +335,17 @@ WRONG = [  # a config, and all that is said of it; … stands for some words
     ),
     (
         "backbones: [{backbone: a, mean: [a, b, c]}]\n",
-        "1:34: backbones[0].mean[0]: expected a number; got 'a'; mend it, or leave `mean` out",
-        "1:37: backbones[0].mean[1]: expected a number; got 'b'; mend it, or leave `mean` out",
-        "1:40: backbones[0].mean[2]: expected a number; got 'c'; mend it, or leave `mean` out",
+        "1:34: backbones[0].mean[0]: expected a number; got 'a'; fix it, or leave `mean` out",
+        "1:37: backbones[0].mean[1]: expected a number; got 'b'; fix it, or leave `mean` out",
+        "1:40: backbones[0].mean[2]: expected a number; got 'c'; fix it, or leave `mean` out",
     ),
     (
         "backbones: [{backbone: a, std: [0, 0, 0]}]\n",
-        "1:13: backbones[0]: expected std of three numbers from 0.001; got [0.0, 0.0, 0.0]; mend it",
+        "1:13: backbones[0]: expected std of three numbers from 0.001; got [0.0, 0.0, 0.0]; fix it",
     ),
     (
         "backbones: [{backbone: a, crop_pct: 87.5}]\n",
-        "1:27: backbones[0].crop_pct: expected 1.0 or less; got 87.5; mend it, or leave `crop_pct` out",
+        "1:27: backbones[0].crop_pct: expected 1.0 or less; got 87.5; fix it, or leave `crop_pct` out",
     ),
     (
         "backbones: [{backbone: a, interpolation: area}]\n",
@@ -357,7 +357,7 @@ WRONG = [  # a config, and all that is said of it; … stands for some words
     ),
     (
         "backbones: [{backbone: 'hf-hub:me/pets', checkpoint: x}]\n",
-        "1:13: backbones[0]: expected a checkpoint only with an … it: remove `checkpoint`",
+        "1:13: backbones[0]: expected a checkpoint only with an … own weights: remove `checkpoint`",
     ),
     (
         "backbones: [{backbone: torchvision/a@B, checkpoint: x}]\n",
@@ -367,7 +367,7 @@ WRONG = [  # a config, and all that is said of it; … stands for some words
 
 
 def refused(text: str) -> tuple[str, ...]:
-    """Return what is wrong with a config, in words; nothing when it can be used."""
+    """Return the problems of a config; empty if it is valid."""
     try:
         config.build(yaml_source.parse(text, "config.yaml"), Path())
     except ConfigError as error:
@@ -376,17 +376,17 @@ def refused(text: str) -> tuple[str, ...]:
 
 
 def fuzzed(count: int, seed: int) -> Iterator[str]:
-    """Make configs by damaging good ones, once to four times each."""
+    """Yield valid configs with one to four mutations each."""
     rng = random.Random(seed)
     for _ in range(count):
         text = rng.choice(GOOD)
         for _ in range(rng.choice((1, 1, 2, 4))):
-            text = rng.choice(DAMAGES)(text, rng)
+            text = rng.choice(MUTATIONS)(text, rng)
         yield text
 
 
 def _bytes(text: str, rng: random.Random) -> str:
-    """Change, drop or repeat some bytes."""
+    """Replace, delete or duplicate some bytes."""
     body = bytearray(text, "utf-8", "replace")
     for _ in range(rng.choice((1, 2, 8))):
         at = rng.randrange(len(body) + 1)
@@ -415,13 +415,13 @@ TOKENS = [
 
 
 def _tokens(text: str, rng: random.Random) -> str:
-    """Put in what means something to YAML."""
+    """Insert a token of YAML syntax."""
     at = rng.randrange(len(text) + 1)
     return text[:at] + rng.choice(TOKENS) + text[at:]
 
 
 def _lines(text: str, rng: random.Random) -> str:
-    """Repeat, swap, drop or indent whole lines: keys come twice, and stand where they do not belong."""
+    """Duplicate, shuffle, delete or indent lines, giving duplicate and misplaced keys."""
     lines = text.split("\n")
     at, other = rng.randrange(len(lines)), rng.choice(lines)
     match rng.randrange(5):
@@ -447,7 +447,7 @@ VALUES = [
 
 
 def _values(text: str, rng: random.Random) -> str:
-    """Give a key another value, of any type."""
+    """Replace the value of a key with one of any type."""
     places = list(re.finditer(r"(?<=: )[^\n,{}\[\]]+|(?<=- )[^\n]+", text))
     if not places:
         return f"{text}\ntop_k: {rng.choice(VALUES)}\n"
@@ -456,7 +456,7 @@ def _values(text: str, rng: random.Random) -> str:
 
 
 def _nesting(text: str, rng: random.Random) -> str:
-    """Nest a value as deep as nobody would."""
+    """Nest a value very deeply."""
     opened, closed = rng.choice((("[", "]"), ("{a: ", "}"), ("- ", ""), ("? ", ""), ("!x [", "]"), ("&a [", "]")))
     depth = rng.choice((2, 20, 60, 90, 120, 300, 2000))
     key = rng.choice(("title", "backbones", "examples", "limits", "top_k"))
@@ -484,10 +484,10 @@ ODD: list[Any] = [
 
 
 def _tree(text: str, rng: random.Random) -> str:
-    """Change the values themselves, and write them down as YAML would."""
+    """Mutate the parsed values and serialize them again."""
     try:
         tree = yaml.safe_load(text)
-    except Exception:  # PyYAML's own loader raises what it likes
+    except Exception:  # PyYAML's loader may raise any exception
         return text
     places: list[tuple[Any, Any]] = []
 
@@ -500,19 +500,19 @@ def _tree(text: str, rng: random.Random) -> str:
         walk(tree)
         if places:
             node, key = rng.choice(places)
-            other, its_key = rng.choice(places)
+            other, other_key = rng.choice(places)
             node[key] = rng.choice(
-                (rng.choice(ODD), [node[key]], {"backbone": node[key]}, other[its_key], str(node[key]))
+                (rng.choice(ODD), [node[key]], {"backbone": node[key]}, other[other_key], str(node[key]))
             )
         return yaml.safe_dump(
             tree, allow_unicode=rng.random() < 0.5, default_flow_style=rng.choice((None, True, False))
         )
-    except (yaml.YAMLError, RecursionError, ValueError):  # what is put into itself has no end
+    except (yaml.YAMLError, RecursionError, ValueError):  # the tree may now contain itself
         return text
 
 
 def _bulk(text: str, rng: random.Random) -> str:
-    """Say much."""
+    """Append a large amount of text."""
     return text + rng.choice(
         (
             "backbones: [" + "a, " * 400 + "]\n",
@@ -525,4 +525,4 @@ def _bulk(text: str, rng: random.Random) -> str:
     )
 
 
-DAMAGES = [_bytes, _tokens, _tokens, _lines, _values, _values, _nesting, _tree, _bulk]
+MUTATIONS = [_bytes, _tokens, _tokens, _lines, _values, _values, _nesting, _tree, _bulk]

@@ -1,7 +1,7 @@
-"""Image files that are damaged, that lie or that blow up: the same ones for the same seed.
+"""Generates damaged image files, files with forged headers and decompression bombs, deterministically by seed.
 
-python tests/bad_images.py bad_files 2000 0 opens that many of that seed, and says as JSON what came of it;
-large_images, small_bombs and long_exif open those.
+python tests/support/bad_images.py bad_files 2000 0 opens 2000 files of seed 0 and prints a JSON report;
+large_images, small_bombs and long_exif do the same with those files.
 """
 
 import functools
@@ -32,7 +32,7 @@ SIZE = (64, 48)
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 
 
-# --- whole images, the ground that the others grow on ---
+# --- valid images, which the others are derived from ---
 
 
 def saved(image: Image.Image, kind: str, **options: object) -> bytes:
@@ -43,7 +43,7 @@ def saved(image: Image.Image, kind: str, **options: object) -> bytes:
 
 @functools.cache
 def good_files() -> list[tuple[str, bytes]]:
-    """Return small whole images, ``(suffix, content)``, of every format and of most ways to store one."""
+    """Return small valid images, ``(suffix, content)``, of every format and most encodings."""
     noise = np.random.default_rng(0).integers(0, 256, (6, 8, 4), np.uint8)
     rgba = Image.fromarray(noise).resize(SIZE, Image.Resampling.BICUBIC)
     rgb, grey = rgba.convert("RGB"), rgba.convert("L")
@@ -82,7 +82,7 @@ def good_files() -> list[tuple[str, bytes]]:
 
 
 def run_length_bmp(width: int, height: int, rows: bytes | None = None) -> bytes:
-    """Return a BMP of 8 bits a pixel whose rows are run-length encoded."""
+    """Return a BMP of 8 bits per pixel whose rows are run-length encoded."""
     if rows is None:
         rows = b"".join(bytes((width, row)) + b"\0\0" for row in range(height)) + b"\0\1"
     palette = b"".join(bytes((value, 255 - value, value // 2, 0)) for value in range(256))
@@ -92,7 +92,7 @@ def run_length_bmp(width: int, height: int, rows: bytes | None = None) -> bytes:
 
 
 def tiff(tags: list[tuple[int, int, list[int]]], data: bytes) -> bytes:
-    """Return a TIFF of one directory, ``(tag, type, values)`` each as given; a value of -1 is where `data` starts."""
+    """Return a TIFF of one directory with the given ``(tag, type, values)``; a value of -1 is the offset of `data`."""
     layouts = {1: "B", 3: "H", 4: "I"}
     after = 8 + 2 + 12 * len(tags) + 4
     long = [len(values) * struct.calcsize(layouts[kind]) for _, kind, values in tags]
@@ -110,7 +110,7 @@ def tiff(tags: list[tuple[int, int, list[int]]], data: bytes) -> bytes:
 
 
 def tiled_tiff(*tiles: tuple[int, int], kind: int = 4) -> bytes:
-    """Return a grey TIFF of `SIZE` in one deflated tile; each further size of a tile is one more pair of tags."""
+    """Return a grey TIFF of `SIZE` with one deflated tile; each further tile size adds a pair of duplicate tags."""
     (width, length), stored = tiles[0], zlib.compress(b"\x55" * (tiles[0][0] * tiles[0][1]), 9)
     number = -(-SIZE[0] // width) * -(-SIZE[1] // length)
     tags = [(256, 4, [SIZE[0]]), (257, 4, [SIZE[1]]), (258, 3, [8]), (259, 3, [8]), (262, 3, [1]), (277, 3, [1])]
@@ -118,112 +118,114 @@ def tiled_tiff(*tiles: tuple[int, int], kind: int = 4) -> bytes:
     return tiff([*tags, (324, 4, [-1] * number), (325, 4, [len(stored)] * number)], stored)
 
 
-# --- bad ones ---
+# --- damaged files ---
 
 
 def bad_files(count: int, seed: int = 0) -> Iterator[tuple[str, bytes]]:
-    """Yield ``(name, content)`` of `count` files: each way to spoil one, for each whole image, in turn."""
+    """Yield ``(name, content)`` of `count` files: each damage applied to each valid image, in turn."""
     rng = random.Random(seed)
     good = good_files()
     for number in range(count):
         suffix, content = good[number % len(good)]
-        spoil = WAYS[number // len(good) % len(WAYS)]
-        spoiled = spoil(rng, content)
+        damage = DAMAGES[number // len(good) % len(DAMAGES)]
+        damaged = damage(rng, content)
         if suffix == ".png" and rng.random() < 0.7:
-            spoiled = with_checksums(spoiled)  # or else these say at once that something is wrong
+            damaged = with_checksums(damaged)  # else a checksum mismatch ends decoding early
         if rng.random() < 0.1:
             suffix = rng.choice(SUFFIXES)
-        yield f"{number:07}-{spoil.__name__}{suffix}", spoiled
+        yield f"{number:07}-{damage.__name__}{suffix}", damaged
 
 
 def cut(rng: random.Random, content: bytes) -> bytes:
-    return content[: _place(rng, content)]
+    return content[: _offset(rng, content)]
 
 
 def flipped(rng: random.Random, content: bytes) -> bytes:
-    spoiled = bytearray(content)
+    damaged = bytearray(content)
     for _ in range(rng.choice((1, 2, 8, 64))):
-        spoiled[_place(rng, content)] ^= 1 << rng.randrange(8)
-    return bytes(spoiled)
+        damaged[_offset(rng, content)] ^= 1 << rng.randrange(8)
+    return bytes(damaged)
 
 
 def lying(rng: random.Random, content: bytes) -> bytes:
-    """Write another number over a size, a length, a count or an offset."""
-    spoiled = bytearray(content)
+    """Overwrite an integer, as if forging a size, length, count or offset."""
+    damaged = bytearray(content)
     for _ in range(rng.choice((1, 1, 1, 3))):
-        width, at = rng.choice((1, 2, 3, 4, 8)), _place(rng, content)
+        width, at = rng.choice((1, 2, 3, 4, 8)), _offset(rng, content)
         top = 256**width - 1
-        lie = rng.choice((0, 1, top, top - 1, top // 2, top // 2 + 1, rng.randint(0, top), rng.randint(0, 9999) & top))
-        spoiled[at : at + width] = lie.to_bytes(width, rng.choice(("little", "big")))
-    return bytes(spoiled[: len(content)])
+        forged = rng.choice(
+            (0, 1, top, top - 1, top // 2, top // 2 + 1, rng.randint(0, top), rng.randint(0, 9999) & top)
+        )
+        damaged[at : at + width] = forged.to_bytes(width, rng.choice(("little", "big")))
+    return bytes(damaged[: len(content)])
 
 
 def blanked(rng: random.Random, content: bytes) -> bytes:
-    start, end = sorted((_place(rng, content), _place(rng, content)))
+    start, end = sorted((_offset(rng, content), _offset(rng, content)))
     return content[:start] + rng.choice((b"\0", b"\xff")) * (end - start) + content[end:]
 
 
 def shortened(rng: random.Random, content: bytes) -> bytes:
-    start = _place(rng, content)
+    start = _offset(rng, content)
     return content[:start] + content[start + rng.choice((1, 2, 4, 50)) :]
 
 
 def repeated(rng: random.Random, content: bytes) -> bytes:
-    start, end = sorted((_place(rng, content), _place(rng, content)))
+    start, end = sorted((_offset(rng, content), _offset(rng, content)))
     return content[:start] + content[start:end] * rng.choice((2, 3, 20)) + content[end:]
 
 
 def lengthened(rng: random.Random, content: bytes) -> bytes:
     junk = rng.randbytes(rng.choice((1, 100, 5000)))
-    at = rng.choice((len(content), _place(rng, content)))
+    at = rng.choice((len(content), _offset(rng, content)))
     return content[:at] + junk + content[at:]
 
 
 def mixed(rng: random.Random, content: bytes) -> bytes:
-    """Join the head of one file and the tail of another."""
+    """Concatenate the start of one file and the end of another."""
     other = rng.choice(good_files())[1]
-    return content[: _place(rng, content)] + other[_place(rng, other) :]
+    return content[: _offset(rng, content)] + other[_offset(rng, other) :]
 
 
 def mislabelled(rng: random.Random, content: bytes) -> bytes:
-    """Put an image of another kind, whole or cut, under the name of this one."""
+    """Replace the content with a file of another type, whole or truncated, under the same suffix."""
     other = rng.choice(good_files())[1]
-    return rng.choice((other, other[: _place(rng, other)], b"<svg/>", b"%PDF-1.7", rng.randbytes(300), b""))
+    return rng.choice((other, other[: _offset(rng, other)], b"<svg/>", b"%PDF-1.7", rng.randbytes(300), b""))
 
 
-WAYS = (cut, flipped, lying, blanked, lying, shortened, repeated, lengthened, lying, mixed, mislabelled)
+DAMAGES = (cut, flipped, lying, blanked, lying, shortened, repeated, lengthened, lying, mixed, mislabelled)
 
 
-def _place(rng: random.Random, content: bytes) -> int:
-    """Return a place in a file, as often as not near its start, where the headers are."""
+def _offset(rng: random.Random, content: bytes) -> int:
+    """Return a random offset; half of the time near the start, where the headers are."""
     return rng.randrange(min(len(content), rng.choice((32, 256, len(content), len(content)))))
 
 
 def with_checksums(content: bytes) -> bytes:
-    """Return a PNG whose chunks have the right checksums, as far as its chunks can be followed."""
+    """Return a PNG with valid chunk checksums, up to the first invalid chunk length."""
     if not content.startswith(PNG_MAGIC):
         return content
-    mended, at = bytearray(content), len(PNG_MAGIC)
-    while at + 12 <= len(mended):
-        end = at + 8 + int.from_bytes(mended[at : at + 4])
-        if end + 4 > len(mended):
+    fixed, at = bytearray(content), len(PNG_MAGIC)
+    while at + 12 <= len(fixed):
+        end = at + 8 + int.from_bytes(fixed[at : at + 4])
+        if end + 4 > len(fixed):
             break
-        mended[end : end + 4] = zlib.crc32(mended[at + 4 : end]).to_bytes(4)
+        fixed[end : end + 4] = zlib.crc32(fixed[at + 4 : end]).to_bytes(4)
         at = end + 4
-    return bytes(mended)
+    return bytes(fixed)
 
 
-# --- small ones that would fill the memory, or take minutes ---
+# --- decompression bombs: small files that would exhaust memory or take minutes ---
 
 
 def bombs() -> Iterator[tuple[str, bytes]]:
-    """Yield ``(name, content)`` of files that must be refused at once, though most of them are well-formed."""
+    """Yield ``(name, content)`` of files that must be rejected immediately; most are well-formed."""
     yield from large_images()
     yield from small_bombs()
 
 
 def large_images() -> Iterator[tuple[str, bytes]]:
-    """Yield files of every format that claim to have 41 to 400 megapixels."""
+    """Yield files of every format whose headers declare 41 to 400 megapixels."""
     for width, height in ((6400, 6410), (10_000, 10_000), (14_000, 14_280), (20_000, 20_000)):
         size = f"{width * height / 1e6:.0f}"
         yield f"header-{size}.png", png(width, height)
@@ -236,7 +238,7 @@ def large_images() -> Iterator[tuple[str, bytes]]:
         yield f"header-{size}.tif", tiff([*_grey_tags(width, height), (273, 4, [8])], b"")
         yield f"tile-{size}.tif", tiled_tiff_that_promises(width, height)
         yield f"progressive-{size}.jpg", jpeg_of(width, height, progressive=True)
-        yield f"header-{size}.jpg", jpeg_of(width, height)  # as long as nobody says how much is enough
+        yield f"header-{size}.jpg", jpeg_of(width, height)  # rejected only without min_side_px
         yield f"box-{size}.avif", avif_of(width, height)
         if width < 2**14:
             yield f"simple-{size}.webp", _patched_webp(b"VP8 ", 26, struct.pack("<HH", width, height))
@@ -250,7 +252,7 @@ def large_images() -> Iterator[tuple[str, bytes]]:
 
 
 def small_bombs() -> Iterator[tuple[str, bytes]]:
-    """Yield files that claim to be small, and lie about their parts or have far too many of them."""
+    """Yield files that declare a small size, with forged or far too many parts."""
     yield "tags-that-overlap.tif", overlapping_tags(3000, 300_000)
     yield "tags-that-repeat.tif", tiled_tiff((4096, 4096), SIZE)
     yield "tags-that-repeat-the-other-way.tif", tiled_tiff(SIZE, (4096, 4096))
@@ -281,7 +283,7 @@ def png(
 
 
 def animated_png(width: int, height: int) -> bytes:
-    """Return a PNG whose first frame is to be wiped: Pillow makes room for that while it opens the file."""
+    """Return a PNG whose first frame has a disposal, for which Pillow allocates memory on open."""
     frame = struct.pack(">IIIIIHHBB", 0, width, height, 0, 0, 1, 1, 1, 0)
     animation = png_chunk(b"acTL", struct.pack(">II", 2, 0)) + png_chunk(b"fcTL", frame)
     content = png(width, height)
@@ -289,14 +291,14 @@ def animated_png(width: int, height: int) -> bytes:
 
 
 def gif(screen: tuple[int, int], frame: tuple[int, int], extensions: bytes = b"") -> bytes:
-    """Return a GIF whose first frame is to be wiped to a background that is not zero."""
+    """Return a GIF whose first frame is disposed to a non-zero background colour."""
     head = b"GIF89a" + struct.pack("<HHBBB", *screen, 0x80, 1, 0) + b"\0\0\0\xff\0\0"
     image = b"," + struct.pack("<4HB", 0, 0, *frame, 0) + b"\2\2\x44\1\0;"
     return head + extensions + b"!\xf9\4\x08\0\0\0\0" + image
 
 
 def jpeg_of(width: int, height: int, progressive: bool = False, scans: int = 0) -> bytes:
-    """Return a JPEG whose frame header says another size; its last scan comes so many times more."""
+    """Return a JPEG with a forged size in its frame header; its last scan is repeated `scans` times."""
     content = saved(Image.new("L", SIZE, 77), "JPEG", progressive=progressive)
     at = content.index(b"\xff\xc2" if progressive else b"\xff\xc0") + 5
     content = content[:at] + struct.pack(">HH", height, width) + content[at + 4 :]
@@ -311,7 +313,7 @@ def avif_of(width: int, height: int) -> bytes:
 
 
 def overlapping_tags(count: int, length: int) -> bytes:
-    """Return a TIFF, or EXIF, whose tags all hold the same bytes."""
+    """Return a TIFF, also usable as EXIF, whose tags all reference the same bytes."""
     after = 8 + 2 + 12 * count + 4
     entries = b"".join(struct.pack("<HHII", 20_000 + tag, 7, length, after) for tag in range(count))
     return b"II*\0" + struct.pack("<IH", 8, count) + entries + bytes(4) + bytes(length)
@@ -323,15 +325,17 @@ def tiled_tiff_that_promises(width: int, length: int) -> bytes:
 
 
 def long_exif() -> Iterator[tuple[str, bytes]]:
-    """Yield whole images with EXIF that takes gigabytes or minutes to parse."""
+    """Yield valid images whose EXIF takes gigabytes or minutes to parse."""
     for what, exif in (("overlaps", overlapping_tags(20_000, 300_000)), ("repeats", b"Exif\0\0" * 200_000)):
         yield f"{what}.jpg", jpeg_with_exif(exif)
-        for kind in ("PNG", "WEBP", "AVIF")[: 2 if what == "repeats" else 3]:  # an AVIF's has to start as TIFF does
+        for kind in ("PNG", "WEBP", "AVIF")[
+            : 2 if what == "repeats" else 3
+        ]:  # the EXIF of an AVIF must start with a TIFF header
             yield f"{what}.{kind.lower()}", saved(Image.new("RGB", SIZE), kind, exif=b"Exif\0\0" + exif)
 
 
 def jpeg_with_exif(exif: bytes) -> bytes:
-    """Return a JPEG with EXIF of any length, in as many segments as it takes."""
+    """Return a JPEG with EXIF of any length, split into as many segments as needed."""
     content = saved(Image.new("RGB", SIZE), "JPEG")
     parts = [b"Exif\0\0" + exif[at : at + 65_000] for at in range(0, len(exif), 65_000)]
     segments = b"".join(b"\xff\xe1" + struct.pack(">H", len(part) + 2) + part for part in parts)
@@ -356,14 +360,13 @@ def _patched_webp(kind: bytes, at: int, patch: bytes) -> bytes:
     return content[:at] + patch + content[at + len(patch) :]
 
 
-# --- what comes of them ---
+# --- report ---
 
 
 def report(files: Iterable[tuple[str, bytes]]) -> dict[str, Any]:
-    """Open files one after the other, and say what came of it.
+    """Open files one after the other, and return the outcome.
 
-    Seconds are of computing, since whoever else uses the machine must not count; megabytes are of resident memory,
-    at its peak.
+    Seconds are CPU time, so that other load does not count; megabytes are peak resident memory.
     """
     count, refused, failures, slowest = 0, 0, [], (0.0, "")
     with tempfile.TemporaryDirectory() as folder:
@@ -398,7 +401,7 @@ def report(files: Iterable[tuple[str, bytes]]) -> dict[str, Any]:
 
 
 def _peak_mb() -> float:
-    status = Path("/proc/self/status")  # what getrusage says starts with the parent's
+    status = Path("/proc/self/status")  # getrusage starts with the parent's peak
     if status.exists():
         return next(int(line.split()[1]) / 1e3 for line in status.read_text().splitlines() if line[:5] == "VmHWM")
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6

@@ -1,4 +1,4 @@
-"""Draws an image with something in it, the same each time."""
+"""Draws a deterministic test image."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Starts app.py as a process of its own, and tells where it serves."""
+"""Runs app.py as a subprocess."""
 
 import os
 import socket
@@ -16,20 +16,20 @@ ROOT = Path(__file__).parents[2]
 
 
 def caches(folder: Path) -> dict[str, str]:
-    """Return the environment in which downloads are kept in a folder."""
+    """Return the environment variables that put all caches in a folder."""
     return {"HF_HOME": str(folder / "hf"), "TORCH_HOME": str(folder / "torch"), "LINEUP_CACHE": str(folder / "lineup")}
 
 
 def without_hub(folder: Path) -> dict[str, str]:
-    """Return the environment of a newcomer with empty caches, and neither the Hub nor PyTorch's server in reach."""
-    nobody = f"http://127.0.0.1:{free_port()}"
-    unreachable = {"HF_ENDPOINT": nobody, "HTTPS_PROXY": nobody}  # torchvision's files lie at fixed addresses
+    """Return an environment with empty caches in which the Hub and PyTorch's server are unreachable."""
+    closed_port_url = f"http://127.0.0.1:{free_port()}"
+    unreachable = {"HF_ENDPOINT": closed_port_url, "HTTPS_PROXY": closed_port_url}  # torchvision has fixed URLs
     return {**os.environ, **caches(folder), **unreachable, "GRADIO_TEMP_DIR": str(folder / "uploads")}
 
 
 @dataclass
 class Served:
-    """A running app.py: its address, and the file that its output goes to."""
+    """A running app.py: its URL and its log file."""
 
     url: str
     log: Path
@@ -42,15 +42,15 @@ def free_port() -> int:
 
 
 @contextmanager
-def serving(config: Path, env: dict[str, str], log: Path, patience_s: float = 90) -> Iterator[Served]:
-    """Serve a config until the block is left; fails with the log when no page comes."""
+def serving(config: Path, env: dict[str, str], log: Path, timeout_s: float = 90) -> Iterator[Served]:
+    """Run app.py with a config for the duration of the block; fail with its log if it does not become ready."""
     port = free_port()
     command = [sys.executable, "app.py", "--config", str(config), "--port", str(port)]
     with log.open("w") as output:
         process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=output, stderr=subprocess.STDOUT)
         try:
             served = Served(f"http://127.0.0.1:{port}/", log)
-            _wait(served, process, time.monotonic() + patience_s)
+            _wait(served, process, time.monotonic() + timeout_s)
             yield served
         finally:
             process.terminate()
@@ -65,4 +65,4 @@ def _wait(served: Served, process: subprocess.Popen[bytes], until: float) -> Non
             time.sleep(0.05)
         else:
             return
-    raise AssertionError(f"no page came:\n{served.log.read_text()}")
+    raise AssertionError(f"the page did not become ready:\n{served.log.read_text()}")

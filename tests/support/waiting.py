@@ -1,4 +1,4 @@
-"""Waits for what happens on another thread."""
+"""Polls for conditions that another thread fulfils."""
 
 import time
 
@@ -6,5 +6,5 @@ import time
 def until(condition, timeout_s: float = 10) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():
-        assert time.monotonic() < deadline, "it never came true"
+        assert time.monotonic() < deadline, "timed out"
         time.sleep(0.01)
