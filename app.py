@@ -53,10 +53,11 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 ARGUMENTS = _arguments(None if __name__ == "__main__" else [])  # who imports this file has arguments of its own
-from lineup import config  # --help does not wait for pydantic
+from lineup import config, engines  # --help does not wait for pydantic
 
 try:
     CONFIG = config.load(ARGUMENTS.config)
+    engines.check(CONFIG)
 except ConfigError as error:  # before gradio is imported, which takes seconds
     print(*(f"error: {problem}" for problem in error.problems), sep="\n", file=sys.stderr)
     sys.exit(2)
@@ -67,6 +68,7 @@ with fast_import.without_type_stubs():
 
 from lineup.features import FEATURES, Feature
 from lineup.page import api, wiring
+from lineup.page.connections import Connections
 from lineup.page.layout import Page
 from lineup.page.panels import Panel
 from lineup.page.theme import CSS, JS, THEME
@@ -80,7 +82,7 @@ if TYPE_CHECKING:
 def build(service: Service, given: Iterable[Feature] = FEATURES.values()) -> gr.Blocks:
     """Assemble the page of a service with some features. Nothing is loaded by it: `service.start` does that."""
     with gr.Blocks(title=service.config.title, analytics_enabled=False) as demo:
-        page = Page(service)
+        page = Page(service, CONNECTIONS)
         page.add_header()
         with gr.Row(elem_id="stage"):
             with gr.Column(scale=5, min_width=300):
@@ -96,7 +98,7 @@ def build(service: Service, given: Iterable[Feature] = FEATURES.values()) -> gr.
         for panel in panels:
             panel.build(service)
         wiring.connect(demo, page, panels)
-        api.add(service)
+        api.add(service, CONNECTIONS)
     guard(demo)
     demo.api_open = False  # what goes past the queue; to say it by `queue` builds the whole server once more: 0.1 s
     return demo
@@ -109,7 +111,7 @@ def _panels(service: Service, given: Iterable[Feature]) -> list[Panel]:
 
 
 if gr.NO_RELOAD:  # `gradio app.py` runs this file again after each change: loaded backbones survive it
-    SERVICE = Service(CONFIG)
+    SERVICE, CONNECTIONS = Service(CONFIG), Connections()
 demo = build(SERVICE)
 
 
@@ -120,9 +122,9 @@ def launch(service: Service, port: int | None = None, page: gr.Blocks | None = N
     from lineup.server.admission import Gate
 
     limits, blocks = service.config.limits, page or build(service)
-    gate = Gate(service, blocks)
-    if zerogpu.on_zerogpu():
-        service.start()  # there the backbones go to the GPU before the page is served, on this thread
+    gate = Gate(service, blocks, CONNECTIONS)
+    if not service.loads_on_demand:
+        service.start()  # on ZeroGPU backbones are moved to the GPU on this thread, before the page is served
     settings: dict[str, Any] = {
         "theme": THEME,
         "css_paths": CSS,
@@ -140,7 +142,7 @@ def launch(service: Service, port: int | None = None, page: gr.Blocks | None = N
     }
     blocks.launch(prevent_thread_lock=True, server_port=port, **settings)
     threading.Thread(target=gate.sweep_for_ever, name="sweep", daemon=True).start()
-    if not zerogpu.on_zerogpu():
+    if service.loads_on_demand:
         service.start()
     return blocks, gate
 

@@ -28,8 +28,9 @@ from lineup.engines.engine import softmax
 from lineup.engines.torch_engine import TorchEngine
 from lineup.images.formats import SUFFIXES
 from lineup.images.reading import open_image
-from lineup.inference.pool import Loaded, Pool
-from lineup.inference.preprocessing import DECODED
+from lineup.inference.pool import Pool
+from lineup.inference.preprocessing import DECODE_SCALE
+from lineup.inference.slots import Loaded
 
 CROPS = 30  # of each photograph
 SMALLEST_PX = 448  # of a crop's side, unless the photograph is smaller
@@ -47,10 +48,10 @@ INTRODUCTION = f"""\
 # What the short cuts cost
 
 Printed by `python benchmarks/accuracy.py`. Each row compares answers with those of the whole image in float32. A JPEG
-decoded in part keeps at least {DECODED} times the pixels that the transform resizes to; its row counts only the crops
-that were large enough for that. Saving an image once more (quality 85) shows how much an answer changes for no good
-reason. At 128 px these networks are too sure (most of their first probabilities round to 1), so look at the top-1 and
-the largest difference there, not at the median.
+decoded in part keeps at least {DECODE_SCALE} times the pixels that the transform resizes to; its row counts only
+the crops that were large enough for that. Saving an image once more (quality 85) shows how much an answer changes for
+no good reason. At 128 px these networks are too sure (most of their first probabilities round to 1), so look at the
+top-1 and the largest difference there, not at the median.
 """
 Answers = np.ndarray  # (images, classes) probabilities
 
@@ -92,7 +93,7 @@ def measure(loaded: Loaded, images: list[Path]) -> None:
     """Print what each short cut changes in a backbone's answers."""
     transform, engine = loaded.plan.transform, loaded.engine
     assert isinstance(engine, TorchEngine)
-    name, enough = loaded.plan.name, DECODED * transform.resize_px
+    name, enough = loaded.plan.name, DECODE_SCALE * transform.resize_px
     whole = [transform(open_image(path)) for path in images]
     exact = _answers(engine, whole)
     parts = {index: open_image(path, min_side_px=enough) for index, path in enumerate(images)}

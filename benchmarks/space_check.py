@@ -59,7 +59,7 @@ def main() -> None:
 def upload(folder: Path) -> tuple[dict[str, files.File], str]:
     """Write what a push would upload into a folder; return that, and gradio's version in the front matter."""
     service = Service(config.load(ROOT / "config.yaml"))
-    service.look(offline=True)
+    service.probe(offline=True)
     readme = card.text(service.config, service._pool.plan, ROOT / "README.md")
     collected = files.collect(service.config, ROOT / "config.yaml", readme)
     for name, file in collected.items():

@@ -39,7 +39,7 @@ from lineup.engines.torch_engine import TorchEngine
 stop, weights = sys.argv[1], Path(sys.argv[2])
 entry = config.Entry.model_validate({"backbone": "test_resnet", "checkpoint": weights.name, "input_size": 96})
 plan = registry.plan(entry, registry.Context(weights.parent, lambda file: weights))
-print("cached" if openvino_cache.kept(plan, weights, "float32") else "none", flush=True)
+print("cached" if openvino_cache.cached(plan, weights, "float32") else "none", flush=True)
 
 def wait(*_):
     print("waiting", flush=True)
@@ -56,7 +56,7 @@ if stop == "during a write":
 if stop == "before the rename":
     Path.rename = wait
 openvino_cache.convert(TorchEngine(registry.build(plan, weights), "cpu"), plan, weights, "float32")
-print("cached" if openvino_cache.kept(plan, weights, "float32") else "none", flush=True)
+print("cached" if openvino_cache.cached(plan, weights, "float32") else "none", flush=True)
 """
 
 

@@ -35,7 +35,7 @@ def test_a_recipe_passes_check_with_no_network(path, capsys, monkeypatch, hub):
 def test_the_figures_in_a_recipe_are_the_published_ones(path):
     chosen = config.load(path)
     said = {name: (accuracy, gmacs) for name, accuracy, gmacs in FIGURES.findall(path.read_text(encoding="utf-8"))}
-    found = {status.name: status.facts for status in Service(chosen).look(offline=True)}
+    found = {status.name: status.facts for status in Service(chosen).probe(offline=True)}
     assert said == {name: (f"{its['imagenet_top1']:.1f}", f"{its['gmacs']:.2f}") for name, its in found.items()}
 
 

@@ -174,7 +174,7 @@ def test_too_many_at_once_are_told_so_and_the_rest_are_served(make_service, fake
         assert refused.wait(10)
         held.set()
         busy, *served = sorted(answer.result() for answer in answers)
-        assert busy == "busy: 2 visitors are waiting already; try again in some seconds"
+        assert busy == "busy: 2 requests are waiting already; try again in some seconds"
         assert served == ["fake:a", "fake:a"]
     assert service.classify(image)  # nobody is counted as waiting any more
 
@@ -252,7 +252,7 @@ def test_when_too_many_wait_each_backbone_says_so(make_service, fakes, image):
     service._pool.get("fake:a")
     with ThreadPoolExecutor(1) as threads:
         asked = threads.submit(service.classify, image)
-        until(lambda: len(service._turns))
+        until(lambda: len(service._execution._queue))
         found = service.compare(image, ["fake:a", "fake:b"])
         held.set()
         assert asked.result()
@@ -486,7 +486,7 @@ def test_a_large_jpeg_is_decoded_for_the_largest_transform_of_a_comparison(make_
     )
     Image.effect_noise((4000, 3000), 60).convert("RGB").save(tmp_path / "large.jpg")
     service = make_service("backbones: ['fake:a', 'fake:b', 'fake:c']")
-    service.look()
+    service.probe()
     assert service.classify(tmp_path / "large.jpg", "fake:a").min_side_px == 200
     assert opened.pop().size == (500, 375)
     found = service.compare(tmp_path / "large.jpg", ["fake:a", "fake:b"])

@@ -14,6 +14,7 @@ from pydantic.fields import FieldInfo
 from pydantic.json_schema import GenerateJsonSchema
 
 from lineup.config import Config, Entry, Example, Limits, Space
+from lineup.engines import ENGINES
 
 ROOT = Path(__file__).parents[1]
 SCHEMA = ROOT / "config.schema.json"
@@ -44,6 +45,7 @@ def schema() -> dict[str, Any]:
     definitions["Entry"]["properties"]["input_size"]["anyOf"].insert(
         0, {"type": "integer", "minimum": 16, "maximum": 4096}
     )
+    root["properties"]["engine"]["enum"] = ["auto", *sorted(ENGINES)]
     for name in ("Entry", "Example"):
         definitions[name] = {"anyOf": [{"type": "string"}, definitions[name]]}
     return {"$schema": GenerateJsonSchema.schema_dialect, **root}

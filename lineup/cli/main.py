@@ -58,7 +58,7 @@ def _classify(service: "Service", arguments: argparse.Namespace) -> int:
 
 def _compare(service: "Service", arguments: argparse.Namespace) -> int:
     if arguments.backbones is None:
-        service.look()  # exclude what is unavailable
+        service.probe()  # exclude what is unavailable
     comparison = service.compare(arguments.image, arguments.backbones, arguments.top_k)
     print_answer(comparison.to_json(), arguments.json, lambda: text.comparison(service, comparison))
     problems = [str(answer) for answer in comparison.answers.values() if isinstance(answer, LineupError)]
@@ -66,13 +66,13 @@ def _compare(service: "Service", arguments: argparse.Namespace) -> int:
 
 
 def _backbones(service: "Service", arguments: argparse.Namespace) -> int:
-    statuses = service.look(offline=arguments.offline)
+    statuses = service.probe(offline=arguments.offline)
     print_answer([status.to_json() for status in statuses], arguments.json, lambda: text.table(statuses))
     return 0
 
 
 def _check(service: "Service", arguments: argparse.Namespace) -> int:
-    statuses = service.look(offline=arguments.offline)
+    statuses = service.probe(offline=arguments.offline)
     problems = service.problems()
     notes = service.notes()
     if not problems:

@@ -175,7 +175,7 @@ class Config(_Section):
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(
         "auto", description="device for inference: auto, cpu, cuda or mps"
     )
-    engine: Literal["auto", "torch", "openvino"] = Field(
+    engine: str = Field(
         "auto", description="inference engine: auto (OpenVINO on a CPU, once converted), torch or openvino"
     )
     precision: Literal["auto", "float32", "bfloat16"] = Field(

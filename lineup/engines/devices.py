@@ -1,67 +1,50 @@
-"""Decides once, at start, where backbones run."""
+"""Devices, cores and memory of the machine or its container."""
 
 import ctypes
 import gc
 import os
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
-from lineup.engines.zerogpu import on_zerogpu
 from lineup.errors import BackboneError
 
 _M_ARENA_MAX = -8  # of glibc's malloc.h
 
 
-@dataclass(frozen=True)
-class Runtime:
-    """Where backbones run.
-
-    On ZeroGPU a GPU is lent for the length of one decorated call: backbones are loaded and moved
-    to it at start, on the main thread, before the page is served, and none is loaded afterwards.
-    Anywhere else the page comes first, and backbones load in the background.
-    """
-
-    zerogpu: bool
-    device: str  # cpu, cuda or mps
-
-
-def choose(device: str) -> Runtime:
-    """Choose where to run; imports torch unless the answer is known without it.
+def choose(device: str) -> str:
+    """Return the device to run on: cpu, cuda or mps. Imports torch.
 
     Args:
-        device: the config's wish: auto, cpu, cuda or mps.
+        device: the config's `device`: auto, cpu, cuda or mps.
 
     Raises:
-        BackboneError: when the wished device is not there.
+        BackboneError: when this machine does not have the device.
     """
-    if on_zerogpu():
-        return Runtime(zerogpu=True, device="cuda")
     import torch
 
-    torch.set_num_threads(cores())  # it counts the machine's, of which a container may have a share
-    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    torch.set_num_threads(cores())  # torch counts the machine's cores, of which a container may have a share
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if device == "auto":
-        return Runtime(zerogpu=False, device=next(name for name in ("cuda", "mps", "cpu") if there[name]))
-    if not there[device]:
+        return next(name for name in ("cuda", "mps", "cpu") if available[name])
+    if not available[device]:
         raise BackboneError(
             "device", f"{device} on this machine", "torch finds none", "write `device: auto` in the config"
         )
-    return Runtime(zerogpu=False, device=device)
+    return device
 
 
 def cores() -> int:
-    """Return how many cores this process may use: a container's share, not the machine's number."""
-    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Return the number of cores this process may use: a container's share, not the machine's count."""
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota, _, period = _cgroup("cpu.max").partition(" ")
     if quota.isdigit() and period.isdigit():
-        there = min(there, max(1, round(int(quota) / int(period))))
-    wished = os.environ.get("OMP_NUM_THREADS", "")  # whoever starts us may want fewer
-    return min(there, int(wished)) if wished.isdigit() and int(wished) else there
+        count = min(count, max(1, round(int(quota) / int(period))))
+    limit = os.environ.get("OMP_NUM_THREADS", "")
+    return min(count, int(limit)) if limit.isdigit() and int(limit) else count
 
 
 def memory_bytes(device: str) -> int:
-    """Return how much memory backbones may find on a device: a GPU's, or a container's share of the machine's."""
+    """Return the memory of a device: a GPU's, or the machine's or its container's share of it."""
     import psutil
 
     if device == "cuda":
@@ -69,13 +52,13 @@ def memory_bytes(device: str) -> int:
 
         return int(torch.cuda.mem_get_info()[1])
 
-    there = psutil.virtual_memory().total
+    total = psutil.virtual_memory().total
     share = _cgroup("memory.max") or _cgroup("memory/memory.limit_in_bytes")  # version 2, version 1
-    return min(there, int(share)) if share.isdigit() else int(there)
+    return min(total, int(share)) if share.isdigit() else int(total)
 
 
 def _cgroup(name: str) -> str:
-    """Return what a container was given of something; empty where nobody says."""
+    """Return the contents of a control group's file, or an empty string."""
     try:
         return Path("/sys/fs/cgroup", name).read_text().strip()
     except OSError:
@@ -83,15 +66,15 @@ def _cgroup(name: str) -> str:
 
 
 def share_heaps() -> None:
-    """Let all threads use two heaps: glibc gives each its own, and what one has freed no other can use."""
+    """Limit glibc to two heaps: it gives each thread its own, and memory freed in one is not available to others."""
     if sys.platform == "linux" and hasattr(library := ctypes.CDLL(None), "mallopt"):
         library.mallopt(_M_ARENA_MAX, 2)
 
 
-def give_back_memory() -> None:
-    """Return freed memory to the system: the C library, and torch on a GPU, would keep it for later."""
+def release_memory() -> None:
+    """Return freed memory to the system, which the C library and torch's GPU allocator would keep."""
     gc.collect()
     if (torch := sys.modules.get("torch")) and torch.cuda.is_initialized():
         torch.cuda.empty_cache()
     if sys.platform == "linux":
-        ctypes.CDLL(None).malloc_trim(0)  # musl has none, but neither has it wheels of torch
+        ctypes.CDLL(None).malloc_trim(0)  # musl does not have it, but there are no wheels of torch for musl

@@ -1,11 +1,16 @@
-"""Runs a network on a batch. To everything above, an engine is a function of plain arrays."""
+"""What an inference engine is: a function of plain arrays, and how one is built."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 
 if TYPE_CHECKING:
-    pass
+    from torch import nn
+
+    from lineup.registry import Plan
 
 Precision = Literal["auto", "float32", "bfloat16"]
 
@@ -16,6 +21,29 @@ class Engine(Protocol):
     name: str
 
     def __call__(self, batch: np.ndarray) -> np.ndarray: ...
+
+
+@dataclass(frozen=True)
+class EngineType:
+    """One entry of ENGINES.
+
+    Attributes:
+        name: its name in the config and in answers.
+        build: takes the network, its plan, its weights file or None, the device and the precision, and returns an
+            engine; raises BackboneError. The network may be computing at the same time, and is not changed.
+        applies: tells whether the engine is meant for a plan on a device (cpu, cuda or mps).
+        unavailable: returns why it cannot run on this machine with a precision, or an empty string.
+        cached: takes the plan, its weights file or None, and the precision; returns an engine that an earlier
+            process built, or None.
+        converts: whether `build` takes a core for seconds, and keeps nothing of the network.
+    """
+
+    name: str
+    build: "Callable[[nn.Module, Plan, Path | None, str, Precision], Engine]"
+    applies: "Callable[[Plan, str], bool]" = lambda plan, device: True
+    unavailable: Callable[[Precision], str] = lambda precision: ""
+    cached: "Callable[[Plan, Path | None, Precision], Engine | None]" = lambda plan, path, precision: None
+    converts: bool = False
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

@@ -1,7 +1,8 @@
-"""Converts networks to OpenVINO, and keeps them on disk, so that the next start need not convert them again.
+"""A content-addressed cache on disk of networks converted to OpenVINO.
 
-Each lies in a folder of its own, named by everything that decides it, and written under another name first:
-whoever finds it finds it whole. Its hashes are checked all the same: what is not what was written is removed.
+Each entry is a folder named by a hash of everything that determines its contents. It is written under a temporary
+name and renamed, so that a reader never sees half of one. Its file hashes are verified at each load, and a damaged
+entry is deleted.
 """
 
 import hashlib
@@ -17,7 +18,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lineup.config import Config
 from lineup.engines import devices, engine, openvino_engine
 from lineup.engines.openvino_engine import OpenVINOEngine
 from lineup.engines.torch_engine import TorchEngine
@@ -25,45 +25,42 @@ from lineup.errors import BackboneError, brief
 from lineup.hub import checksums
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from lineup.registry import Plan
 
 _log = logging.getLogger(__name__)
 
-FORMAT = 1  # what lies in a folder, and how it is converted
-UNUSED_DAYS = 30  # what no start has used for so long is removed
+FORMAT = 1  # of an entry; raise it when its files or the conversion change
+UNUSED_DAYS = 30  # an entry that was not used for so long is deleted
 _PACKAGES = ("openvino", "torch", "torchvision", "timm")
 _MODEL, _WEIGHTS, _HASHES = "model.xml", "model.bin", "sha256.json"
 
 
-def wanted(config: Config, device: str) -> bool:
-    """Tell whether backbones are meant to run on OpenVINO here.
-
-    Raises:
-        BackboneError: when the config says so, and that is impossible.
-    """
-    if config.engine == "torch" or (config.engine == "auto" and device != "cpu"):
-        return False
-    if device != "cpu":
-        raise BackboneError("engine", f"torch on {device}", "got openvino", "write `engine: auto`")
-    if config.engine == "openvino" and (missing := openvino_engine.unavailable(config.precision)):
-        raise BackboneError("engine", "openvino to run here", missing, "write `engine: auto`")
-    return True
+def applies(plan: "Plan", device: str) -> bool:
+    """Tell whether backbones should run on OpenVINO: on a CPU."""
+    return device == "cpu"
 
 
-def kept(plan: "Plan", path: Path | None, precision: engine.Precision) -> OpenVINOEngine | None:
-    """Return an engine that an earlier start converted, or None."""
+def unavailable(precision: engine.Precision) -> str:
+    """Return why OpenVINO cannot be used here, or an empty string."""
+    return openvino_engine.unavailable(precision)
+
+
+def cached(plan: "Plan", path: Path | None, precision: engine.Precision) -> OpenVINOEngine | None:
+    """Return an engine from the cache, or None."""
     if openvino_engine.unavailable(precision) or not (key := _key(plan, path)) or not (file := _find(key)):
         return None
     try:
         return OpenVINOEngine(file, precision, devices.cores())
     except Exception as error:
-        _log.warning("%s: the converted network cannot be used, and is made anew: %s", file.parent, error)
+        _log.warning("%s: the converted network cannot be loaded, and is converted again: %s", file.parent, error)
         _drop(key)
         return None
 
 
 def convert(torch_engine: TorchEngine, plan: "Plan", path: Path | None, precision: engine.Precision) -> OpenVINOEngine:
-    """Convert a network while it may be answering, and keep it for the next start.
+    """Convert a network, which may be computing meanwhile, and write it to the cache.
 
     Raises:
         BackboneError: when it cannot be converted, with the reason.
@@ -75,7 +72,7 @@ def convert(torch_engine: TorchEngine, plan: "Plan", path: Path | None, precisio
     if key := _key(plan, path):
         file = _keep(key, partial(openvino_engine.save, model))
     if file:
-        model = None  # run from the file, its memory can be had back; the model shares torch's
+        model = None  # the file is mapped into memory; the model would keep torch's weights alive
     try:
         return openvino_engine.compile_checked(file or model, torch_engine, size, **settings)
     except BackboneError:
@@ -83,10 +80,17 @@ def convert(torch_engine: TorchEngine, plan: "Plan", path: Path | None, precisio
         raise
 
 
-def _key(plan: "Plan", path: Path | None) -> str:
-    """Name a plan's converted network: by weights, architecture, input size and versions.
+def build(
+    network: "nn.Module", plan: "Plan", path: Path | None, device: str, precision: engine.Precision
+) -> OpenVINOEngine:
+    """Convert a network as `convert` does."""
+    return convert(TorchEngine(network, device, precision), plan, path, precision)
 
-    Empty when it cannot be named: its weights are random, or nobody can tell what the network is.
+
+def _key(plan: "Plan", path: Path | None) -> str:
+    """Return the cache key of a plan: a hash of weights, architecture, input size and versions.
+
+    Empty when there is none: the weights are random, or the plan has no fingerprint.
     """
     if not plan.fingerprint or path is None:
         return ""
@@ -96,12 +100,12 @@ def _key(plan: "Plan", path: Path | None) -> str:
 
 
 def _find(key: str) -> Path | None:
-    """Return the ``.xml`` file of a converted network that was kept and is whole, or None."""
+    """Return the ``.xml`` file of an undamaged cache entry, or None."""
     folder = _folder() / key
     try:
-        wanted = json.loads((folder / _HASHES).read_text())
-        if wanted != _hashes(folder):
-            raise ValueError("its files are not those that were written")
+        expected = json.loads((folder / _HASHES).read_text())
+        if expected != _hashes(folder):
+            raise ValueError("its hashes do not match")
         os.utime(folder)
         return folder / _MODEL
     except FileNotFoundError:
@@ -110,13 +114,13 @@ def _find(key: str) -> Path | None:
         reason = "a file is missing"
     except (OSError, ValueError) as error:
         reason = str(error)
-    _log.warning("%s: the converted network is damaged (%s) and is made anew", folder, reason)
+    _log.warning("%s: the converted network is damaged (%s), and is converted again", folder, reason)
     _drop(key)
     return None
 
 
 def _keep(key: str, save: Callable[[Path], None]) -> Path | None:
-    """Keep what `save` writes, unless another process was faster, and return its file; without room, only warn."""
+    """Write a cache entry, unless another process was faster, and return its file; log a failure, and return None."""
     home, draft = _folder(), None
     try:
         home.mkdir(parents=True, exist_ok=True)
@@ -128,7 +132,7 @@ def _keep(key: str, save: Callable[[Path], None]) -> Path | None:
             draft.rename(home / key)
         return _find(key)
     except Exception as error:  # OpenVINO raises a RuntimeError of its own when it cannot write
-        _log.warning("%s: a converted network cannot be kept, and is made anew next time: %s", home, brief(error))
+        _log.warning("%s: a converted network cannot be cached: %s", home, brief(error))
         return None
     finally:
         if draft:
@@ -151,7 +155,7 @@ def _hashes(folder: Path) -> dict[str, str]:
 
 
 def _tidy(home: Path) -> None:
-    """Remove what no start has used for a while, and what a killed process left behind."""
+    """Delete entries that have not been used for a while, and drafts of killed processes."""
     oldest = time.time() - UNUSED_DAYS * 24 * 3600
     for folder in home.iterdir():
         try:
@@ -167,3 +171,6 @@ def _version(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return ""
+
+
+ENGINE = engine.EngineType("openvino", build, applies, unavailable, cached, converts=True)

@@ -22,12 +22,12 @@ LOGIT_TOLERANCE = {"f32": 1e-4, "bf16": 0.1}  # relative to the largest logit
 
 
 class OpenVINOEngine:
-    """Runs a converted network on the processor.
+    """Runs a converted network on the CPU.
 
     Args:
         model: a converted network, or the ``.xml`` file of one.
-        precision: auto means bfloat16 where the processor computes in it.
-        threads: how many cores to use.
+        precision: auto means bfloat16 on a CPU that supports it.
+        threads: number of cores to use.
     """
 
     name = "openvino"
@@ -41,28 +41,28 @@ class OpenVINOEngine:
             "INFERENCE_NUM_THREADS": threads,
         }
         self._request = core.compile_model(model, "CPU", settings).create_infer_request()
-        self._lock = threading.Lock()  # a request holds one image
+        self._lock = threading.Lock()  # an infer request holds one image
 
     def __call__(self, batch: np.ndarray) -> np.ndarray:
-        with self._lock:  # converted for one image at a time
+        with self._lock:  # the graph is static, for a batch of one
             rows = [self._request.infer([one], share_inputs=True)[0] for one in np.split(batch, len(batch))]
         return rows[0] if len(rows) == 1 else np.concatenate(rows)  # (N, classes)
 
 
 def unavailable(precision: Precision = "auto") -> str:
-    """Return why OpenVINO cannot be used here, or nothing."""
+    """Return why OpenVINO cannot be used here, or an empty string."""
     if not importlib.util.find_spec("openvino"):
         return "OpenVINO is not installed (pip install openvino)"
     if precision == "bfloat16" and not _computes_in_bfloat16(_openvino().Core()):
-        return "this processor does not compute in bfloat16"
+        return "this CPU does not support bfloat16"
     return ""
 
 
 def convert(network: "nn.Module", input_size: tuple[int, int]) -> Any:
-    """Convert a network for images of one size (height, width), while it may be answering.
+    """Convert a network for images of one size (height, width), which may be computing meanwhile.
 
     Raises:
-        BackboneError: when OpenVINO cannot, with its reason.
+        BackboneError: when OpenVINO cannot convert it, with the reason.
     """
     import torch
 
@@ -71,37 +71,37 @@ def convert(network: "nn.Module", input_size: tuple[int, int]) -> Any:
     root = logging.getLogger()
     level, filters = root.level, root.filters[:]
     try:
-        own, example = copy.deepcopy(network, shared), torch.zeros(1, 3, *input_size)
+        private, example = copy.deepcopy(network, shared), torch.zeros(1, 3, *input_size)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # tracing warns of each shape that it takes for fixed: here it is
-            return _openvino().convert_model(own, input=list(example.shape), example_input=example)
-    except Exception as error:  # each operation that it does not know has its own way to say so
+            warnings.simplefilter("ignore")  # tracing warns of each shape that it assumes to be constant; here they are
+            return _openvino().convert_model(private, input=list(example.shape), example_input=example)
+    except Exception as error:  # unsupported operations raise various types
         raise BackboneError("", "", f"OpenVINO cannot convert it ({brief(error, line=-1)})") from error
-    finally:  # after a failure it leaves the root logger deaf
+    finally:  # after a failure OpenVINO leaves the root logger disabled
         root.setLevel(level)
         root.filters = filters
 
 
 def compile_checked(model: Any, torch_engine: Engine, input_size: tuple[int, int], **settings: Any) -> OpenVINOEngine:
-    """Compile a converted network, and check on noise that it gives the numbers that torch gives.
+    """Compile a converted network, and compare its logits on noise with torch's.
 
     Raises:
-        BackboneError: when it cannot run, or gives others.
+        BackboneError: when it cannot run, or its logits differ.
     """
     noise = np.random.default_rng(0).standard_normal((1, 3, *input_size), np.float32)
     try:
         engine = OpenVINOEngine(model, **settings)
-        found, wanted = engine(noise.copy()), torch_engine(noise)
+        logits, expected = engine(noise.copy()), torch_engine(noise)
     except BackboneError:
         raise
     except Exception as error:
         raise BackboneError("", "", f"OpenVINO cannot run it ({brief(error, line=-1)})") from error
-    off = float(np.abs(found - wanted).max())
-    unlike = float(np.abs(softmax(found) - softmax(wanted)).max()) if engine.hint == "f32" else 0.0
-    # written so that NaN is not close to anything
-    close = off <= LOGIT_TOLERANCE[engine.hint] * max(1.0, float(np.abs(wanted).max()))
+    off = float(np.abs(logits - expected).max())
+    unlike = float(np.abs(softmax(logits) - softmax(expected)).max()) if engine.hint == "f32" else 0.0
+    # written so that NaN fails the comparison
+    close = off <= LOGIT_TOLERANCE[engine.hint] * max(1.0, float(np.abs(expected).max()))
     if not (close and unlike <= PROBABILITY_TOLERANCE):
-        raise BackboneError("", "", f"OpenVINO's numbers are not torch's (logits differ by {off:.2g})")
+        raise BackboneError("", "", f"its logits differ from torch's by {off:.2g}")
     return engine
 
 
@@ -111,7 +111,7 @@ def save(model: Any, file: Path) -> None:
 
 
 def _openvino() -> Any:
-    # Importing OpenVINO reports that to Intel, if this package is there; it does without.
+    # OpenVINO reports each import to Intel through this package, if it is installed.
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     import openvino
 

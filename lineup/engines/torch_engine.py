@@ -4,14 +4,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lineup.engines.engine import Precision
+from lineup.engines.engine import EngineType, Precision
 
 if TYPE_CHECKING:
     from torch import nn
 
 
 class TorchEngine:
-    """Runs a network as it is; in bfloat16 where that is wished, or on a GPU that has it."""
+    """Runs a network in eager mode.
+
+    Args:
+        network: is moved to the device and set to evaluation mode.
+        device: cpu, cuda or mps.
+        precision: ``auto`` means bfloat16 on a GPU that supports it, float32 elsewhere.
+    """
 
     name = "torch"
 
@@ -21,7 +27,7 @@ class TorchEngine:
         wide = device == "cuda" and precision == "auto" and torch.cuda.is_bf16_supported(including_emulation=False)
         self._bfloat16 = wide or precision == "bfloat16"
         self._exact = device == "cuda" and precision == "float32"
-        # GPUs convolve faster where a pixel's channels lie side by side
+        # convolutions on a GPU are faster in NHWC layout
         self._layout = torch.channels_last if device == "cuda" else torch.contiguous_format
         self._device = device
         network.to(device).eval().requires_grad_(False)
@@ -36,3 +42,8 @@ class TorchEngine:
             pixels = torch.from_numpy(batch).to(self._device).contiguous(memory_format=self._layout)
             logits: torch.Tensor = self.network(pixels)
             return logits.float().cpu().numpy()  # (N, classes)
+
+
+ENGINE = EngineType(
+    "torch", build=lambda network, plan, path, device, precision: TorchEngine(network, device, precision)
+)

@@ -1,4 +1,4 @@
-"""What is different on a Space that runs on ZeroGPU."""
+"""ZeroGPU: Spaces whose GPU is attached to a worker process for the length of one call."""
 
 import os
 from collections.abc import Callable
@@ -11,15 +11,13 @@ def on_zerogpu() -> bool:
 
 
 def on_gpu_worker(function: Callable[..., Any], duration_s: Callable[..., int]) -> Callable[..., Any]:
-    """Wrap a function of plain arrays so that on ZeroGPU it runs where the GPU is.
+    """Wrap a function of plain arrays so that it runs in a worker process with a GPU.
 
     Args:
-        function: what to run.
-        duration_s: takes the same arguments; for so long a GPU is asked for. It is taken from the visitor's quota
-            only as it is used, but whoever has less left is refused.
+        function: the function to run.
+        duration_s: takes the same arguments, and returns for how long to request a GPU. The user's quota is charged
+            for the time used, but a user with less quota than this is refused.
     """
-    if not on_zerogpu():
-        return function
     import spaces
 
     return spaces.GPU(function, duration=duration_s)

@@ -1,27 +1,27 @@
-"""Turns logits into labels with probabilities."""
-
-from typing import TYPE_CHECKING
+"""Turns logits into labelled probabilities."""
 
 import numpy as np
 
 from lineup.engines.engine import softmax
 from lineup.errors import BackboneError
-from lineup.inference.pool import Loaded
+from lineup.inference.slots import Loaded
 from lineup.results import Classification, Prediction, StageTimings
-
-if TYPE_CHECKING:
-    pass
 
 
 def classification(
-    name: str, loaded: Loaded, ran: str, logits: np.ndarray, top_k: int, keep: int, milliseconds: StageTimings
+    name: str, loaded: Loaded, engine: str, logits: np.ndarray, top_k: int, keep: int, milliseconds: StageTimings
 ) -> Classification:
+    """Return the answer that logits ``(1, classes)`` of the named engine mean.
+
+    Raises:
+        BackboneError: when their shape does not match the labels, or one is not finite.
+    """
     plan = loaded.plan
     labels, names = plan.labels.labels, plan.labels.display_names
     if logits.shape != (1, len(labels)):
         raise BackboneError(name, f"{len(labels)} numbers for an image", f"got shape {logits.shape}")
     if not np.isfinite(logits).all():
-        raise BackboneError(name, "finite numbers", "got NaN or infinity", "its weights are damaged: fetch them anew")
+        raise BackboneError(name, "finite numbers", "got NaN or infinity", "download its weights again")
     probabilities = softmax(logits)[0]  # (classes,)
     notes = plan.notes
     if not plan.labels.named:
@@ -37,7 +37,7 @@ def classification(
             for i in order[: max(top_k, keep)]
         ),
         input_size=plan.transform.input_size,
-        engine=ran,
+        engine=engine,
         device=loaded.device,
         milliseconds=milliseconds,
         label_set=plan.labels.origin,

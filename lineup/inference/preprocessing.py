@@ -1,4 +1,4 @@
-"""What one answer takes: the image, decoded and prepared once for all who look at it, and logits read as labels."""
+"""Decodes an image once, and preprocesses it once per distinct transform."""
 
 import os
 import time
@@ -18,62 +18,62 @@ from lineup.images.reading import open_image
 if TYPE_CHECKING:
     from lineup.registry import Plan, Transform
 
-DECODED = 2  # times the pixels that a transform resizes to: enough for it to lose nothing that matters
+DECODE_SCALE = 2  # an image is decoded at no less than this times the size that a transform resizes to
 
 T = TypeVar("T")
 ImagePath = str | os.PathLike[str]
 
 
 class PreparedImage:
-    """An image before several backbones: decoded once, and prepared once for those who prepare it alike."""
+    """An image for several backbones: decoded once, and transformed once for those with the same transform."""
 
     def __init__(self, image: ImagePath, limits: Limits, plans: Callable[[], Sequence["Plan | None"]]) -> None:
         self._image, self._limits, self._plans = image, limits, plans
         self._batches: dict[object, tuple[np.ndarray, float]] = {}
 
     def check(self) -> None:
-        """Say at once, before anything is loaded for it, that there is no file.
+        """Check that the file exists, before anything is loaded for it.
 
         Raises:
-            ImageError: when there is none.
+            ImageError: when it does not.
         """
         if not Path(self._image).is_file():
             raise ImageError(Path(self._image).name, "an image", "there is no such file", "check the path")
 
     @cached_property
     def min_side_px(self) -> int:
-        """Return how many pixels of the shorter side are enough for all; 0 while one's transform is unknown."""
-        asked = [plan.transform.resize_px if plan else 0 for plan in self._plans()]
-        return DECODED * max(asked) if all(asked) else 0
+        """Return the shorter side that is enough for all transforms; 0 while one is unknown."""
+        sizes_px = [plan.transform.resize_px if plan else 0 for plan in self._plans()]
+        return DECODE_SCALE * max(sizes_px) if all(sizes_px) else 0
 
     @cached_property
     def decoded(self) -> tuple[Image.Image, float]:
-        """Return the image, and the milliseconds that it took to decode."""
+        """Return the image, and the milliseconds of decoding."""
         limits = self._limits
         return timed(
             partial(open_image, self._image, limits.max_megapixels, self.min_side_px, max_mb=limits.max_upload_mb)
         )
 
-    def forget(self) -> None:
-        """Drop the decoded image; whoever still needs it decodes it again."""
+    def release(self) -> None:
+        """Free the decoded image; it is decoded again if needed."""
         self.__dict__.pop("decoded", None)
 
-    def prepared(self, transform: "Transform") -> tuple[np.ndarray, float]:
-        """Return the batch ``(1, 3, H, W)`` of a transform, and the milliseconds that it took to make."""
+    def batch_for(self, transform: "Transform") -> tuple[np.ndarray, float]:
+        """Return the batch ``(1, 3, H, W)`` float32 of a transform, and the milliseconds of preprocessing."""
         if transform.key not in self._batches:
             self._batches[transform.key] = timed(partial(transform, self.decoded[0]))
         return self._batches[transform.key]
 
 
 def jpeg(image: Image.Image) -> bytes:
-    """Return an image in the few bytes that may lie in a visitor's session for as long as his page is open."""
+    """Encode an image as JPEG: small enough to keep in the session state of each open page."""
     buffer = BytesIO()
     image.save(buffer, "JPEG", quality=88)
     return buffer.getvalue()
 
 
 def timed(call: Callable[[], T]) -> tuple[T, float]:
-    """Return what a call returns, and the milliseconds it took."""
+    """Return the result of a call, and its milliseconds."""
     started = time.perf_counter()
     value = call()
     return value, (time.perf_counter() - started) * 1e3

@@ -1,4 +1,4 @@
-"""Runs forward passes under a deadline: one that does not come back keeps its thread, and nobody else."""
+"""Runs forward passes with a timeout. A call that exceeds it keeps its thread; later calls get a new one."""
 
 import threading
 from collections.abc import Callable
@@ -11,56 +11,56 @@ T = TypeVar("T")
 
 
 class Watchdog:
-    """Runs calls one after the other on a thread of its own; whoever calls `run` waits for his turn first.
+    """Runs calls on one thread of its own; callers of `run` take turns.
 
     Args:
         timeout_s: how long a call may take.
-        hangs: told the name of a call that takes longer, and what its visitor is told.
-        returned: told the name once that call has come back after all.
+        on_timeout: called with the name of a call that exceeds the timeout, and its error.
+        on_return: called with the name once such a call has returned.
     """
 
     def __init__(
-        self, timeout_s: float, hangs: Callable[[str, ForwardTimeout], None], returned: Callable[[str], None]
+        self, timeout_s: float, on_timeout: Callable[[str, ForwardTimeout], None], on_return: Callable[[str], None]
     ) -> None:
-        self._timeout_s, self._hangs, self._returned = timeout_s, hangs, returned
+        self._timeout_s, self._on_timeout, self._on_return = timeout_s, on_timeout, on_return
         self._thread = _one_thread()
         self._lock, self._hanging = threading.Lock(), 0
 
     @property
     def hanging(self) -> int:
-        """Return how many calls have not come back in time, and still run."""
+        """Return the number of calls that exceeded the timeout and are still running."""
         return self._hanging
 
     def run(self, name: str, call: Callable[[], T]) -> T:
         """Return what a call returns.
 
         Raises:
-            ForwardTimeout: when it takes too long; its thread is left to it.
+            ForwardTimeout: when it takes too long; it goes on in its thread.
         """
         running = self._thread.submit(call)
         try:
             return running.result(self._timeout_s)
         except TimeoutError:
-            if running.done():  # just now; or it is the call's own
+            if running.done():  # just now, or the call itself raised TimeoutError
                 return running.result()
         error = ForwardTimeout(
             name,
             f"an answer within {self._timeout_s:g} s",
-            "it still computes, and is unavailable until it has finished",
+            "it is still computing, and is unavailable until it has finished",
             "choose another backbone",
         )
         with self._lock:
             self._hanging += 1
-        self._hangs(name, error)
+        self._on_timeout(name, error)
         self._thread.shutdown(wait=False)
         self._thread = _one_thread()
-        running.add_done_callback(lambda _: self._back(name))  # at once, if it has come back meanwhile
+        running.add_done_callback(lambda _: self._returned(name))  # called at once if it has returned meanwhile
         raise error
 
-    def _back(self, name: str) -> None:
+    def _returned(self, name: str) -> None:
         with self._lock:
             self._hanging -= 1
-        self._returned(name)
+        self._on_return(name)
 
 
 def _one_thread() -> ThreadPoolExecutor:

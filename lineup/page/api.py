@@ -1,9 +1,8 @@
-"""The named endpoints: Gradio's clients, plain HTTP and MCP clients call these."""
+"""The named endpoints, for Gradio's clients, plain HTTP and MCP."""
 
 import functools
 import logging
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,9 +10,8 @@ import gradio as gr
 from gradio import FileData
 
 from lineup.errors import WENT_WRONG, LineupError
-from lineup.inference.queue import WORK
+from lineup.page.connections import WORK, Connections
 from lineup.page.image_field import uploaded
-from lineup.page.threads import on_thread, visitor
 from lineup.service import Service
 
 _log = logging.getLogger(__name__)
@@ -21,7 +19,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def visible_errors(function: F) -> F:
-    """Let a client read the errors that are meant for people; keep the others in the log."""
+    """Return the message of a LineupError to the client, and keep any other error in the log."""
 
     @functools.wraps(function)
     async def guarded(*args: Any, **kwargs: Any) -> Any:
@@ -36,7 +34,7 @@ def visible_errors(function: F) -> F:
     return guarded  # type: ignore[return-value]
 
 
-def add(service: Service) -> None:
+def add(service: Service, connections: Connections) -> None:
     """Add the endpoints to the Blocks that is open."""
 
     @visible_errors
@@ -48,8 +46,9 @@ def add(service: Service) -> None:
             backbone: a name that the tool backbones lists; the default one if left out.
             top_k: how many labels to return, most probable first; the page's own number if left out.
         """
-        asked = partial(service.classify, _path(image), backbone, top_k, visitor(service))
-        return (await on_thread(asked)).to_json()
+        path = _path(image)
+        answer = await connections.run(lambda cancelled: service.classify(path, backbone, top_k, cancelled))
+        return answer.to_json()
 
     @visible_errors
     async def compare(image: FileData, backbones: list[str] | None = None, top_k: int | None = None) -> dict[str, Any]:
@@ -60,8 +59,9 @@ def add(service: Service) -> None:
             backbones: names that the tool backbones lists, each once; the first that can be had if left out.
             top_k: how many labels of each to return, most probable first; the page's own number if left out.
         """
-        asked = partial(service.compare, _path(image), backbones, top_k, visitor(service))
-        return (await on_thread(asked)).to_json()
+        path = _path(image)
+        comparison = await connections.run(lambda cancelled: service.compare(path, backbones, top_k, cancelled))
+        return comparison.to_json()
 
     @visible_errors
     async def backbones() -> list[dict[str, Any]]:
@@ -74,7 +74,7 @@ def add(service: Service) -> None:
 
 
 def address(request: gr.Request) -> str:
-    """Return the address under which a visitor sees this server, whatever stands between the two."""
+    """Return the address of this server as the browser sees it, whatever proxy is in between."""
     return str(request.headers.get("referer") or request.request.base_url).partition("?")[0]
 
 

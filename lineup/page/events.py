@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from lineup.errors import WENT_WRONG, BusyError, ClientDisconnected, HubError, ImageError, LineupError
-from lineup.inference.queue import CancellableClient
+from lineup.inference.queue import Cancelled
 from lineup.page import cards, comparison_table, html, link
-from lineup.page.threads import on_thread, visitor
+from lineup.page.connections import Connections, on_thread
 from lineup.page.visit import POLL_S, Update, Visit, choices, classifications, load_progress, pending
 from lineup.service import Service
 
@@ -79,7 +79,14 @@ async def open_page(service: Service, visit: Visit, query: Mapping[str, Sequence
 
 
 async def answer(
-    service: Service, visit: Visit, path: Path | None, name: Any, others: Any, top_k: int, max_k: int
+    service: Service,
+    connections: Connections,
+    visit: Visit,
+    path: Path | None,
+    name: Any,
+    others: Any,
+    top_k: int,
+    max_k: int,
 ) -> AsyncIterator[Update]:
     """Classify an image with one or more backbones, as they become ready; stop at a newer request.
 
@@ -102,7 +109,7 @@ async def answer(
                 yield {"status": text}
             update: Update = {"status": _status_without_image(service, name)}
         else:
-            async for _ in _answering(service, visit, path, top_k, max_k):
+            async for _ in _answering(service, connections, visit, path, top_k, max_k):
                 if visit.generation != generation:
                     return
                 text = cards.pending_panel([service.status(backbone) for backbone in pending(visit)])
@@ -141,23 +148,30 @@ def result(service: Service, visit: Visit) -> str:
     return "".join(cards.answer(answer, visit.top_k) for answer in classifications(visit).values())
 
 
-async def _answering(service: Service, visit: Visit, path: Path, top_k: int, most: int) -> AsyncIterator[None]:
-    """Let answers come into the visit, and look up now and then."""
-    turn, names, found, left = visit.generation, visit.names, visit.answers, threading.Event()
-    asks = CancellableClient(visitor(service), lambda: visit.generation != turn or left.is_set())
+async def _answering(
+    service: Service, connections: Connections, visit: Visit, path: Path, top_k: int, max_k: int
+) -> AsyncIterator[None]:
+    """Collect answers in the visit, and yield at intervals; cancel the request when the caller stops."""
+    generation, names, answers, stopped = visit.generation, visit.names, visit.answers, threading.Event()
 
-    def work() -> None:
+    def collect(disconnected: Cancelled) -> None:
+        def cancelled() -> bool:
+            return visit.generation != generation or stopped.is_set() or disconnected()
+
+        answers.update(service.answers(path, names, top_k, max_k, cancelled))
+
+    async def run() -> None:
         with suppress(ClientDisconnected):
-            found.update(service.answers(path, names, top_k, most, asks))
+            await connections.run(collect)
 
-    working = on_thread(work)
+    working = asyncio.create_task(run())
     try:
         while not working.done():
             yield
             await asyncio.wait({working}, timeout=POLL_S)
         await working
     finally:
-        left.set()
+        stopped.set()
 
 
 def _final_update(service: Service, visit: Visit) -> Update:

@@ -6,6 +6,7 @@ import gradio as gr
 from gradio.utils import get_space
 
 from lineup.page import cards
+from lineup.page.connections import Connections
 from lineup.page.image_field import image_field
 from lineup.page.link import max_shown
 from lineup.page.visit import Update, Visit, choices
@@ -17,8 +18,8 @@ class Page:
 
     examples: gr.Gallery | None = None
 
-    def __init__(self, service: Service) -> None:
-        self.service = service
+    def __init__(self, service: Service, connections: Connections) -> None:
+        self.service, self.connections = service, connections
         self.visit = gr.State(Visit())
 
     def add_header(self) -> None:

@@ -9,8 +9,8 @@ from urllib.parse import parse_qs
 import gradio as gr
 
 from lineup.errors import ImageError
-from lineup.inference.queue import WORK
 from lineup.page import api, events
+from lineup.page.connections import WORK
 from lineup.page.layout import Page
 from lineup.page.link import max_shown
 from lineup.page.panels import Changes, Panel
@@ -41,7 +41,8 @@ def connect(demo: gr.Blocks, page: Page, panels: Sequence[Panel] = ()) -> None:
             yield changes(update, visit, None)
 
     async def answer(path: Any, name: Any, others: Any, top_k: Any, visit: Visit) -> AsyncIterator[Changes]:
-        async for update in events.answer(service, visit, path, name, others, valid_top_k(top_k), max_k):
+        k = valid_top_k(top_k)
+        async for update in events.answer(service, page.connections, visit, path, name, others, k, max_k):
             yield changes(update, visit, path)
 
     def show_more(path: Any, top_k: Any, visit: Visit) -> Changes:

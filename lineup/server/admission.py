@@ -19,7 +19,7 @@ from gradio.utils import get_upload_folder
 
 from lineup.config import Limits
 from lineup.errors import WENT_WRONG
-from lineup.inference.queue import WORK
+from lineup.page.connections import WORK, Connections
 from lineup.server.allowlist import API, MCP, exists, normalized
 from lineup.server.body_limit import SPARE_BYTES, App, LimitedBody, Message, Receive, Send, answer, content_length
 from lineup.server.uploads import SPARE_DISK_BYTES, SWEEP_S, UPLOAD_KEPT_S, free_bytes
@@ -52,8 +52,8 @@ class Gate:
         blocks: Gradio's page, whose events and uploads are looked after.
     """
 
-    def __init__(self, service: Service, blocks: Any) -> None:
-        self._service, self._blocks = service, blocks
+    def __init__(self, service: Service, blocks: Any, connections: Connections) -> None:
+        self._service, self._blocks, self._connections = service, blocks, connections
         self._reading, self._kept = 0, deque[float]()
         self.closing = False
         limits = service.config.limits
@@ -123,10 +123,10 @@ class Gate:
 
     def pending(self) -> int:
         """Return how many visitors have a place: their answer is waited for, or was asked for just now."""
-        now, listens = time.monotonic(), self._service.is_listening
+        now, is_open = time.monotonic(), self._connections.is_open
         return sum(
             event.fn.concurrency_id == WORK
-            and (listens(event.session_hash) or now - event.enqueue_time < CONNECT_GRACE_S)
+            and (is_open(event.session_hash) or now - event.enqueue_time < CONNECT_GRACE_S)
             for event in self._events()
         )
 
@@ -146,7 +146,7 @@ class Gate:
                 return ""
             if waiting < self._places:
                 return ""
-        return f"{waiting} visitors are waiting already"
+        return f"{waiting} requests are waiting already"
 
     @contextmanager
     def _inside(self, upload: bool, body: LimitedBody) -> Iterator[None]:
@@ -174,11 +174,11 @@ class Gate:
         if not session:
             await self._app(scope, receive, send)
             return
-        self._service.client_connected(session)
+        self._connections.opened(session)
         try:
             await self._app(scope, receive, send)
         finally:
-            self._service.client_disconnected(session)
+            self._connections.closed(session)
 
     def _session(self, path: str, scope: Message) -> str | None:
         """Return whose answer a request waits for, empty if for none, None if Gradio does not know it.
@@ -201,7 +201,7 @@ class Gate:
         """
         asked, busy = self._blocks._queue.pending_event_ids_session, {event.session_hash for event in self._events()}
         for session in list(asked):
-            if session not in busy and not self._service.is_listening(session):
+            if session not in busy and not self._connections.is_open(session):
                 asked.pop(session, None)
         shown = set().union(*(getattr(part, "keep_in_cache", ()) for part in self._blocks.blocks.values()))
         for path in Path(get_upload_folder()).rglob("*"):

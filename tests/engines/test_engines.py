@@ -86,7 +86,7 @@ def test_a_conversion_that_gives_other_numbers_is_refused():
     with torch.no_grad():
         other.fc.bias[0] += 0.1
     model = openvino_engine.convert(other, (96, 96))
-    with pytest.raises(BackboneError, match=r"OpenVINO's numbers are not torch's \(logits differ by 0\.1\)"):
+    with pytest.raises(BackboneError, match=r"its logits differ from torch's by 0\.1"):
         openvino_engine.compile_checked(model, TorchEngine(one, "cpu"), (96, 96), **HERE)
     assert openvino_engine.compile_checked(model, TorchEngine(other, "cpu"), (96, 96), **HERE).name == "openvino"
 
@@ -95,7 +95,7 @@ def test_numbers_that_are_none_are_refused():
     network = network_of("test_resnet")
     with torch.no_grad():
         network.fc.bias[0] = float("nan")
-    with pytest.raises(BackboneError, match="numbers are not torch's"):
+    with pytest.raises(BackboneError, match="its logits differ from torch's by"):
         openvino_engine.compile_checked(
             openvino_engine.convert(network, (96, 96)), TorchEngine(network, "cpu"), (96, 96), **HERE
         )
@@ -135,7 +135,7 @@ def test_bfloat16_is_for_processors_that_compute_in_it(monkeypatch):
     model = openvino_engine.convert(network_of("test_resnet"), (96, 96))
     abilities = ["FP32", "INT8"]
     monkeypatch.setattr("openvino.Core.get_property", lambda self, device, name: abilities)
-    assert openvino_engine.unavailable("bfloat16") == "this processor does not compute in bfloat16"
+    assert openvino_engine.unavailable("bfloat16") == "this CPU does not support bfloat16"
     assert openvino_engine.unavailable("auto") == openvino_engine.unavailable("float32") == ""
     assert OpenVINOEngine(model, "auto", 1).hint == "f32"
     abilities.append("BF16")

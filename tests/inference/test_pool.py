@@ -15,7 +15,7 @@ from lineup.engines import devices, openvino_cache
 from lineup.errors import BackboneError, BusyError, HubError, UnreachableError
 from lineup.hub import downloads
 from lineup.hub.files import HubFile, UrlFile
-from lineup.inference import pool
+from lineup.inference import memory_budget, pool
 from lineup.results import Progress
 
 TWO = "backbones: ['fake:a', 'fake:b']"
@@ -120,7 +120,7 @@ def test_any_other_failure_is_final(make_pool, fakes, monkeypatch):
 
 def test_a_name_that_is_not_in_the_lineup_is_refused_with_a_hint(make_pool):
     loading = make_pool("backbones: [{name: resnet, backbone: 'fake:a'}, 'fake:b']")
-    for ask in (loading.status, loading.start, loading.get, loading.look):
+    for ask in (loading.status, loading.start, loading.get, loading.probe):
         with pytest.raises(BackboneError, match="expected a name of the line-up; got 'resnt'; did you mean 'resnet'"):
             ask("resnt")
     with pytest.raises(BackboneError, match="got 'x'; use one of: resnet, fake:b"):
@@ -132,7 +132,7 @@ def test_looking_tells_size_and_form_without_loading(make_pool, fakes, hub, fres
     fakes.weights["a"] = HubFile("me/pets", ("model.safetensors",))
     loading = make_pool("backbones: ['fake:a', 'resnet19', 'hf-hub:me/none']")
     for name in loading.names:
-        loading.look(name)
+        loading.probe(name)
     found, misspelt, missing = (loading.status(name) for name in loading.names)
     assert (found.status, found.num_classes, found.download_bytes) == ("idle", 3, 4)
     assert (misspelt.status, misspelt.download_bytes) == ("unavailable", None)
@@ -149,7 +149,7 @@ def test_looking_asks_whether_a_file_at_an_address_can_be_had(make_pool, fakes, 
         fakes.weights[target], fakes.more[target] = UrlFile(url, tmp_path / target), {"download_bytes": 5}
     loading = make_pool("backbones: ['fake:a', 'fake:b']")
     for name in loading.names * 2:
-        loading.look(name)
+        loading.probe(name)
     assert [loading.status(name).status for name in loading.names] == ["idle", "unavailable"]
     assert loading.status("fake:a").download_bytes == 4  # what the server says goes before what the plan says
     assert "there is no such file" in loading.status("fake:b").reason
@@ -162,7 +162,7 @@ def test_a_server_that_does_not_answer_keeps_no_other_from_being_asked(make_pool
     fakes.weights["b"] = HubFile("me/pets", ("model.safetensors",))
     loading = make_pool("backbones: ['fake:a', 'fake:b']")
     for name in loading.names:
-        loading.look(name)
+        loading.probe(name)
     assert [loading.status(name).status for name in loading.names] == ["unavailable", "idle"]
 
 
@@ -170,7 +170,7 @@ def test_looking_offline_asks_nobody(make_pool, fakes, hub, fresh_cache):
     fakes.weights["a"] = HubFile("me/pets", ("model.safetensors",))
     loading = make_pool("backbones: ['fake:a', 'hf-hub:me/pets']")
     for name in loading.names:
-        loading.look(name, offline=True)
+        loading.probe(name, offline=True)
     assert loading.status("fake:a").download_bytes is None
     assert loading.status("hf-hub:me/pets").status == "unavailable"
     assert isinstance(loading.problem("hf-hub:me/pets"), UnreachableError)
@@ -184,7 +184,7 @@ def test_a_hub_that_does_not_answer_is_asked_once_for_all(make_pool, fakes, hub,
         fakes.weights[target] = HubFile(f"me/{target}", ("model.safetensors",))
     loading = make_pool("backbones: ['fake:a', 'fake:b', 'fake:c']")
     for name in loading.names:
-        loading.look(name)
+        loading.probe(name)
     assert len(hub.requests) == 1
     for name in loading.names:
         assert isinstance(loading.problem(name), UnreachableError)
@@ -214,9 +214,9 @@ def test_a_repository_that_has_come_back_is_no_longer_unavailable(hub, fresh_cac
     from networks import seeded_timm
 
     service = make_service("backbones: ['hf-hub:me/late']")
-    assert service.look()[0].status == "unavailable"
+    assert service.probe()[0].status == "unavailable"
     hub.put("me/late", timm_repo(seeded_timm("test_resnet", num_classes=3)))
-    assert service.look()[0].status == "idle"
+    assert service.probe()[0].status == "idle"
 
 
 def test_a_hub_that_hangs_is_waited_for_once_and_not_once_for_each_entry(hub, fresh_cache, make_service):
@@ -224,7 +224,7 @@ def test_a_hub_that_hangs_is_waited_for_once_and_not_once_for_each_entry(hub, fr
     hub.faults |= dict.fromkeys(names, "hung")
     entries = ", ".join(f"'hf-hub:{name}'" for name in names)
     service = make_service(f"limits: {{hub_timeout_s: 1}}\nbackbones: [{entries}]")
-    service.look()
+    service.probe()
     assert len(hub.requests) == 1
     assert all(status.status == "unavailable" for status in service.backbones())
 
@@ -278,15 +278,14 @@ def test_what_is_held_stays_and_the_next_one_waits_until_it_is_released(make_poo
 
 
 def test_who_waits_too_long_for_memory_is_told_and_may_try_again(make_pool, fakes, monkeypatch):
-    monkeypatch.setattr(pool, "MEMORY_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(memory_budget, "MEMORY_TIMEOUT_S", 0.2)
     monkeypatch.setattr(pool, "RETRY_AFTER_S", 0)
     sizes(fakes, a=600, b=600)
     loading = make_pool(THREE)
     loading.hold("fake:a").result(10)
     text = failure(loading, "fake:b", BusyError)
-    assert text == (
-        "fake:b: expected 600 MB for it; the other backbones are at work and keep theirs; try again in some seconds"
-    )
+    others = "the other backbones are in use and need their memory"
+    assert text == f"fake:b: expected 600 MB for it; {others}; try again in some seconds"
     loading.release("fake:a")
     assert loading.get("fake:b")
 
@@ -345,7 +344,7 @@ def test_openvino_takes_over_while_visitors_ask_and_no_answer_is_wrong_or_lost(m
     monkeypatch.setattr(openvino_cache, "convert", slowly)
     first, stop = service.classify(image), threading.Event()
     assert first.engine == "torch"
-    assert service.status("a").engine_note == "answers with torch while it is converted to OpenVINO"
+    assert service.status("a").engine_note == "runs on torch while it is converted for openvino"
 
     def ask():
         found = []

@@ -12,6 +12,7 @@ from lineup.errors import BackboneError, UnreachableError
 from lineup.features.benchmark.panel import chart
 from lineup.features.snippets.panel import code
 from lineup.page import events
+from lineup.page.connections import Connections
 from lineup.page.visit import Visit, address
 
 pytestmark = pytest.mark.usefixtures("fakes")
@@ -31,7 +32,7 @@ def answered(service, image, name="fake:a", others=(), visit=None, top_k=2):
     visit, updates = visit or Visit(), []
 
     async def collect():
-        async for update in events.answer(service, visit, image, name, list(others), top_k, 3):
+        async for update in events.answer(service, Connections(), visit, image, name, list(others), top_k, 3):
             updates.append(with_panels(service, visit, image, update))
 
     asyncio.run(collect())
@@ -123,7 +124,7 @@ def test_newer_request_supersedes_the_older_one(make_service, image, fakes):
         old, new = [], []
 
         async def collect(name, into):
-            async for update in events.answer(service, visit, image, name, [], 1, 3):
+            async for update in events.answer(service, Connections(), visit, image, name, [], 1, 3):
                 into.append(update)
 
         first = asyncio.create_task(collect("fake:a", old))
@@ -186,7 +187,7 @@ def test_superseded_request_yields_nothing_after_its_load(make_service, image, f
         seen = []
 
         async def collect():
-            async for update in events.answer(service, visit, image, "fake:a", [], 1, 3):
+            async for update in events.answer(service, Connections(), visit, image, "fake:a", [], 1, 3):
                 seen.append(update)
 
         first = asyncio.create_task(collect())
@@ -201,7 +202,7 @@ def test_superseded_request_yields_nothing_after_its_load(make_service, image, f
 
 
 def test_caching_more_labels_than_classes_adds_no_note(make_service, image):
-    last = all_of(events.answer(make_service(TWO), Visit(), image, "fake:a", [], 3, 20))[-1]
+    last = all_of(events.answer(make_service(TWO), Connections(), Visit(), image, "fake:a", [], 3, 20))[-1]
     assert "is more than there are classes" not in last["result"]
 
 
@@ -213,7 +214,7 @@ def test_cards_fill_in_as_answers_arrive_and_the_verdict_is_last(make_service, i
 
     async def watch():
         seen = []
-        async for update in events.answer(service, Visit(), image, "fake:c", ["fake:a", "fake:b"], 1, 3):
+        async for update in events.answer(service, Connections(), Visit(), image, "fake:c", ["fake:a", "fake:b"], 1, 3):
             if "result" in update:
                 seen.append(update)
                 answered = sum(cards(update).values())
@@ -268,7 +269,7 @@ def test_concurrent_sessions_do_not_mix_their_cards(make_service, image, fakes):
 
     async def session(names, held):
         seen = []
-        async for update in events.answer(service, Visit(), image, names[0], names[1:], 1, 3):
+        async for update in events.answer(service, Connections(), Visit(), image, names[0], names[1:], 1, 3):
             if "result" in update:
                 seen.append(list(cards(update)))
                 if sum(cards(update).values()) == 1:  # one of two backbones has answered
@@ -296,7 +297,7 @@ def test_concurrent_sessions_do_not_mix_their_cards(make_service, image, fakes):
 )
 def test_selected_backbone_is_not_compared_with_itself(make_service, image, others, chosen):
     visit = Visit()
-    last = all_of(events.answer(make_service(THREE), visit, image, "fake:a", others, 1, 3))[-1]
+    last = all_of(events.answer(make_service(THREE), Connections(), visit, image, "fake:a", others, 1, 3))[-1]
     assert visit.names == chosen
     assert list(cards(last)) == (chosen if len(chosen) > 1 else [])
     assert last["result"].count("lu-line") == len(chosen)
@@ -434,7 +435,7 @@ def test_top_k_change_applies_to_pending_answers(make_service, image, fakes):
     service, visit, held = make_service(TWO), Visit(), fakes.hold("build a")
 
     async def change():
-        async for raw in events.answer(service, visit, image, "fake:a", ["fake:b"], 1, 3):
+        async for raw in events.answer(service, Connections(), visit, image, "fake:a", ["fake:b"], 1, 3):
             update = with_panels(service, visit, image, raw)
             if "result" in update and not held.is_set():
                 assert list(shown_more(service, visit, image, 3)) == ["refresh", "link"]
@@ -451,7 +452,7 @@ def test_waiting_for_a_download_does_not_block_other_sessions(make_service, imag
     service, visit, held = make_service(TWO), Visit(), fakes.hold("build a")
 
     async def ask(name, visit):
-        return [update async for update in events.answer(service, visit, image, name, [], 1, 3)][-1]
+        return [update async for update in events.answer(service, Connections(), visit, image, name, [], 1, 3)][-1]
 
     async def many():
         waiting = [asyncio.create_task(ask("fake:a", visit)) for _ in range(40)]

@@ -296,7 +296,7 @@ def asked_for_weights(hub) -> list[str]:
 
 def test_a_copy_that_is_not_in_the_cache_is_asked_for_once(hub, cached, make_service):
     hub.put("me/copy", cached)
-    (status,) = make_service("backbones: ['hf-hub:me/copy']").look()
+    (status,) = make_service("backbones: ['hf-hub:me/copy']").probe()
     assert status.facts["imagenet_top1"] == 41.602
     assert status.download_bytes == len(cached["model.safetensors"])
     assert asked_for_weights(hub) == ["HEAD"]
@@ -307,7 +307,7 @@ def test_a_copy_that_is_in_the_cache_is_not_asked_for(hub, cached, make_service)
     config = plan("hf-hub:me/copy").weights  # config.json is in the cache now
     downloads.fetch(config, 30)
     hub.requests.clear()
-    (status,) = make_service("backbones: ['hf-hub:me/copy']").look(offline=True)
+    (status,) = make_service("backbones: ['hf-hub:me/copy']").probe(offline=True)
     assert status.facts["imagenet_top1"] == 41.602
     assert hub.requests == []
 
@@ -319,7 +319,7 @@ def test_offline_nobody_is_asked_and_nothing_is_claimed(hub, cached, make_servic
     hub.requests.clear()
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", how == "HF_HUB_OFFLINE")
     service = make_service("backbones: ['hf-hub:me/copy']")
-    (status,) = service.look(offline=how == "--offline")
+    (status,) = service.probe(offline=how == "--offline")
     assert (status.facts, status.num_classes) == ({}, 1000)
     assert hub.requests == []
 
@@ -331,7 +331,7 @@ def test_a_hub_that_does_not_answer_costs_the_figures_and_not_the_plan(hub, cach
     hub.put("me/copy", cached)
     plan("hf-hub:me/copy")
     hub.faults["me/copy"] = fault
-    (status,) = make_service("backbones: ['hf-hub:me/copy']").look()
+    (status,) = make_service("backbones: ['hf-hub:me/copy']").probe()
     assert (status.facts, status.num_classes) == ({}, 1000)
 
 

@@ -21,6 +21,7 @@ from requesting import JSON, ask, file_data, join, outcome
 from serving import ROOT, free_port, without_hub
 from waiting import until
 
+import app
 from lineup.errors import ImageError
 from lineup.server import admission, allowlist, uploads
 
@@ -30,8 +31,6 @@ TWO = "backbones: ['fake:a', 'fake:b']"
 @pytest.fixture
 def launch(make_service, fakes):
     """Return a function that serves a config in this process until the test is over."""
-    import app
-
     served = []
 
     def serve(text=TWO, ready=True):
@@ -52,7 +51,6 @@ def launch(make_service, fakes):
 @pytest.fixture(scope="module")
 def plain():
     """Serve one bundled backbone to all tests that only look at what is refused."""
-    import app
     from lineup import config
     from lineup.config import yaml_source
     from lineup.service import Service
@@ -374,7 +372,7 @@ def test_whoever_names_his_session_is_known_as_a_listener_by_it(launch, fakes, i
     event = json.loads(ask(page.host, "POST", "/gradio_api/call/classify", body, JSON)[2])["event_id"]
     with ThreadPoolExecutor(1) as threads:
         listening = threads.submit(outcome, page, event)
-        until(lambda: page.service._presence.listens("mine"))
+        until(lambda: app.CONNECTIONS.is_open("mine"))
         held.set()
         assert listening.result()[0] == "complete"
     until(lambda: not page.gate._events())
@@ -409,7 +407,7 @@ def test_who_finds_no_place_is_told_before_he_has_sent_anything(launch, fakes, i
         assert "retry-after: " in answer.lower()
         status, told = join(page, {"image": image})
         assert status == 503
-        assert told.startswith("busy: 2 visitors are waiting already; try again in ")
+        assert told.startswith("busy: 2 requests are waiting already; try again in ")
         assert ask(page.host, "GET", "/healthz")[0] == 200
         held.set()
         assert [each.result()[0] for each in listening] == ["complete", "complete"]
@@ -436,9 +434,9 @@ def test_who_joins_and_leaves_keeps_nobody_waiting_and_costs_no_answer(launch, f
             _, event = join(page, {"image": image})
             with socket.create_connection(page.host.split(":"), 10) as gone:
                 gone.sendall(f"GET /gradio_api/call/classify/{event} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-        until(lambda: len(page.service._turns) == 1)  # all but the first were dropped
+        until(lambda: len(page.service._execution._queue) == 1)  # all but the first were dropped
         later = threads.submit(outcome, page, join(page, {"image": image, "backbone": "fake:b"})[1])
-        until(lambda: len(page.service._turns) == 2)
+        until(lambda: len(page.service._execution._queue) == 2)
         held.set()
         assert answering.result()[0] == later.result()[0] == "complete"
     counted = [json.loads(each.message) for each in caplog.records if each.name == "lineup.requests"]

@@ -103,27 +103,27 @@ class Page:
         from lineup.inference import preprocessing
 
         uploads = Path(os.path.realpath(get_upload_folder()))
-        opened, answered = preprocessing.open_image, self.service._answer
+        opened, answered = preprocessing.open_image, self.service._classifier.answer
 
         def open_image(path: Any, *more: Any, **options: Any) -> Any:
             if not Path(os.path.realpath(path)).is_relative_to(uploads):
                 seen.leaked[f"path {path}"] += 1
             return opened(path, *more, **options)
 
-        def answer(name: Any, loaded: Any, sitting: Any, top_k: Any, keep: Any) -> Any:
+        def answer(name: Any, loaded: Any, prepared: Any, top_k: Any, keep: Any) -> Any:
             if name not in NAMES:
                 seen.leaked[f"backbone {name!r}"] += 1
             if type(top_k) is not int or not 1 <= top_k <= 100_000:
                 seen.leaked[f"top_k {top_k!r}"] += 1
-            return answered(name, loaded, sitting, top_k, keep)
+            return answered(name, loaded, prepared, top_k, keep)
 
         caches = [os.environ[key] for key in ("HF_HOME", "TORCH_HOME", "LINEUP_CACHE") if key in os.environ]
         with watching(ROOT, uploads, sys.prefix, sys.base_prefix, *caches) as seen:
-            preprocessing.open_image, self.service._answer = open_image, answer
+            preprocessing.open_image, self.service._classifier.answer = open_image, answer
             try:
                 yield seen
             finally:
-                preprocessing.open_image, self.service._answer = opened, answered
+                preprocessing.open_image, self.service._classifier.answer = opened, answered
 
 
 @contextmanager

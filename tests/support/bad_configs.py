@@ -211,10 +211,6 @@ WRONG = [  # config, all messages; … matches any text
         "1:1: device: expected one of 'auto', 'cpu', 'cuda' or 'mps'; … it, or leave `device` out",
     ),
     (
-        "engine: onnx\nbackbones: [a]\n",
-        "1:1: engine: expected one of 'auto', 'torch' or 'openvino'; … it, or leave `engine` out",
-    ),
-    (
         "precision: fp16\nbackbones: [a]\n",
         "1:1: precision: expected one of 'auto', 'float32' or … or leave `precision` out",
     ),

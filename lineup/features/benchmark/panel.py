@@ -1,20 +1,19 @@
 """The benchmark panel: measure latencies and plot accuracy against them."""
 
+import functools
 import importlib
 import threading
 from collections.abc import AsyncIterator, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from lineup.errors import ImageError, LineupError
-from lineup.inference.queue import WORK
 from lineup.page import html
+from lineup.page.connections import WORK, Connections
 from lineup.page.html import panel, render_reason, track
 from lineup.page.layout import Page
-from lineup.page.threads import on_thread, visitor
 from lineup.page.visit import Update, Visit, choices, load_progress
 from lineup.page.wiring import QUIET
 from lineup.service import Service
@@ -47,7 +46,7 @@ class BenchmarkPanel:
         service = page.service
 
         async def measure_line_up(path: Any, visit: Visit) -> AsyncIterator[dict[Any, Any]]:
-            async for update in measure(service, visit, path):
+            async for update in measure(service, page.connections, visit, path):
                 changes = {getattr(self, key): update.pop(key) for key in ("measured", "plot") if key in update}
                 yield changes | page.changes(update)
 
@@ -65,7 +64,7 @@ class BenchmarkPanel:
         return {self.plot: chart(service, visit)} if is_final else {}
 
 
-async def measure(service: Service, visit: Visit, path: Path | None) -> AsyncIterator[Update]:
+async def measure(service: Service, connections: Connections, visit: Visit, path: Path | None) -> AsyncIterator[Update]:
     """Measure the backbones with fewer than RUNS runs, or all if there are none; yield progress updates."""
     if path is None:
         yield {"measured": html.problem("No image yet", "Choose an image first: every backbone runs on it.")}
@@ -73,14 +72,15 @@ async def measure(service: Service, visit: Visit, path: Path | None) -> AsyncIte
     available = [status.name for status in service.backbones() if status.status != "unavailable"]
     runs = {name: timing.runs for name in available if (timing := service.timing(name))}
     names = [name for name in available if runs.get(name, 0) < RUNS] or available
-    errors, client = list[LineupError](), visitor(service)
+    errors = list[LineupError]()
     for index, name in enumerate(names):
         try:
             async for text in load_progress(service, name):
                 yield {"measured": measuring(index, len(names), text)}
             yield {"measured": measuring(index, len(names), html.classifying(name))}
+            classify = functools.partial(service.classify, path, name, 1)
             for _ in range(RUNS):
-                await on_thread(partial(service.classify, path, name, 1, client))
+                await connections.run(classify)
         except ImageError as error:
             yield {"measured": html.problem("This image cannot be read", error)}
             return

@@ -96,7 +96,7 @@ def _push(service: "Service", arguments: argparse.Namespace) -> int:
     from lineup.features.publish import card, files, space
 
     options = _options(arguments)
-    service.look()
+    service.probe()
     if problems := service.problems():
         return report(problems)
     config, readme = service.config, _readme(arguments.config)

@@ -8,6 +8,7 @@ from plots import drawn
 
 from lineup.errors import BackboneError
 from lineup.features.benchmark import panel
+from lineup.page.connections import Connections
 from lineup.page.visit import Visit
 
 pytestmark = pytest.mark.usefixtures("fakes")
@@ -22,7 +23,7 @@ def last_of(updates) -> dict:
 
 def measured(service, image):
     async def collect():
-        return [update async for update in panel.measure(service, Visit(), image)]
+        return [update async for update in panel.measure(service, Connections(), Visit(), image)]
 
     return asyncio.run(collect())
 
@@ -76,7 +77,7 @@ def test_measuring_stops_when_the_stream_is_closed(make_service, image):
     service = make_service(THREE)
 
     async def stop():
-        updates = panel.measure(service, Visit(), image)
+        updates = panel.measure(service, Connections(), Visit(), image)
         async for update in updates:
             if "plot" in update:
                 break

@@ -197,5 +197,5 @@ def test_sdk_version_is_kept_without_constraints(run_with, tmp_path, monkeypatch
 
 def test_readme_of_this_repository_is_current():
     service = Service(config.load(ROOT / "config.yaml"))
-    service.look(offline=True)
+    service.probe(offline=True)
     assert card.stale(service.config, service.weights, ROOT / "README.md") == [], "run python -m lineup readme"

@@ -1,0 +1,40 @@
+"""A circuit breaker per server: after a timeout, requests fail at once for a while."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from lineup.errors import UnreachableError
+from lineup.hub import downloads
+from lineup.hub.files import Weights
+
+BACK_OFF_S = 60.0
+
+
+class CircuitBreaker:
+    """Remembers which servers did not respond, so that a dead one costs one timeout and not one per entry."""
+
+    def __init__(self) -> None:
+        self._open_until: dict[str, float] = {}  # by server
+
+    @contextmanager
+    def guard(self, file: Weights, force: bool = False) -> Iterator[None]:
+        """Run a block that requests a file.
+
+        Args:
+            file: the file; one that is cached needs no server.
+            force: send the request although the circuit is open.
+
+        Raises:
+            UnreachableError: when the circuit is open, or the block raises it, which opens the circuit.
+        """
+        server = downloads.server(file)
+        if time.monotonic() < self._open_until.get(server, 0) and not force and not downloads.cached(file):
+            raise UnreachableError(
+                str(file), f"an answer from {server}", "there was none a moment ago", "try again later"
+            )
+        try:
+            yield
+        except UnreachableError:
+            self._open_until[server] = time.monotonic() + BACK_OFF_S
+            raise

@@ -1,0 +1,125 @@
+"""Classifies one image with several backbones, each as soon as it is loaded."""
+
+import json
+import logging
+import statistics
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+
+from lineup.config import Limits
+from lineup.errors import ClientDisconnected, ImageError, LineupError
+from lineup.inference.execution import Execution
+from lineup.inference.postprocessing import classification
+from lineup.inference.preprocessing import ImagePath, PreparedImage, jpeg, timed
+from lineup.inference.queue import Cancelled
+from lineup.inference.slots import Loaded
+from lineup.results import Answer, Classification, LatencyStats, StageTimings
+
+_requests = logging.getLogger("lineup.requests")
+
+MAX_LATENCIES = 101  # forward passes per backbone of which the latency is kept
+_POLL_S = 1.0  # how often a request that waits for a download checks its cancel flag
+
+
+class Classifier:
+    """Classifies images with the backbones of an execution. Thread-safe."""
+
+    def __init__(self, execution: Execution, limits: Limits) -> None:
+        self._execution, self._pool, self._limits = execution, execution.pool, limits
+        self._forward_ms = {name: deque[float](maxlen=MAX_LATENCIES) for name in self._pool.names}
+
+    def latency(self, name: str) -> LatencyStats | None:
+        """Return the latency of a backbone's last forward passes, or None before the first."""
+        forward_ms = list(self._forward_ms[name])
+        if not forward_ms:
+            return None
+        return LatencyStats(len(forward_ms), forward_ms[-1], statistics.median(forward_ms))
+
+    def answers(
+        self, image: ImagePath, names: Sequence[str], top_k: int, keep: int, cancelled: Cancelled
+    ) -> Iterator[tuple[str, Answer]]:
+        """Yield the answer of each backbone as soon as it is there; loaded ones do not wait for a download.
+
+        The image is decoded once. An error of one backbone is its answer.
+
+        Args:
+            image: path of an image file.
+            names: names of entries.
+            top_k: number of classes that are asked for.
+            keep: number of classes in the answer, if that is more.
+            cancelled: the request's cancel flag.
+
+        Raises:
+            ImageError: when the image cannot be read.
+            ClientDisconnected: when the request is cancelled.
+        """
+        prepared = PreparedImage(image, self._limits, lambda: [*map(self._pool.plan, names)])
+        prepared.check()
+        loads = {name: self._pool.hold(name) for name in names}
+        try:
+            while loads:
+                done, _ = wait(loads.values(), _POLL_S, return_when=FIRST_COMPLETED)
+                if cancelled():
+                    raise ClientDisconnected
+                if not done:
+                    prepared.release()  # a download may take minutes, and a decoded image 120 MB
+                    continue
+                name = next(name for name, load in loads.items() if load in done)
+                try:
+                    with _logged(name) as outcome:
+                        answer = self._answer_or_error(name, loads[name], prepared, top_k, keep, cancelled)
+                        outcome.append("ok" if isinstance(answer, Classification) else type(answer).__name__)
+                finally:
+                    del loads[name]
+                    self._pool.release(name)  # another load may need the memory
+                yield name, answer
+        finally:
+            for name in loads:
+                self._pool.release(name)
+
+    def _answer_or_error(
+        self, name: str, load: "Future[Loaded]", prepared: PreparedImage, top_k: int, keep: int, cancelled: Cancelled
+    ) -> Answer:
+        try:
+            loaded = load.result()
+            with self._execution.turn(cancelled):
+                if problem := self._pool.problem(name):  # a forward pass has timed out meanwhile
+                    return problem
+                return self.answer(name, loaded, prepared, top_k, keep)
+        except (ImageError, ClientDisconnected):
+            raise
+        except LineupError as error:
+            return error
+        except Exception as error:  # a user's own network may raise anything; the others still answer
+            return self._execution.failure(name, error)
+
+    def answer(self, name: str, loaded: Loaded, prepared: PreparedImage, top_k: int, keep: int) -> Classification:
+        """Return the answer of one loaded backbone."""
+        transform = loaded.plan.transform
+        batch, preprocess_ms = prepared.batch_for(transform)
+        # a network may write into its input, and other backbones share the batch
+        (logits, engine), forward_ms = timed(partial(self._execution.forward, name, batch.copy()))  # (1, classes)
+        timings = StageTimings(prepared.decoded[1], preprocess_ms, forward_ms)
+        answer = classification(name, loaded, engine, logits, top_k, keep, timings)
+        self._forward_ms[name].append(forward_ms)
+        return replace(answer, model_input_jpeg=jpeg(transform.as_image(batch)), min_side_px=prepared.min_side_px)
+
+
+@contextmanager
+def _logged(name: str) -> Iterator[list[str]]:
+    """Log one line for a backbone's answer: name, milliseconds, and the outcome that the block appends."""
+    started, outcome = time.perf_counter(), list[str]()
+    try:
+        yield outcome
+    except Exception as error:
+        outcome.append(type(error).__name__)
+        raise
+    finally:
+        milliseconds = round((time.perf_counter() - started) * 1e3, 1)
+        outcomes = outcome or ["disconnected"]
+        _requests.info(json.dumps({"backbone": name, "milliseconds": milliseconds, "outcome": outcomes[0]}))

@@ -1,0 +1,154 @@
+"""Where forward passes run: in this process, or on ZeroGPU. Chosen once, by `here`."""
+
+import hashlib
+import logging
+import math
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from lineup.config import Config, Limits
+from lineup.engines import devices, zerogpu
+from lineup.errors import BackboneError, BusyError, LineupError, brief
+from lineup.inference.pool import Pool
+from lineup.inference.queue import Cancelled, ComputeQueue
+from lineup.inference.watchdog import Watchdog
+
+if TYPE_CHECKING:
+    from lineup.engines.engine import Engine
+
+_log = logging.getLogger(__name__)
+
+MAX_HANGING = 2  # timed-out forward passes that still run, before the server reports that it is not ready
+MAX_CACHED_ANSWERS = 256  # of ZeroGPU; FIFO eviction
+GPU_START_S, GPU_BYTES_PER_S = 10, 1e9  # of a ZeroGPU worker: start, and lowest rate of moving weights to the GPU
+
+
+class Execution(Protocol):
+    """How the backbones of a pool compute."""
+
+    pool: Pool
+    loads_on_demand: bool  # otherwise all are loaded by `start`, before the page is served
+
+    def start(self) -> None:
+        """Load what has to be loaded before the page is served."""
+        ...
+
+    def turn(self, cancelled: Cancelled) -> AbstractContextManager[None]:
+        """Wait until a request may compute; raise BusyError or ClientDisconnected."""
+        ...
+
+    def forward(self, name: str, batch: np.ndarray) -> tuple[np.ndarray, str]:
+        """Return logits ``(N, classes)`` of a loaded backbone, and the engine's name; raise ForwardTimeout."""
+        ...
+
+    def failure(self, name: str, error: Exception) -> LineupError:
+        """Return the error to report when a forward pass raised an unexpected one."""
+        ...
+
+    @property
+    def mean_answer_s(self) -> float:
+        """Return a moving average of how long a request computes."""
+        ...
+
+    @property
+    def problem(self) -> str:
+        """Return why the server is not ready, or an empty string."""
+        ...
+
+
+class LocalExecution:
+    """Computes in this process: one forward pass at a time, which uses all cores, with a timeout."""
+
+    loads_on_demand = True
+
+    def __init__(self, config: Config) -> None:
+        self.pool = Pool(config, devices.choose)
+        limits: Limits = config.limits
+        self._queue = ComputeQueue(limits.queue_size)
+        self._watchdog = Watchdog(limits.forward_timeout_s, self.pool.mark_hanging, self.pool.mark_returned)
+
+    def start(self) -> None:
+        """Do nothing: backbones are loaded on demand."""
+
+    def turn(self, cancelled: Cancelled) -> AbstractContextManager[None]:
+        return self._queue.turn(cancelled)
+
+    def forward(self, name: str, batch: np.ndarray) -> tuple[np.ndarray, str]:
+        return self._watchdog.run(name, partial(self._forward, name, batch))
+
+    def _forward(self, name: str, batch: np.ndarray) -> tuple[np.ndarray, str]:
+        engine = self.pool.get(name).engine
+        return engine(batch), engine.name
+
+    def failure(self, name: str, error: Exception) -> LineupError:
+        _log.error("%s cannot answer", name, exc_info=error)
+        return BackboneError(name, "an answer", brief(error), "see the log")
+
+    @property
+    def mean_answer_s(self) -> float:
+        return self._queue.mean_s
+
+    @property
+    def problem(self) -> str:
+        hanging = self._watchdog.hanging
+        return f"{hanging} forward passes have not come back; restart" if hanging >= MAX_HANGING else ""
+
+
+class ZeroGPUExecution:
+    """Computes in ZeroGPU's worker processes, each with a GPU for the length of one call.
+
+    Backbones are loaded to the GPU on the main thread before the page is served, and none afterwards. Requests wait
+    for a GPU in the Hub's own queue, and each call has the Hub's timeout.
+    """
+
+    loads_on_demand = False
+    problem = ""
+    mean_answer_s = 0.1
+
+    def __init__(self, config: Config) -> None:
+        self.pool = Pool(config, lambda device: "cuda", on_demand=False)
+        self._engines: dict[str, Engine] = {}  # a forked worker reads it without a lock
+        self._answers: dict[tuple[str, bytes], tuple[np.ndarray, str]] = {}
+        self._on_gpu: Callable[[str, np.ndarray], tuple[np.ndarray, str]] = zerogpu.on_gpu_worker(
+            self._forward, self._duration_s
+        )
+
+    def start(self) -> None:
+        for name in self.pool.names:
+            if loaded := self.pool.load_here(name):
+                self._engines[name] = loaded.engine
+
+    def turn(self, cancelled: Cancelled) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def forward(self, name: str, batch: np.ndarray) -> tuple[np.ndarray, str]:
+        """Compute, or return a cached answer: the same image costs a user's quota once."""
+        key = name, hashlib.sha256(batch.tobytes()).digest()
+        if not (answer := self._answers.get(key)):
+            answer = self._answers[key] = self._on_gpu(name, batch)
+            if len(self._answers) > MAX_CACHED_ANSWERS:
+                self._answers.pop(next(iter(self._answers)), None)
+        return answer
+
+    def _forward(self, name: str, batch: np.ndarray) -> tuple[np.ndarray, str]:
+        engine = self._engines[name]
+        return engine(batch), engine.name
+
+    def _duration_s(self, name: str, batch: np.ndarray) -> int:
+        """Return for how long to request a GPU: the weights of all backbones may have to be moved to it first."""
+        statuses = [self.pool.status(name) for name in self.pool.names]
+        parameters = sum(status.parameters or 0 for status in statuses if status.status == "ready")
+        return GPU_START_S + math.ceil(parameters * 4 / GPU_BYTES_PER_S)
+
+    def failure(self, name: str, error: Exception) -> LineupError:
+        """Report that there is no GPU: no quota, none in time, or the worker failed, which logged it."""
+        return BusyError(name, "a ZeroGPU worker", brief(error), "try again later")
+
+
+def here(config: Config) -> Execution:
+    """Return how backbones compute on this machine."""
+    return ZeroGPUExecution(config) if zerogpu.on_zerogpu() else LocalExecution(config)

@@ -1,0 +1,89 @@
+"""The state of one backbone in the pool."""
+
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from lineup.config import Entry
+from lineup.errors import ForwardTimeout, LineupError
+from lineup.results import Availability, BackboneStatus, Progress
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from lineup.engines.engine import Engine
+    from lineup.registry import Plan
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A backbone that can answer."""
+
+    plan: "Plan"
+    engine: "Engine"
+    device: str
+    network: "nn.Module | None" = None  # while an engine has it in memory
+
+
+@dataclass
+class Slot:
+    """Everything the pool knows about one entry of the config."""
+
+    entry: Entry
+    plan: "Plan | None" = None
+    load: "Future[Loaded] | None" = None
+    failed_at: float = 0.0  # monotonic time of the last failed load
+    probe_problem: LineupError | None = None  # found by a probe, before any load
+    progress: Progress = field(default_factory=lambda: Progress("waiting"))
+    download_bytes: int | None = None
+    plan_incomplete: bool = False  # a server did not respond while the plan was made: make it again
+    size_known: bool = False  # the server has confirmed the file and its size
+    memory_bytes: int = 0  # in use by the backbone, or reserved for its load
+    holders: int = 0  # requests that need the backbone: it is not evicted before they are done
+    used_at: float = 0.0  # monotonic time of the last request, for LRU eviction
+    hang: ForwardTimeout | None = None  # while a timed-out forward pass is still running
+    engine_note: str = ""  # why it does not run on the preferred engine
+
+    @property
+    def problem(self) -> LineupError | None:
+        """Return why the backbone is unavailable, or None."""
+        load = self.load  # other threads may replace it
+        if self.hang:
+            return self.hang
+        if load is None:
+            return self.probe_problem
+        error = load.exception() if load.done() else None
+        return error if isinstance(error, LineupError) else None
+
+    @property
+    def evictable(self) -> bool:
+        """Tell whether the backbone is loaded, and no request needs it."""
+        return self.memory_bytes > 0 and not self.holders and self.load is not None and self.load.done()
+
+    def status(self) -> BackboneStatus:
+        """Return what is known now."""
+        availability, problem, engine = self._availability()
+        plan = self.plan
+        return BackboneStatus(
+            name=self.entry.name,
+            source=self.entry.source,
+            status=availability,
+            problem=problem,
+            progress=self.progress if availability == "loading" else None,
+            num_classes=plan.num_classes if plan else None,
+            parameters=plan.parameters if plan else None,
+            download_bytes=self.download_bytes,
+            license=plan.license or None if plan else None,
+            facts=dict(plan.facts) if plan else {},
+            facts_note=plan.facts_note if plan else "",
+            engine=engine,
+            engine_note=self.engine_note if engine else "",
+        )
+
+    def _availability(self) -> tuple[Availability, LineupError | None, str]:
+        load = self.load  # other threads may replace it
+        if load and not load.done():
+            return "loading", None, ""
+        if problem := self.problem:
+            return "unavailable", problem, ""
+        return ("ready", None, load.result().engine.name) if load else ("idle", None, "")

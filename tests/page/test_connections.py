@@ -1,0 +1,112 @@
+import asyncio
+import threading
+from types import SimpleNamespace
+
+import pytest
+from gradio.context import LocalContext
+
+from lineup.errors import ClientDisconnected
+from lineup.page import connections
+from lineup.page.connections import Connections
+
+
+def set_session(session):
+    """Make a session that of the current request."""
+    LocalContext.request.set(SimpleNamespace(session_hash=session))
+
+
+async def run(opened, session, call):
+    """Run a call as a request of a session."""
+    set_session(session)
+    return await opened.run(call)
+
+
+def test_a_session_is_open_while_one_of_its_connections_is():
+    opened = Connections()
+    assert not opened.is_open("a")
+    opened.opened("a")
+    opened.opened("a")
+    opened.closed("a")
+    assert opened.is_open("a")
+    opened.closed("a")
+    assert not opened.is_open("a")
+
+
+def test_a_request_is_cancelled_when_its_client_never_connects(monkeypatch):
+    cancelled = Connections().cancel_flag("a")
+    assert not cancelled()
+    monkeypatch.setattr(connections, "CONNECT_TIMEOUT_S", 0.0)
+    assert cancelled()
+
+
+def test_a_request_is_cancelled_when_its_client_disconnects(monkeypatch):
+    opened = Connections()
+    opened.opened("a")
+    cancelled = opened.cancel_flag("a")
+    opened.closed("a")
+    assert not cancelled()
+    monkeypatch.setattr(connections, "DISCONNECT_GRACE_S", 0.0)
+    assert cancelled()
+    opened.opened("a")
+    assert not cancelled()
+
+
+def test_a_disconnect_before_the_request_does_not_cancel_it(monkeypatch):
+    monkeypatch.setattr(connections, "DISCONNECT_GRACE_S", 0.0)
+    opened = Connections()
+    opened.opened("a")
+    opened.closed("a")
+    assert not opened.cancel_flag("a")()
+
+
+def test_only_the_last_disconnects_are_remembered(monkeypatch):
+    monkeypatch.setattr(connections, "_MAX_CLOSED", 10)
+    opened = Connections()
+    for number in range(100):
+        opened.opened(str(number))
+        opened.closed(str(number))
+    assert list(opened._closed_at) == [str(number) for number in range(90, 100)]
+    assert not opened._open
+
+
+def test_an_idle_server_runs_a_call_before_its_client_connects():
+    assert asyncio.run(run(Connections(), "a", lambda cancelled: cancelled())) is False
+
+
+def test_a_busy_server_runs_a_call_once_its_client_has_connected():
+    opened, order, release = Connections(), [], threading.Event()
+
+    async def scenario():
+        running = asyncio.create_task(run(opened, "first", lambda cancelled: release.wait(10)))
+        await asyncio.sleep(0.1)
+        waiting = asyncio.create_task(run(opened, "second", lambda cancelled: order.append("second")))
+        await asyncio.sleep(0.2)
+        order.append("connects")
+        opened.opened("second")
+        await waiting
+        release.set()
+        await running
+
+    asyncio.run(scenario())
+    assert order == ["connects", "second"]
+
+
+def test_a_call_of_a_client_that_never_connects_does_not_run(monkeypatch):
+    monkeypatch.setattr(connections, "CONNECT_TIMEOUT_S", 0.2)
+    opened, ran, release = Connections(), [], threading.Event()
+
+    async def scenario():
+        running = asyncio.create_task(run(opened, "first", lambda cancelled: release.wait(10)))
+        await asyncio.sleep(0.1)
+        with pytest.raises(ClientDisconnected):
+            await run(opened, "second", ran.append)
+        release.set()
+        await running
+
+    asyncio.run(scenario())
+    assert ran == []
+
+
+def test_a_request_without_a_session_is_never_cancelled(monkeypatch):
+    monkeypatch.setattr(connections, "CONNECT_TIMEOUT_S", 0.0)
+    assert asyncio.run(run(Connections(), None, lambda cancelled: cancelled())) is False
