@@ -53,11 +53,12 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 ARGUMENTS = _arguments(None if __name__ == "__main__" else [])  # who imports this file has arguments of its own
-from lineup import config, engines  # --help does not wait for pydantic
+from lineup import config  # --help does not wait for pydantic
+from lineup.engines import choice
 
 try:
     CONFIG = config.load(ARGUMENTS.config)
-    engines.check(CONFIG)
+    choice.check(CONFIG)
 except ConfigError as error:  # before gradio is imported, which takes seconds
     print(*(f"error: {problem}" for problem in error.problems), sep="\n", file=sys.stderr)
     sys.exit(2)
@@ -171,5 +172,5 @@ def main() -> None:
     os._exit(0)  # threads that compute or download are not waited for
 
 
-if __name__ == "__main__":
+if __name__ == "__main__" and gr.NO_RELOAD:  # a reload runs this file under the same name
     main()

@@ -4,10 +4,10 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 
-from lineup import engines
 from lineup.analysis.agreement import Comparison, Vote, agreement
 from lineup.analysis.comparison import ComparisonRow, row
 from lineup.config import Config
+from lineup.engines import choice
 from lineup.errors import BusyError, HubError, LineupError, UnreachableError
 from lineup.hub.files import Weights
 from lineup.images import examples
@@ -30,7 +30,7 @@ class Service:
     """
 
     def __init__(self, config: Config) -> None:
-        engines.check(config)
+        choice.check(config)
         self.config = config
         self.examples, self.example_problems = examples.find(config)
         self._execution = execution.here(config)

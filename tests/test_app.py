@@ -2,17 +2,22 @@
 
 import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
 import time
 import urllib.request
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from hub import timm_repo
 from networks import seeded_timm
-from serving import ROOT, caches, serving
+from serving import ROOT, caches, free_port, serving, without_hub
+from waiting import until
 from zerogpu import lending
 
 CONFIG = """
@@ -146,7 +151,10 @@ def test_compare_returns_results_errors_and_agreement(client, image):
     for name, answer in {"own": own, "resnet18": resnet18}.items():
         alone = client.predict(handle_file(str(image)), backbone=name, top_k=1, api_name="/classify")
         assert list(answer) == list(alone)
-        assert (answer["backbone"], answer["predictions"]) == (name, alone["predictions"])
+        assert answer["backbone"] == name
+        [compared], [single] = answer["predictions"], alone["predictions"]
+        # OpenVINO may have replaced torch between the two
+        assert compared == {**single, "probability": pytest.approx(single["probability"], abs=1e-4)}
     assert list(gated) == ["backbone", "error", "where", "expected", "got", "remedy"]
     assert gated["backbone"] == "hf-hub:me/gated"
     assert "its owner lets in only those who asked" in gated["error"]
@@ -339,7 +347,7 @@ def test_zerogpu_packs_backbones_before_the_page_is_served(env, tmp_path, image)
         rows = {row["name"]: row for row in client.predict(api_name="/backbones")}
         assert api.paths == ["/startup-report"]
         with pytest.raises(
-            AppError, match=r"raw: expected to be lent a GPU; .*; try again later"
+            AppError, match=r"raw: expected a ZeroGPU worker; .*; try again later"
         ):  # the fake API has no GPU
             client.predict(handle_file(image), backbone="raw", api_name="/classify")
         assert api.paths[1] == "/schedule"
@@ -351,3 +359,34 @@ def test_zerogpu_packs_backbones_before_the_page_is_served(env, tmp_path, image)
     assert log.index("raw is ready on cuda") < log.index("tensors packing") < log.index("Running on local URL")
     assert rows["raw"]["status"] == "ready"
     assert rows["resnet5O"]["status"] == "unavailable"
+
+
+def test_gradios_reload_mode_shows_an_edit_and_keeps_the_loaded_backbone(tmp_path, image):
+    folder, port = tmp_path / "edited", free_port()
+    folder.mkdir()
+    app_file = Path(shutil.copy(ROOT / "app.py", folder))
+    (folder / "config.yaml").write_text(
+        f"engine: torch\nbackbones: [{{name: lite0, backbone: 'local-dir:{ROOT}/bundled/efficientnet_lite0'}}]"
+    )
+    log, host = tmp_path / "log.txt", f"http://127.0.0.1:{port}"
+    env = {**without_hub(tmp_path), "PYTHONPATH": str(ROOT), "GRADIO_ANALYTICS_ENABLED": "False"}
+    command = [str(Path(sys.executable).with_name("gradio")), "app.py", "--", "--port", str(port)]
+
+    def title():
+        with suppress(OSError), urllib.request.urlopen(f"{host}/config", timeout=5) as response:
+            return json.load(response)["title"]
+
+    with log.open("w") as output:
+        process = subprocess.Popen(command, cwd=folder, env=env, stdout=output, stderr=subprocess.STDOUT)
+    try:
+        until(lambda: title() and "lite0 is ready" in log.read_text(), 60)
+        app_file.write_text(app_file.read_text() + '\ndemo.title = "Edited"\n')
+        until(lambda: title() == "Edited", 30)
+        client = Client(host, verbose=False)
+        answer = client.predict(handle_file(str(image)), api_name="/classify")
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(20)
+    assert answer["backbone"] == "lite0"
+    assert log.read_text().count("lite0 is ready") == 1
+    assert "Traceback" not in log.read_text()

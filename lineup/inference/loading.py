@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lineup import engines
 from lineup.config import Config
+from lineup.engines import choice
 from lineup.errors import HubError, LineupError, UnreachableError
 from lineup.hub import files
 from lineup.inference.memory_budget import MemoryBudget
@@ -101,7 +101,7 @@ class Loader:
         if self._memory:
             self._memory.reserve(slot, plan.parameters, device)
         slot.engine_note = ""
-        preferred, interim = engines.choose(self._config.engine, plan, device, precision)
+        preferred, interim = choice.choose(self._config.engine, plan, device, precision)
         if cached := preferred.cached(plan, path, precision):
             return Loaded(plan, cached, device), path
         slot.progress = Progress("building the network")
@@ -115,7 +115,7 @@ class Loader:
 
     def preferred(self, slot: Slot, loaded: Loaded, path: Path | None) -> Loaded | None:
         """Build the preferred engine of a backbone that runs on another one; None if there is none, or it fails."""
-        preferred, interim = engines.choose(self._config.engine, loaded.plan, loaded.device, self._config.precision)
+        preferred, interim = choice.choose(self._config.engine, loaded.plan, loaded.device, self._config.precision)
         if interim is None or loaded.network is None:
             return None
         slot.engine_note = f"runs on {loaded.engine.name} while it is converted for {preferred.name}"

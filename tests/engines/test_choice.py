@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lineup import config, engines
+from lineup import config
 from lineup.config import yaml_source
-from lineup.engines import openvino_engine
+from lineup.engines import choice, openvino_engine
 from lineup.engines.engine import EngineType
 from lineup.errors import BackboneError, ConfigError
 
@@ -22,7 +22,7 @@ class Onnx:
 
 
 def names(name, device, precision="auto"):
-    preferred, interim = engines.choose(name, None, device, precision)
+    preferred, interim = choice.choose(name, None, device, precision)
     return preferred.name, interim and interim.name
 
 
@@ -48,21 +48,21 @@ def test_a_named_engine_that_cannot_run_here_is_an_error(monkeypatch):
 def test_an_unknown_engine_is_a_problem_of_the_config():
     settings = config.build(yaml_source.parse("engine: opnvino\nbackbones: [resnet18]", "config.yaml"), Path())
     with pytest.raises(ConfigError) as caught:
-        engines.check(settings)
+        choice.check(settings)
     assert caught.value.problems == (
         "config.yaml:1:1: engine: expected one of auto, openvino, torch; got 'opnvino'; did you mean 'openvino'?",
     )
 
 
 def test_an_engine_of_a_fork_answers_under_its_name(make_service, fakes, image, monkeypatch):
-    monkeypatch.setitem(engines.ENGINES, "onnx", EngineType("onnx", build=lambda *_: Onnx(), converts=True))
+    monkeypatch.setitem(choice.ENGINES, "onnx", EngineType("onnx", build=lambda *_: Onnx(), converts=True))
     answer = make_service(f"engine: onnx\n{LINE_UP}").classify(image)
     assert (answer.engine, answer.predictions[0].label) == ("onnx", "owl")
 
 
 def test_a_preferred_engine_of_a_fork_runs_at_once(make_service, fakes, image, monkeypatch):
     onnx = EngineType("onnx", build=lambda *_: Onnx(), applies=lambda plan, device: plan.name == "fake:a")
-    monkeypatch.setattr(engines, "ENGINES", engines.by_name([onnx, *engines.ENGINES.values()]))
+    monkeypatch.setattr(choice, "ENGINES", choice.by_name([onnx, *choice.ENGINES.values()]))
     service = make_service("backbones: ['fake:a', 'fake:b']")
     assert service.classify(image).engine == "onnx"
     assert service.classify(image, "fake:b").engine == "torch"
@@ -70,4 +70,4 @@ def test_a_preferred_engine_of_a_fork_runs_at_once(make_service, fakes, image, m
 
 def test_a_duplicate_engine_is_refused():
     with pytest.raises(ValueError, match="got 'torch' again"):
-        engines.by_name([engines.ENGINES["torch"], engines.ENGINES["torch"]])
+        choice.by_name([choice.ENGINES["torch"], choice.ENGINES["torch"]])

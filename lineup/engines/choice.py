@@ -1,0 +1,70 @@
+"""The inference engines, and the choice between them.
+
+A fork adds an engine with one module, which defines an EngineType, and one line in ENGINES.
+"""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from lineup.config import Config
+from lineup.engines import openvino_cache, torch_engine
+from lineup.engines.engine import EngineType, Precision
+from lineup.errors import BackboneError, ConfigError, LineupError, did_you_mean
+
+if TYPE_CHECKING:
+    from lineup.registry import Plan
+
+
+def by_name(engines: Iterable[EngineType]) -> dict[str, EngineType]:
+    """Return engines by name.
+
+    Raises:
+        ValueError: when two have the same name.
+    """
+    names: dict[str, EngineType] = {}
+    for engine in engines:
+        if engine.name in names:
+            raise ValueError(f"engines: expected each name once; got {engine.name!r} again; rename one of the two")
+        names[engine.name] = engine
+    return names
+
+
+# In order of preference.
+ENGINES = by_name([openvino_cache.ENGINE, torch_engine.ENGINE])
+
+
+def check(config: Config) -> None:
+    """Check the config's `engine`.
+
+    Raises:
+        ConfigError: when it is neither ``auto`` nor a key of ENGINES.
+    """
+    name, names = config.engine, ["auto", *sorted(ENGINES)]
+    if name not in names:
+        hint = did_you_mean(name, names) or "fix it, or leave `engine` out"
+        where = config.where("engine")
+        raise ConfigError(str(LineupError(where, f"one of {', '.join(names)}", f"got {name!r}", hint)))
+
+
+def choose(name: str, plan: "Plan", device: str, precision: Precision) -> tuple[EngineType, EngineType | None]:
+    """Return the preferred engine of a backbone, and the one that answers while the preferred one converts it.
+
+    Args:
+        name: the config's `engine`: ``auto``, or the only one to use.
+        plan: the backbone's.
+        device: cpu, cuda or mps.
+        precision: the config's `precision`.
+
+    Raises:
+        BackboneError: when the named engine cannot run here.
+    """
+    if name == "auto":
+        preferred, *others = [engine for engine in ENGINES.values() if engine.applies(plan, device)]
+        interim = next((engine for engine in others if not engine.converts), None)
+        return preferred, interim if preferred.converts else None
+    engine = ENGINES[name]
+    if not engine.applies(plan, device):
+        raise BackboneError("engine", f"an engine for {device}", f"got {name}", "write `engine: auto`")
+    if reason := engine.unavailable(precision):
+        raise BackboneError("engine", f"{name} to run here", reason, "write `engine: auto`")
+    return engine, None
