@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 WORK = "work"  # Gradio's concurrency id of the events that compute
 CONNECT_TIMEOUT_S = 5.0  # a client that has not connected for so long counts as disconnected
-DISCONNECT_GRACE_S = 1.0  # a client may close one connection and open the next
+DISCONNECT_GRACE_S = 0.1  # the end of an earlier answer may be noted late; Gradio itself drops a session at once
 _POLL_S = 0.02
 _MAX_CLOSED = 2000  # sessions whose last disconnect is remembered; LRU eviction
 
@@ -69,11 +69,13 @@ class Connections:
             ClientDisconnected: when the client does not connect within CONNECT_TIMEOUT_S.
         """
         session = getattr(LocalContext.request.get(None), "session_hash", None)
-        cancelled = self.cancel_flag(session) if isinstance(session, str) else never_cancelled
-        while self._running and isinstance(session, str) and not self.is_open(session):
-            if cancelled():
-                raise ClientDisconnected
-            await asyncio.sleep(_POLL_S)
+        cancelled = never_cancelled
+        if isinstance(session, str):
+            cancelled, idle = self.cancel_flag(session), not self._running
+            while not (idle or self.is_open(session)):  # not when it becomes idle: many may be waiting
+                if cancelled():
+                    raise ClientDisconnected
+                await asyncio.sleep(_POLL_S)
         self._running += 1
         try:
             return await on_thread(lambda: call(cancelled))
