@@ -1,6 +1,7 @@
 import ast
 import subprocess
 import sys
+from collections import Counter
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -177,9 +178,11 @@ def test_a_config_is_read_before_anything_heavy_is_imported():
 
 
 # Lines of code: blank lines, comments and docstrings are there to be read, and do not count.
-BUDGETS = {"file": 250, "class": 150, "function": 50}
-FEATURE_BUDGET, PACKAGE_BUDGET = 800, 6000
-OVER_BUDGET: dict[str, str] = {}  # what is over its budget, and why
+BUDGETS = {"file": 250, "class": 150, "function": 50, "feature": 800, "core": 4000, "package": 6000}
+OVER_BUDGET = {  # what is over its budget, and why
+    "lineup without features": "HTML, the card, health routes, the sweep of uploads and the pairing of one commit's "
+    "files are still our own code where gradio, starlette, jinja2 and huggingface_hub have it",
+}
 
 
 def code_lines(text, tree):
@@ -192,30 +195,29 @@ def code_lines(text, tree):
 
 
 def sizes():
-    """Yield each file, class and function of the project: its kind, its name, and its lines of code."""
+    """Yield each file, class, function and feature, the core and the package: kind, name, and lines of code."""
     paths = [ROOT / "app.py", *sorted((ROOT / "lineup").rglob("*.py")), *sorted((ROOT / "tools").rglob("*.py"))]
+    features, core = Counter(), 0
     for path in paths:
         text, name = path.read_text(encoding="utf-8"), path.relative_to(ROOT).as_posix()
         tree = ast.parse(text)
         lines = code_lines(text, tree)
         yield "file", name, len(lines)
+        if name.startswith("lineup/features/") and name.count("/") > 2:
+            features["/".join(name.split("/")[:3])] += len(lines)
+        elif name.startswith("lineup/"):
+            core += len(lines)
         for node in ast.walk(tree):
             if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
                 kind = "class" if isinstance(node, ast.ClassDef) else "function"
                 inside = sum(node.lineno <= line <= node.end_lineno for line in lines)
                 yield kind, f"{name}: {node.name}", inside
+    yield from (("feature", name, count) for name, count in features.items())
+    yield "core", "lineup without features", core
+    yield "package", "lineup", core + features.total()
 
 
-def test_each_file_class_and_function_stays_within_its_budget():
+def test_every_part_stays_within_its_budget():
     over = {name: f"{kind} of {count}" for kind, name, count in sizes() if count > BUDGETS[kind]}
     assert {name: size for name, size in over.items() if name not in OVER_BUDGET} == {}
     assert OVER_BUDGET.keys() <= over.keys(), "no longer over its budget: take it out of OVER_BUDGET"
-
-
-def test_each_feature_and_the_package_stay_within_their_budgets():
-    files = {name: count for kind, name, count in sizes() if kind == "file" and name.startswith("lineup/")}
-    assert sum(files.values()) <= PACKAGE_BUDGET
-    features = [name.split("/")[2] for name in files if name.startswith("lineup/features/") and name.count("/") > 2]
-    for feature in set(features):
-        found = sum(count for name, count in files.items() if name.startswith(f"lineup/features/{feature}/"))
-        assert found <= FEATURE_BUDGET, feature
