@@ -4,20 +4,17 @@ Everything here ends in a path on this machine, or in a `HubError` that says wha
 what to do. Nothing here knows what a network is.
 """
 
-import errno
 import logging
 import os
 import re
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError, URLError
 from urllib.parse import urlparse
 
 import httpx2
@@ -31,11 +28,13 @@ from huggingface_hub import (
 )
 from huggingface_hub import errors as hub
 
-from lineup.errors import HubError, UnreachableError, brief
+from lineup.errors import HubError, UnreachableError
 from lineup.hub.checksums import delete_cached, matches_etag, sha256, sha256_of_etag
 from lineup.hub.files import HubFile, LocalFile, UrlFile, Weights
+from lineup.hub.problems import download_errors
 
 _log = logging.getLogger(__name__)
+_COMMIT = re.compile("[0-9a-f]{40}")
 
 ASK_TIMEOUT_S = 10.0
 CACHED_TIMEOUT_S = 3.0  # asking whether a cached file is still the newest must not keep anybody waiting
@@ -76,7 +75,7 @@ def ask(weights: HubFile | UrlFile) -> tuple[str, int | None]:
     Raises:
         HubError: when it cannot give the file.
     """
-    with _told(weights):
+    with download_errors(str(weights), server(weights)):
         if isinstance(weights, HubFile):
             said = _ask(weights, ASK_TIMEOUT_S)[1]
             return sha256_of_etag(said.etag or ""), said.size
@@ -100,7 +99,7 @@ def fetch(weights: Weights, timeout_s: float, report: Report = lambda done, tota
     """
     if isinstance(weights, LocalFile):
         return weights.path
-    with _told(weights):
+    with download_errors(str(weights), server(weights)):
         kept = _kept(weights)
     if kept and (isinstance(weights, UrlFile) or _COMMIT.fullmatch(weights.revision or "") or constants.HF_HUB_OFFLINE):
         return kept
@@ -136,7 +135,7 @@ def _bring(weights: HubFile | UrlFile, kept: Path | None, timeout_s: float, repo
 
     def work() -> None:
         try:
-            with _told(weights):
+            with download_errors(str(weights), server(weights)):
                 if isinstance(weights, HubFile):
                     got.set_result(_download_hub(weights, kept, advance))
                 else:
@@ -267,70 +266,6 @@ def _write(url: str, path: Path, report: Report) -> None:
             report(done, total)
     if done != (total or done):
         raise httpx2.RemoteProtocolError(f"{done} of {total} bytes")
-
-
-@contextmanager
-def _told(weights: Weights) -> Iterator[None]:
-    """Turn whatever a download can raise into a `HubError`."""
-    try:
-        yield
-    except HubError:
-        raise
-    except Exception as error:
-        host = server(weights)
-        what, remedy = _explain(error, host)
-        kind = UnreachableError if what in (_SILENT, _unreachable(host)) else HubError
-        raise kind(str(weights), f"a download from {host}", what, remedy) from error
-
-
-_COMMIT = re.compile("[0-9a-f]{40}")
-_LATER = "try again later"
-_SILENT = "no answer came in time"
-_SAID: tuple[tuple[tuple[type[BaseException], ...], str, str], ...] = (
-    ((hub.GatedRepoError,), "its owner lets in only those who asked", "accept the terms on its page and set HF_TOKEN"),
-    ((hub.RevisionNotFoundError,), "it has no such revision", "check what stands after the @"),
-    ((hub.RepositoryNotFoundError,), "no such public repository", "check the name; for a private one set HF_TOKEN"),
-    ((hub.RemoteEntryNotFoundError,), "the repository has no such file", "check that it is in timm's format"),
-    ((hub.OfflineModeIsEnabled,), "HF_HUB_OFFLINE is set and the file is not cached", "unset it, or fetch it once"),
-    ((hub.FileMetadataError,), "what answered is not a Hub", "check HF_ENDPOINT, and proxies on the way"),
-    ((httpx2.TimeoutException, TimeoutError), _SILENT, _LATER),
-)
-_STATUSES = {
-    401: ("the token is not accepted (401)", "set HF_TOKEN to a valid one, or unset it: public files need none"),
-    403: ("access was refused (403)", "set HF_TOKEN to a token that may read it"),
-    404: ("there is no such file (404)", "check the name"),
-    429: ("too many requests (429)", "wait some minutes; the Hub allows more to who sets HF_TOKEN"),
-}
-
-
-def _explain(first: BaseException, host: str) -> tuple[str, str]:
-    """Say what happened and what to do, from the error that is at the bottom of it."""
-    error: BaseException | None = first
-    while error:
-        for kinds, what, remedy in _SAID:
-            if isinstance(error, kinds):
-                return what, remedy
-        if isinstance(error, hub.HfHubHTTPError | HTTPError):
-            return _explain_status(error.code if isinstance(error, HTTPError) else error.response.status_code)
-        if isinstance(error, URLError) and isinstance(error.reason, TimeoutError):
-            return _SILENT, _LATER
-        if isinstance(error, httpx2.ConnectError | URLError | ConnectionError):
-            return _unreachable(host), "check this machine's network; what was downloaded before still works"
-        if isinstance(error, httpx2.TransportError):
-            return "the connection broke off", _LATER
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-            return "the disk is full", "make room where downloads are kept (HF_HOME, TORCH_HOME)"
-        error = error.__cause__ or error.__context__
-    return brief(first, line=0), _LATER
-
-
-def _explain_status(status: int) -> tuple[str, str]:
-    what = "the server failed" if status >= 500 else "the request was refused"
-    return _STATUSES.get(status, (f"{what} ({status})", _LATER))
-
-
-def _unreachable(host: str) -> str:
-    return f"{host} cannot be reached"
 
 
 def server(weights: Weights) -> str:
