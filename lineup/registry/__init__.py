@@ -6,6 +6,7 @@ imported when its first entry is planned.
 """
 
 import logging
+from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ from lineup.registry.plan import Context, Plan, Source, Transform
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["SOURCES", "Context", "Plan", "Source", "Transform", "build", "plan"]
+__all__ = ["SOURCES", "Context", "Plan", "Source", "Transform", "build", "by_name", "plan"]
 
 _log = logging.getLogger(__name__)
 
@@ -33,14 +34,30 @@ def _source(module: str, function: str) -> Source:
     return plan
 
 
-SOURCES: dict[str, Source] = {
-    "timm": _source("timm_models", "pretrained"),
-    "hf-hub": _source("timm_models", "from_hub"),
-    "local-dir": _source("timm_models", "from_folder"),
-    "torchvision": _source("torchvision_models", "pretrained"),
-    "checkpoint": _source("own_weights", "plan"),
-    "untrained": _source("own_weights", "plan"),
-}
+def by_name(sources: Iterable[tuple[str, Source]]) -> dict[str, Source]:
+    """Index sources by name.
+
+    Raises:
+        ValueError: two sources have the same name.
+    """
+    index: dict[str, Source] = {}
+    for name, source in sources:
+        if name in index:
+            raise ValueError(f"sources: expected unique names; got {name!r} twice; rename one of them")
+        index[name] = source
+    return index
+
+
+SOURCES = by_name(
+    [
+        ("timm", _source("timm_models", "pretrained")),
+        ("hf-hub", _source("timm_models", "from_hub")),
+        ("local-dir", _source("timm_models", "from_folder")),
+        ("torchvision", _source("torchvision_models", "pretrained")),
+        ("checkpoint", _source("own_weights", "plan")),
+        ("untrained", _source("own_weights", "plan")),
+    ]
+)
 
 
 def plan(entry: Entry, context: Context) -> Plan:

@@ -629,6 +629,12 @@ def test_a_source_that_a_fork_adds_works_through_the_service(make_service, fakes
     assert (answer.backbone, answer.predictions[0].label) == ("mine", "cat")
 
 
+def test_duplicate_source_name_raises():
+    sources = [*registry.SOURCES.items(), ("timm", registry.SOURCES["torchvision"])]
+    with pytest.raises(ValueError, match="expected unique names; got 'timm' twice; rename one of them"):
+        registry.by_name(sources)
+
+
 # --- every twentieth architecture of timm, every model of torchvision ---
 
 RUN_AT_MOST = 100_000_000  # parameters: more take too long on two cores
