@@ -16,8 +16,8 @@ from lineup.errors import HubError, LineupError, UnreachableError, brief
 TOKENS = "https://huggingface.co/settings/tokens"
 
 
-class RefusalError(LineupError):
-    """The Hub did not do what was asked."""
+class HubRequestError(LineupError):
+    """A request to the Hub failed."""
 
 
 class Explanation(NamedTuple):
@@ -58,7 +58,7 @@ def _explain(error: BaseException, wording: Wording) -> Explanation | None:
                 return explanation
         if isinstance(cause, HfHubHTTPError) and (response := getattr(cause, "response", None)) is not None:
             if response.status_code == 403 and response.request.method == "PUT":  # a signed URL, which takes no token
-                remedy = f"{wording.retry}, or look for a proxy on the way"
+                remedy = f"{wording.retry}, or check for a proxy in between"
                 return Explanation(f"{response.url.host} refused the upload (403)", remedy)
             return wording.status(response.status_code)
         if isinstance(cause, HTTPError):
@@ -68,11 +68,11 @@ def _explain(error: BaseException, wording: Wording) -> Explanation | None:
         if isinstance(cause, httpx2.ProxyError):
             return Explanation("the proxy does not let it through", f"check HTTPS_PROXY, and {wording.retry}")
         if isinstance(cause, httpx2.TimeoutException | TimeoutError):
-            return Explanation("no answer came in time", wording.resume, unreachable=True)
+            return Explanation("the request timed out", wording.resume, unreachable=True)
         if isinstance(cause, httpx2.HTTPError):
-            return Explanation("the connection broke off", wording.resume)
+            return Explanation("the connection was interrupted", wording.resume)
         if isinstance(cause, OSError) and cause.errno == errno.ENOSPC:
-            return Explanation("the disk is full", "make room where downloads are kept (HF_HOME, TORCH_HOME)")
+            return Explanation("the disk is full", "free some space in the cache (HF_HOME, TORCH_HOME)")
         cause = cause.__cause__ or cause.__context__
     return None
 
@@ -83,28 +83,28 @@ _DOWNLOAD_ERRORS: tuple[tuple[type[BaseException], Explanation], ...] = tuple(
     for kind, got, remedy in (
         (
             errors.GatedRepoError,
-            "its owner lets in only those who asked",
-            "accept the terms on its page and set HF_TOKEN",
+            "the repository is gated",
+            "accept the terms on its page, and set HF_TOKEN",
         ),
-        (errors.RevisionNotFoundError, "it has no such revision", "check what stands after the @"),
+        (errors.RevisionNotFoundError, "it has no such revision", "check the part after the @"),
         (errors.RepositoryNotFoundError, "no such public repository", "check the name; for a private one set HF_TOKEN"),
         (errors.RemoteEntryNotFoundError, "the repository has no such file", "check that it is in timm's format"),
         (errors.OfflineModeIsEnabled, "HF_HUB_OFFLINE is set and the file is not cached", "unset it, or fetch it once"),
-        (errors.FileMetadataError, "what answered is not a Hub", "check HF_ENDPOINT, and proxies on the way"),
+        (errors.FileMetadataError, "the response is not the Hub's", "check HF_ENDPOINT, and any proxy in between"),
     )
 )
 _DOWNLOAD_STATUSES = {
     401: ("the token is not accepted (401)", "set HF_TOKEN to a valid one, or unset it: public files need none"),
     403: ("access was refused (403)", "set HF_TOKEN to a token that may read it"),
     404: ("there is no such file (404)", "check the name"),
-    429: ("too many requests (429)", "wait some minutes; the Hub allows more to who sets HF_TOKEN"),
+    429: ("too many requests (429)", "wait a few minutes; with HF_TOKEN the rate limit is higher"),
 }
 
 
 @contextmanager
 def download_errors(file: str, host: str) -> Iterator[None]:
     """Translate any exception of a download into a `HubError`."""
-    network = "check this machine's network; what was downloaded before still works"
+    network = "check this machine's network; cached backbones still work"
     try:
         yield
     except HubError:
@@ -122,24 +122,24 @@ def _download_status(status: int) -> Explanation:
 
 
 @contextmanager
-def told(repo: str, expected: str, hardware: str = "", command: str = "push") -> Iterator[None]:
-    """Translate what the Hub's client raises into a `RefusalError`.
+def hub_errors(repo: str, expected: str, hardware: str = "", command: str = "push") -> Iterator[None]:
+    """Translate what the Hub's client raises into a `HubRequestError`.
 
     Args:
-        repo: what was asked about.
-        expected: what should have happened, as in "to look at the Space".
-        hardware: what was asked for, if it was.
-        command: what may be done again.
+        repo: the repository, token or server that the request is about; the `where` of the error.
+        expected: the purpose of the request, as in "to read the Space".
+        hardware: the requested hardware, if any.
+        command: the verb of the remedies, as in "push again".
     """
     try:
         yield
     except (HfHubHTTPError, httpx2.HTTPError, ValueError, OSError, RuntimeError) as error:
         if isinstance(error, NotImplementedError | RecursionError):
-            raise  # a bug of ours; the client and Xet raise plain RuntimeErrors
-        # a RuntimeError is the client's own, around what an upload raised; or Xet's
+            raise  # a bug in Lineup; the client and Xet raise plain RuntimeErrors
+        # the client wraps what an upload raised in a RuntimeError; Xet raises plain ones
         root = (error.__cause__ or error) if isinstance(error, RuntimeError) else error
         retry = f"{command} again"
-        done = ": what is done stays done" if command == "push" else ""
+        done = ": completed steps are kept" if command == "push" else ""
 
         def status(code: int) -> Explanation | None:
             if code >= 500:
@@ -147,8 +147,8 @@ def told(repo: str, expected: str, hardware: str = "", command: str = "push") ->
             return _request_status(code, repo, expected, hardware, retry)
 
         wording = Wording("the Hub", retry, f"{retry}{done}", f"check this machine's network, and {retry}", status)
-        found = _explain(root, wording) or Explanation(brief(root, most=300), f"mend that, and {retry}")
-        raise RefusalError(repo, expected, found.got, found.remedy) from error
+        found = _explain(root, wording) or Explanation(brief(root, most=300), f"fix that, and {retry}")
+        raise HubRequestError(repo, expected, found.got, found.remedy) from error
 
 
 def _request_status(status: int, repo: str, expected: str, hardware: str, retry: str) -> Explanation | None:
@@ -156,19 +156,19 @@ def _request_status(status: int, repo: str, expected: str, hardware: str, retry:
         return None
     if status == 401:
         got = "the token is not accepted (401)" if get_token() else "there is no token (401)"
-        return Explanation(got, f"make one that may write at {TOKENS}, and set HF_TOKEN to it")
+        return Explanation(got, f"create one with write access at {TOKENS}, and set HF_TOKEN to it")
     if status == 402:
         free = "free accounts push with --hardware zero-a10g"
         full = "delete a ZeroGPU Space that you do not need, or get a plan"
         return Explanation(f"{hardware or 'that'} needs a paid plan (402)", full if hardware == "zero-a10g" else free)
     if status == 403:
-        remedy = f"use one that may write to {repo.partition('/')[0]}, or push to a name of your own"
-        return Explanation("the token may not do that (403)", remedy)
+        remedy = f"use one with write access to {repo.partition('/')[0]}, or push to a name of your own"
+        return Explanation("the token has no permission for this (403)", remedy)
     if status == 409 and "create" in expected:
-        remedy = "choose another one, or use a token that may see what is there"
+        remedy = "choose another one, or use a token with access to the existing one"
         return Explanation("the name is taken (409)", remedy)
     if status in (409, 412):
-        return Explanation(f"somebody changed the Space meanwhile ({status})", retry)
+        return Explanation(f"the Space was changed in the meantime ({status})", retry)
     if status == 429:
-        return Explanation("too many requests (429)", f"{retry} in some minutes")
+        return Explanation("too many requests (429)", f"{retry} in a few minutes")
     return Explanation(f"the Hub refused ({status})", f"{retry} later")

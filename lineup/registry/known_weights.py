@@ -55,7 +55,7 @@ def _hashes(candidate: Candidate) -> dict[str, str]:
     """Return the SHA-256 of each file that holds these weights, or its first digits, with a remark on the figures."""
     found = dict.fromkeys(_table().get(candidate.name, ()), CONVERTED)
     if file := candidate.file:
-        found |= {downloads.kept_sha256(replace(file, names=(name,))): "" for name in file.names}
+        found |= {downloads.cached_sha256(replace(file, names=(name,))): "" for name in file.names}
     found[candidate.sha256] = ""
     return {digits: remark for digits, remark in found.items() if digits}
 

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from lineup.config import Entry
-from lineup.hub.downloads import kept_sha256
+from lineup.hub.downloads import cached_sha256
 from lineup.hub.files import HubFile, Weights
 from lineup.registry import labels
 from lineup.registry.labels import LabelSet
@@ -81,7 +81,7 @@ class Context:
 
     folder: Path
     fetch: Callable[[HubFile], Path]
-    sha256: Callable[[HubFile], str] = kept_sha256  # of a file that need not be here; empty if it is not known
+    sha256: Callable[[HubFile], str] = cached_sha256  # of a file that need not be here; empty if it is not known
 
 
 Source = Callable[[Entry, Context], Plan]

@@ -65,7 +65,7 @@ def from_folder(entry: Entry, context: Context) -> Plan:
 def from_hub(entry: Entry, context: Context) -> Plan:
     """Plan a backbone that lies in a Hub repository in timm's format: ``hf-hub:owner/repo@revision``."""
     repo, revision = entry.spec.target, entry.spec.revision
-    config = context.fetch(files.HubFile(repo, ("config.json",), revision, beside=WEIGHT_FILES))
+    config = context.fetch(files.HubFile(repo, ("config.json",), revision, companions=WEIGHT_FILES))
     # The cache keeps one folder per commit, so config and weights meet there, and stay of one commit.
     commit = config.parent.name
     file = files.HubFile(repo, WEIGHT_FILES, commit)

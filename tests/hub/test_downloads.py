@@ -42,15 +42,15 @@ def url_file(hub, folder: Path, name: str = "model.safetensors", sha256: str = "
 
 
 FAULTS = [  # fault, what happened, what to do
-    ("gated", "its owner lets in only those who asked", "accept the terms on its page and set HF_TOKEN"),
+    ("gated", "the repository is gated", "accept the terms on its page, and set HF_TOKEN"),
     ("403", "access was refused (403)", "set HF_TOKEN to a token that may read it"),
     ("401", "the token is not accepted (401)", "set HF_TOKEN to a valid one, or unset it: public files need none"),
     ("404", "there is no such file (404)", "check the name"),
     ("410", "the request was refused (410)", "try again later"),
-    ("429", "too many requests (429)", "wait some minutes; the Hub allows more to who sets HF_TOKEN"),
+    ("429", "too many requests (429)", "wait a few minutes; with HF_TOKEN the rate limit is higher"),
     ("500", "the server failed (500)", "try again later"),
     ("503", "the server failed (503)", "try again later"),
-    ("cut off", "the connection broke off", "try again later"),
+    ("cut off", "the connection was interrupted", "try again later"),
     ("too short", "should be of size 300000 but has size 299990", "try again later"),
 ]
 
@@ -87,13 +87,13 @@ def test_silence_is_given_up_after_the_timeout(pets, fault):
     started = time.monotonic()
     text = refusal(FILE, timeout_s=1, of=UnreachableError)
     assert 1 <= time.monotonic() - started < 2.5
-    assert "nothing has arrived for 1 s; try again later, or raise limits.hub_timeout_s" in text
+    assert "no data was received for 1 s; try again later, or raise limits.hub_timeout_s" in text
 
 
 def test_a_hub_that_never_answers_is_given_up_before_a_long_timeout(pets, monkeypatch):
-    monkeypatch.setattr(downloads, "ASK_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(downloads, "METADATA_TIMEOUT_S", 0.5)
     pets.faults["me/pets"] = "hung"
-    assert "no answer came in time; try again later" in refusal(FILE, timeout_s=30, of=UnreachableError)
+    assert "the request timed out; try again later" in refusal(FILE, timeout_s=30, of=UnreachableError)
 
 
 def test_a_refused_connection_is_told_at_once(pets):
@@ -138,7 +138,7 @@ def test_a_file_that_is_the_newest_is_asked_for_once(pets):
 
 
 def test_files_of_one_commit_are_replaced_together(pets):
-    config = replace(FILE, names=("config.json",), beside=FILE.names)
+    config = replace(FILE, names=("config.json",), companions=FILE.names)
     old = fetch(config, 30)
     fetch(replace(FILE, revision=old.parent.name), 30)
     new = pets.put("me/pets", {"config.json": b"[]"})  # its weights are missing
@@ -157,7 +157,7 @@ def test_a_kept_file_whose_bytes_have_changed_is_fetched_anew(pets, caplog, name
     body = path.read_bytes()
     path.write_bytes(bytes(len(body)))
     assert fetch(file, 30).read_bytes() == body
-    assert "its bytes are not those that were downloaded; it is fetched anew" in caplog.text
+    assert "the cached file does not match its hash; downloading it again" in caplog.text
     path.write_bytes(bytes(len(body)))
     with pets.gone():
         refusal(file)
@@ -168,8 +168,8 @@ def test_a_kept_file_whose_bytes_have_changed_is_fetched_anew(pets, caplog, name
 def test_wrong_bytes_are_fetched_again_once(pets, name):
     file = replace(FILE, names=(name,))
     pets.faults["me/pets"] = "corrupt"
-    told = f"me/pets/{name}: expected the file that {pets.url} publishes; other bytes came, twice; try again later, or"
-    assert refusal(file).startswith(told)
+    got = "its hash did not match, twice; try again later, or"
+    assert refusal(file).startswith(f"me/pets/{name}: expected the file that {pets.url} publishes; {got}")
     assert [method for method, _ in pets.asked("me/pets")].count("GET") == 2
     assert [path for path in Path(constants.HF_HUB_CACHE).rglob("*") if path.is_symlink()] == []
     assert not list(Path(constants.HF_HUB_CACHE).glob("*/blobs/*"))
@@ -192,7 +192,7 @@ def test_what_comes_right_the_second_time_is_kept(pets, monkeypatch):
 
 def test_what_answers_without_being_a_hub_is_told(pets, monkeypatch):
     monkeypatch.setattr(downloads, "get_hf_file_metadata", lambda *_, **__: HfFileMetadata(None, None, "", 9, None))
-    assert "what answered is not a Hub; check HF_ENDPOINT, and proxies on the way" in refusal(FILE)
+    assert "the response is not the Hub's; check HF_ENDPOINT, and any proxy in between" in refusal(FILE)
 
 
 @pytest.mark.parametrize("kind", [HubFile, UrlFile])
@@ -264,14 +264,14 @@ def test_a_url_whose_bytes_are_wrong_is_fetched_again_once(pets, tmp_path):
 @pytest.mark.parametrize(
     ("fault", "sha256", "told"),
     [
-        ("", "0badc0de", "expected the file that 127.0.0.1 publishes; other bytes came, twice; try again later"),
-        ("corrupt", hashlib.sha256(BODY).hexdigest()[:8], "other bytes came, twice"),
-        ("cut off", "", "the connection broke off; try again later"),
+        ("", "0badc0de", "expected the file that 127.0.0.1 publishes; its hash did not match, twice; try again later"),
+        ("corrupt", hashlib.sha256(BODY).hexdigest()[:8], "its hash did not match, twice"),
+        ("cut off", "", "the connection was interrupted; try again later"),
         ("404", "", "there is no such file (404); check the name"),
         ("429", "", "too many requests (429)"),
         ("500", "", "the server failed (500)"),
-        ("hung", "", "nothing has arrived for 1 s"),
-        ("stalled", "", "nothing has arrived for 1 s"),
+        ("hung", "", "no data was received for 1 s"),
+        ("stalled", "", "no data was received for 1 s"),
     ],
 )
 def test_a_fault_of_a_url_is_told_and_leaves_no_file(pets, tmp_path, fault, sha256, told):
@@ -305,9 +305,9 @@ def test_a_full_disk_is_told(pets, tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(file_download, "http_get", http_get)
-    assert "the disk is full; make room where downloads are kept (HF_HOME, TORCH_HOME)" in refusal(FILE)
+    assert "the disk is full; free some space in the cache (HF_HOME, TORCH_HOME)" in refusal(FILE)
     monkeypatch.setattr(Path, "open", full)
-    assert "the disk is full; make room" in refusal(url_file(pets, tmp_path))
+    assert "the disk is full; free some space" in refusal(url_file(pets, tmp_path))
 
 
 def test_a_slow_download_is_not_given_up_while_bytes_come(hub, fresh_cache):

@@ -326,7 +326,7 @@ def test_offline_nobody_is_asked_and_nothing_is_claimed(hub, cached, make_servic
 
 @pytest.mark.parametrize("fault", ["500", "hung"])
 def test_a_hub_that_does_not_answer_costs_the_figures_and_not_the_plan(hub, cached, make_service, monkeypatch, fault):
-    monkeypatch.setattr(downloads, "ASK_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(downloads, "METADATA_TIMEOUT_S", 0.5)
     monkeypatch.setattr(downloads, "CACHED_TIMEOUT_S", 0.5)
     hub.put("me/copy", cached)
     plan("hf-hub:me/copy")
