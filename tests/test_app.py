@@ -114,7 +114,7 @@ def test_labels_come_from_the_weights(client, image):
         "preprocessing assumed from resnet18.a1_in1k",
         "top_k 3 is more than there are classes: all 2 are listed",
     ]
-    assert "untrained: the weights are random, so the answers mean nothing" in labels("untrained")[1]
+    assert "untrained: the weights are random, so the predictions are meaningless" in labels("untrained")[1]
     assert all(key and not label.startswith("class ") for _, key, label in labels("torchvision/squeezenet1_1")[0])
 
 

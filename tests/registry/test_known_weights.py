@@ -283,7 +283,7 @@ def test_timms_own_repository_has_none_for_another_transform_than_timms(hub, own
 def test_a_name_of_timms_has_none_where_nothing_verifies_the_download(monkeypatch):
     assert top1("lcnet_050") == 63.138
     url = "https://example.org/lcnet.pth"
-    monkeypatch.setattr(timm_models, "_where", lambda cfg: files.torch_hub_file(url, "nowhere"))
+    monkeypatch.setattr(timm_models, "_weights_file", lambda cfg: files.torch_hub_file(url, "nowhere"))
     assert plan("lcnet_050").facts == {}
 
 
@@ -339,9 +339,9 @@ def test_a_mirror_that_calls_a_file_otherwise_gives_no_hash(hub, cached, monkeyp
     hub.put("me/copy", cached)
     file = HubFile("me/copy", timm_models.WEIGHT_FILES)
     digest = hashlib.sha256(cached["model.safetensors"]).hexdigest()
-    assert downloads.ask(file) == (digest, len(cached["model.safetensors"]))
+    assert downloads.remote_metadata(file) == (digest, len(cached["model.safetensors"]))
     monkeypatch.setattr("hub._etag", lambda path, body: '"W/something-else"')
-    assert downloads.ask(file)[0] == ""
+    assert downloads.remote_metadata(file)[0] == ""
 
 
 def test_a_candidate_without_hashes_is_never_found(tmp_path):

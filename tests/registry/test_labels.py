@@ -80,7 +80,7 @@ def test_an_empty_line_would_shift_the_names_and_is_refused(tmp_path, data, line
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path):
-    missing = f"labels: expected a file with a name per line; {tmp_path / 'none'} is not there; check the path"
+    missing = f"labels: expected a file with a name per line; {tmp_path / 'none'} does not exist; check the path"
     assert refusal(labels.read_file, tmp_path / "none") == missing
     path = label_file(tmp_path, "Grünspecht".encode("latin-1"))
     message = refusal(labels.read_file, path)
@@ -110,15 +110,15 @@ def test_hub_names_need_no_descriptions(descriptions):
 
 @pytest.mark.parametrize("names", [{"1": "a", "2": "b"}, {"0": "a", "2": "b"}, {"0": "a", "x": "b"}, {"-1": "a"}])
 def test_hub_names_with_other_indices_are_refused(names):
-    message = "o/r: expected one name for each class index from 0; got other indices; mend config.json"
+    message = "o/r: expected one name for each class index from 0; got other indices; fix config.json"
     assert refusal(labels.from_hub, names, None, WORDNET, "o/r") == message
 
 
 @pytest.mark.parametrize("names", ["jay", None, 5, [1, 2], ["jay", None], {"0": 1}], ids=str)
 def test_hub_names_that_are_no_texts_are_refused(names):
     message = refusal(labels.from_hub, names, None, WORDNET, "o/r")
-    assert message.startswith("o/r: expected a list of texts; got ")
-    assert message.endswith("; mend config.json")
+    assert message.startswith("o/r: expected a list of strings; got ")
+    assert message.endswith("; fix config.json")
 
 
 @pytest.mark.parametrize("outputs", [1, 3, 1000])

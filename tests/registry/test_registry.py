@@ -334,7 +334,7 @@ def timm_config(num_classes: int = 3, tag: str = "", **config) -> bytes:
         ({"label_names": ["a", "b"]}, {}, "expected 3 names, one for each output"),
         ({"label_names": ["a", "b", "c"]}, {"labels": ["x", "y"]}, "the config has 2"),
         ({"label_names": {"0": "a", "1": "b", "3": "c"}}, {}, "expected one name for each class index from 0"),
-        ({"label_names": "abc"}, {}, "expected a list of texts"),
+        ({"label_names": "abc"}, {}, "expected a list of strings"),
         ({"num_classes": 0}, {}, "no classification head"),
         ({"architecture": CLIP, "tag": "openai", "num_classes": 512}, {}, "an embedding of 512 numbers"),
     ],
@@ -390,7 +390,7 @@ def test_every_pretrained_tag_of_timm_is_named_or_refused():
             continue
         count[found.origin if found else "numbered"] += 1
         numbered += [] if found else [name]
-        assert isinstance(timm_models._where({**cfg, "architecture": name}), files.HubFile | files.UrlFile)
+        assert isinstance(timm_models._weights_file({**cfg, "architecture": name}), files.HubFile | files.UrlFile)
     assert count == {
         "no head": 269,
         "embedding": 113,
@@ -418,14 +418,14 @@ def test_every_pretrained_tag_of_timm_is_named_or_refused():
 @pytest.mark.parametrize(
     ("value", "told"),
     [
-        ("resnet19", "expected a name that timm knows; got 'resnet19'; did you mean 'resnet18'?"),
-        ("qqqq", "timm.list_models() has all names"),
+        ("resnet19", "expected a model name of timm; got 'resnet19'; did you mean 'resnet18'?"),
+        ("qqqq", "timm.list_models() lists all names"),
         ("resnet18.a1_in2k", "expected a pretrained tag of resnet18; got 'a1_in2k'; did you mean 'a1_in1k'?"),
         ("resnet18.zz", "it has: a1_in1k, a2_in1k,"),
         ("vit_base_patch16_clip_224.openai", "an embedding of 512 numbers, not classes"),
         ("vit_base_patch14_dinov2.lvd142m", "no classification head"),
         ("botnet50ts_256", "timm publishes none for 'botnet50ts_256'"),
-        ({"backbone": "vit_base_patch14_dinov2", "pretrained": False}, "has none of its own; add `labels`"),
+        ({"backbone": "vit_base_patch14_dinov2", "pretrained": False}, "has no default; add `labels`"),
         (
             "torchvision/resnet5",
             "expected a classification model of torchvision; got 'resnet5'; did you mean 'resnet50'",
@@ -443,7 +443,10 @@ def test_every_pretrained_tag_of_timm_is_named_or_refused():
             {"backbone": "torchvision/vit_b_16", "input_size": 96},
             "expected input_size 224, the only one of these weights",
         ),
-        ({"backbone": "torchvision/squeezenet1_0", "input_size": 16}, "expected an input_size that the network takes"),
+        (
+            {"backbone": "torchvision/squeezenet1_0", "input_size": 16},
+            "expected an input_size that the network accepts",
+        ),
         ("torchvision/vgg16@IMAGENET1K_FEATURES", "expected weights that classify"),
         ("torchvision/resnet50@imagenet1k_v1", "did you mean 'IMAGENET1K_V1'?"),
     ],
@@ -522,8 +525,8 @@ SPOILED = {  # file name → how it is written, what is said
     "list.pth": (lambda state, path: torch.save([1, 2], path), "expected a state dict and nothing else"),
     "text.pth": (lambda state, path: path.write_text("no weights at all"), "expected a state dict and nothing else"),
     "cut.pth": (lambda state, path: (torch.save(state, path), cut(path)), "expected a "),
-    "cut.safetensors": (lambda state, path: (save_file(state, path), cut(path)), "expected a whole checkpoint"),
-    "empty.safetensors": (lambda state, path: path.touch(), "expected a whole checkpoint"),
+    "cut.safetensors": (lambda state, path: (save_file(state, path), cut(path)), "expected a complete checkpoint"),
+    "empty.safetensors": (lambda state, path: path.touch(), "expected a complete checkpoint"),
     "harmful.pth": (
         lambda state, path: torch.save({"state_dict": state, "extra": Harmful(path.with_name("touched"))}, path),
         "expected a state dict and nothing else",
@@ -556,7 +559,7 @@ def test_what_lies_where_torchvision_keeps_its_downloads_is_not_run(fresh_cache,
 
 def test_a_checkpoint_that_is_not_there_or_does_not_fit_its_labels_is_refused(mine, tmp_path):
     entry = {"backbone": mine[0], "checkpoint": "mine.pth"}
-    assert "mine.pth is not there" in refusal(entry, tmp_path)
+    assert "mine.pth does not exist" in refusal(entry, tmp_path)
     torch.save(mine[1].state_dict(), tmp_path / "mine.pth")
     assert "expected 3 names" in refusal({**entry, "labels": ["x", "y"]}, tmp_path)
 
@@ -579,7 +582,7 @@ def test_a_folder_in_timms_format_gives_its_own_answers(tmp_path, safe):
     ("change", "told"),
     [
         (lambda files: {}, "expected weights in"),
-        (lambda files: {**files, "config.json": None}, "config.json; it is not there"),
+        (lambda files: {**files, "config.json": None}, "config.json; it does not exist"),
         (lambda files: {**files, "config.json": b"{broken"}, "expected JSON in"),
         (lambda files: {**files, "config.json": b"[]"}, "expected timm's format in"),
         (lambda files: with_config(files, architecture="resnet19"), "got 'resnet19'; did you mean 'resnet18'?"),
@@ -588,7 +591,7 @@ def test_a_folder_in_timms_format_gives_its_own_answers(tmp_path, safe):
         (lambda files: with_config(files, label_names=["x"]), "expected 3 names"),
         (
             lambda files: {**files, "model.safetensors": files["model.safetensors"][:1000]},
-            "expected a whole checkpoint",
+            "expected a complete checkpoint",
         ),
     ],
 )
@@ -710,13 +713,13 @@ def test_a_file_that_holds_no_state_dict_is_told_without_internals(tmp_path, nam
     else:
         torch.save(kept, tmp_path / "m.pth")
     text = refusal({"backbone": TINY, "checkpoint": "m.pth"}, tmp_path)
-    assert "m.pth: expected a state dict and nothing else; this is something else, or cut off" in text
+    assert "m.pth: expected a state dict and nothing else; the file holds something else, or is truncated" in text
     assert "object" not in text
 
 
 def test_a_path_that_is_too_long_is_one_that_is_not_there(tmp_path):
-    assert "is not there" in refusal({"backbone": TINY, "checkpoint": "a" * 5000}, tmp_path)
-    assert "is not there" in refusal({"backbone": f"local-dir:{'a' * 5000}", "name": "x"}, tmp_path)
+    assert "does not exist" in refusal({"backbone": TINY, "checkpoint": "a" * 5000}, tmp_path)
+    assert "does not exist" in refusal({"backbone": f"local-dir:{'a' * 5000}", "name": "x"}, tmp_path)
 
 
 def test_torchs_compiler_is_not_imported_and_is_there_for_whoever_wants_it():

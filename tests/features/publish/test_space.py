@@ -249,7 +249,11 @@ def test_config_with_a_problem_is_not_pushed(fork):
 @pytest.mark.parametrize(
     ("fault", "arguments", "error"),
     [
-        (("create", "401"), [], "to create the Space on zero-a10g; the token is not accepted (401); make one that may"),
+        (
+            ("create", "401"),
+            [],
+            "to create the Space on zero-a10g; the token is not accepted (401); create one with write",
+        ),
         (
             ("create", "402"),
             ["--hardware", "cpu-basic"],
