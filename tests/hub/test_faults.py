@@ -78,7 +78,7 @@ def broken(hub, fault, monkeypatch):
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_first_download_ends_in_its_own_sentence_and_others_answer_meanwhile(loads, hub, monkeypatch, image, fault):
+def test_failed_first_download_has_own_message_and_blocks_no_other(loads, hub, monkeypatch, image, fault):
     start, loaded = loads
     hub.put("me/pets", {"model.safetensors": NEW})
     service = start(HUB_TIMEOUT_S[fault])
@@ -104,7 +104,7 @@ def test_a_first_download_ends_in_its_own_sentence_and_others_answer_meanwhile(l
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_what_was_downloaded_before_answers_when_a_newer_version_cannot_be_had(loads, hub, monkeypatch, fault):
+def test_cached_version_is_served_while_the_update_fails(loads, hub, monkeypatch, fault):
     start, loaded = loads
     hub.put("me/pets", {"model.safetensors": OLD})
     start(8)._pool.get("fake:b")
