@@ -119,7 +119,7 @@ def test_labels_come_from_the_weights(client, image):
         "preprocessing assumed from resnet18.a1_in1k",
         "top_k 3 is more than there are classes: all 2 are listed",
     ]
-    assert "untrained: the weights are random, so the answers mean nothing" in labels("untrained")[1]
+    assert "untrained: the weights are random, so the predictions are meaningless" in labels("untrained")[1]
     assert all(key and not label.startswith("class ") for _, key, label in labels("torchvision/squeezenet1_1")[0])
 
 
@@ -157,7 +157,7 @@ def test_compare_returns_results_errors_and_agreement(client, image):
         assert compared == {**single, "probability": pytest.approx(single["probability"], abs=1e-4)}
     assert list(gated) == ["backbone", "error", "where", "expected", "got", "remedy"]
     assert gated["backbone"] == "hf-hub:me/gated"
-    assert "its owner lets in only those who asked" in gated["error"]
+    assert "the repository is gated" in gated["error"]
     assert comparison["agreement"]["not_comparable"] == ["own", "resnet18"]
     assert comparison["agreement"]["sentence"].startswith("Nothing can be compared: ")
     assert comparison["agreement"]["sentence"].endswith("hf-hub:me/gated did not answer.")
@@ -198,7 +198,7 @@ def test_invalid_comparison_is_an_error(client, image, names, message):
     ("named", "message"),
     [
         ({"backbone": "resnet81"}, "got 'resnet81'; did you mean 'resnet18'?"),
-        ({"backbone": "hf-hub:me/gated"}, "its owner lets in only those who asked; accept the terms"),
+        ({"backbone": "hf-hub:me/gated"}, "the repository is gated; accept the terms"),
         ({"backbone": "hf-hub:me/nowhere"}, "no such public repository; check the name"),
         ({"backbone": "resnet5O"}, "did you mean 'resnet50'?"),
         ({"backbone": "vit_base_patch16_clip_224.openai"}, "its output is an embedding of 512 numbers, not classes"),

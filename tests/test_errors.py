@@ -18,7 +18,7 @@ from lineup.errors import (
     UnreachableError,
     brief,
 )
-from lineup.hub.problems import RefusalError
+from lineup.hub.problems import HubRequestError
 
 ROOT = Path(__file__).parents[1]
 ERROR_TYPES = (
@@ -29,7 +29,7 @@ ERROR_TYPES = (
     UnreachableError,
     ImageError,
     BusyError,
-    RefusalError,
+    HubRequestError,
 )
 ERRORS = [kind("w.bin", "a file", "got 'x'", "fix it") for kind in ERROR_TYPES]
 ERRORS += [ClientDisconnected(), ConfigError("a: expected b; got c", "d: expected e; got f")]

@@ -239,7 +239,7 @@ def test_new_source_example_works(make_service, tmp_path, monkeypatch):
     source, test, *_ = blocks("python", CONTRIBUTING)
     namespace: dict = {}
     exec(source, namespace)
-    name, function = re.search(r'`"(\w+)": (?:\w+)\.(\w+),`', CONTRIBUTING).groups()
+    name, function = re.search(r'`\("(\w+)", (?:\w+)\.(\w+)\),`', CONTRIBUTING).groups()
     monkeypatch.setitem(registry.SOURCES, name, namespace[function])
     exec(test, namespace)
     namespace["test_strongest_channel_is_the_label"](make_service, tmp_path)

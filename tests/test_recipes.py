@@ -17,12 +17,12 @@ FIGURES = re.compile(r"- (\S+) +# (\d+\.\d) %, (\d+\.\d\d) GMACs")
 IDS = [path.stem for path in RECIPES]
 
 
-def test_there_are_three():
+def test_three_recipes_exist():
     assert IDS == ["fastest-on-two-cores", "my-own-classes", "one-family-all-sizes"]
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=IDS)
-def test_a_recipe_passes_check_with_no_network(path, capsys, monkeypatch, hub):
+def test_recipe_passes_check_offline(path, capsys, monkeypatch, hub):
     monkeypatch.chdir(ROOT)
     with hub.gone():
         status = run_command(["check", "--offline", "--config", str(path.relative_to(ROOT))])
@@ -32,14 +32,14 @@ def test_a_recipe_passes_check_with_no_network(path, capsys, monkeypatch, hub):
 
 
 @pytest.mark.parametrize("path", [path for path in RECIPES if path != OWN], ids=lambda path: path.stem)
-def test_the_figures_in_a_recipe_are_the_published_ones(path):
+def test_recipe_figures_are_the_published_ones(path):
     chosen = config.load(path)
     said = {name: (accuracy, gmacs) for name, accuracy, gmacs in FIGURES.findall(path.read_text(encoding="utf-8"))}
     found = {status.name: status.facts for status in Service(chosen).probe(offline=True)}
     assert said == {name: (f"{its['imagenet_top1']:.1f}", f"{its['gmacs']:.2f}") for name, its in found.items()}
 
 
-def test_the_milliseconds_in_a_recipe_are_about_the_measured_ones():
+def test_recipe_latencies_are_close_to_the_measured_ones():
     text = (ROOT / "recipes" / "fastest-on-two-cores.yaml").read_text(encoding="utf-8")
     table = (ROOT / "benchmarks" / "RESULTS.md").read_text(encoding="utf-8").split("## A forward pass")[1]
     measured = dict(re.findall(r"^\| (\w+) \([^|]*\| openvino \| ([\d.]+) ms", table, re.MULTILINE))
@@ -49,12 +49,12 @@ def test_the_milliseconds_in_a_recipe_are_about_the_measured_ones():
         assert float(measured[name]) == pytest.approx(float(about_ms), rel=0.5), "mend the recipe: it was measured anew"
 
 
-def test_the_whole_family_fits_into_one_comparison():
+def test_model_family_recipe_fits_into_one_comparison():
     chosen = config.load(ROOT / "recipes" / "one-family-all-sizes.yaml")
     assert len(chosen.backbones) == chosen.limits.max_compared
 
 
-def test_my_labels_names_each_output_once_by_a_name_that_wordnet_has_for_it():
+def test_labels_of_own_classes_recipe_are_unique_wordnet_lemmas():
     lines = (OWN.parent / "my-labels.txt").read_text(encoding="utf-8").splitlines()
     info = ImageNetInfo("imagenet-1k")
     assert len(set(lines)) == len(lines) == 1000
@@ -67,7 +67,7 @@ def test_my_labels_names_each_output_once_by_a_name_that_wordnet_has_for_it():
     ("image", "folder", "renamed", "groups"),
     [("polar_bear", "ice bear", "polar bear", 2), ("viaduct", "viaduct", "viaduct", 1)],
 )
-def test_my_own_classes_answers_with_no_network(image, folder, renamed, groups, hub):
+def test_own_classes_recipe_classifies_offline(image, folder, renamed, groups, hub):
     service = Service(config.load(OWN))
     with hub.gone():
         found = service.compare(ROOT / "examples" / f"{image}.jpg", ["folder", "renamed"])

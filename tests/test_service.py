@@ -449,7 +449,7 @@ def test_the_default_is_ready_before_the_others_are_looked_at(make_service, fake
 def test_problems_name_their_place_in_the_config(make_service, fakes):
     service = started(make_service("backbones:\n  - fake:a\n  - resnet19\nexamples:\n  - none.jpg\n"))
     entry, example = service.problems()
-    assert entry.startswith("config.yaml:3:5: backbones[1]: resnet19: expected a name that timm knows")
+    assert entry.startswith("config.yaml:3:5: backbones[1]: resnet19: expected a model name of timm")
     assert example.startswith("config.yaml:5:5: examples[0]: expected a p")
 
 
@@ -471,7 +471,7 @@ def test_a_hub_that_was_gone_at_the_start_is_used_when_it_is_back(
 def test_what_a_visitor_should_know_is_noted(make_service, image):
     service = make_service("backbones: [{backbone: test_vit, pretrained: false}]")
     assert service.classify(image).notes == (
-        "untrained: the weights are random, so the answers mean nothing",
+        "untrained: the weights are random, so the predictions are meaningless",
         "the classes of these weights have no names here, only numbers",
     )
 

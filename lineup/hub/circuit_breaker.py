@@ -31,7 +31,7 @@ class CircuitBreaker:
         server = downloads.server(file)
         if time.monotonic() < self._open_until.get(server, 0) and not force and not downloads.cached(file):
             raise UnreachableError(
-                str(file), f"an answer from {server}", "there was none a moment ago", "try again later"
+                str(file), f"a response from {server}", "it did not respond a moment ago", "try again later"
             )
         try:
             yield

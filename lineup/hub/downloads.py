@@ -1,23 +1,19 @@
-"""Fetches weight files from where they are kept, reports the bytes, and gives up in time.
+"""Downloads weight files to the local cache, with progress, timeouts and hash verification.
 
-Everything here ends in a path on this machine, or in a `HubError` that says what happened and
-what to do. Nothing here knows what a network is.
+Every function returns, or raises a `HubError` that says what happened and how to fix it.
 """
 
-import errno
 import logging
 import os
 import re
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError, URLError
 from urllib.parse import urlparse
 
 import httpx2
@@ -31,135 +27,138 @@ from huggingface_hub import (
 )
 from huggingface_hub import errors as hub
 
-from lineup.errors import HubError, UnreachableError, brief
+from lineup.errors import HubError, UnreachableError
 from lineup.hub.checksums import delete_cached, matches_etag, sha256, sha256_of_etag
 from lineup.hub.files import HubFile, LocalFile, UrlFile, Weights
+from lineup.hub.problems import download_errors
 
 _log = logging.getLogger(__name__)
+_COMMIT = re.compile("[0-9a-f]{40}")
 
-ASK_TIMEOUT_S = 10.0
-CACHED_TIMEOUT_S = 3.0  # asking whether a cached file is still the newest must not keep anybody waiting
-constants.DOWNLOAD_CHUNK_SIZE = 1 << 18  # the client reports once a chunk: its 10 MB look like standing still
+METADATA_TIMEOUT_S = 10.0
+CACHED_TIMEOUT_S = 3.0  # of the check for a newer version, which delays the use of a cached file
+constants.DOWNLOAD_CHUNK_SIZE = 1 << 18  # progress is reported once per chunk; the default of 10 MB looks stalled
 
 _HEADERS = {"User-Agent": "lineup"}
-Report = Callable[[int, int | None], None]  # bytes that have come, bytes that will come if known
+Report = Callable[[int, int | None], None]  # bytes downloaded, and the total if known
 
 
 def cached(weights: Weights) -> Path | None:
-    """Return where the file is on this machine, or None; asks nobody."""
+    """Return the path of the cached or local file, None if there is none; sends no request."""
     if not isinstance(weights, HubFile):
         return weights.path if weights.path.is_file() else None
-    found = (try_to_load_from_cache(weights.repo, name, revision=weights.revision) for name in weights.names)
-    return next((Path(path) for path in found if isinstance(path, str)), None)
+    paths = (try_to_load_from_cache(weights.repo, name, revision=weights.revision) for name in weights.names)
+    return next((Path(path) for path in paths if isinstance(path, str)), None)
 
 
 def download_bytes(weights: HubFile | UrlFile) -> int | None:
-    """Return the file's size in bytes, asking the server if it is not on this machine.
+    """Return the size of the file in bytes; a file that is not cached takes a request to its server.
 
     Raises:
-        HubError: when the server was asked and cannot give the file.
+        HubError: the request failed.
     """
     path = cached(weights)
-    return path.stat().st_size if path else ask(weights)[1]
+    return path.stat().st_size if path else remote_metadata(weights)[1]
 
 
-def kept_sha256(weights: HubFile) -> str:
-    """Return a cached file's SHA-256, asking nobody and reading nothing; empty if it is not known."""
+def cached_sha256(weights: HubFile) -> str:
+    """Return the SHA-256 of a cached file without reading it or sending a request; empty if unknown."""
     path = cached(weights)
-    # the cache of the Hub's client names what it keeps by its etag
+    # the client's cache is content-addressed: blobs are named by their etag
     return sha256_of_etag(path.readlink().name) if path and path.is_symlink() else ""
 
 
-def ask(weights: HubFile | UrlFile) -> tuple[str, int | None]:
-    """Return what a server says of a file: its SHA-256, empty if it does not say, and its size in bytes.
+def remote_metadata(weights: HubFile | UrlFile) -> tuple[str, int | None]:
+    """Request a file's SHA-256, empty if the server does not publish it, and its size in bytes.
 
     Raises:
-        HubError: when it cannot give the file.
+        HubError: the request failed.
     """
-    with _told(weights):
+    with download_errors(str(weights), server(weights)):
         if isinstance(weights, HubFile):
-            said = _ask(weights, ASK_TIMEOUT_S)[1]
-            return sha256_of_etag(said.etag or ""), said.size
+            metadata = _first_available(weights, METADATA_TIMEOUT_S)[1]
+            return sha256_of_etag(metadata.etag or ""), metadata.size
         request = urllib.request.Request(weights.url, method="HEAD", headers=_HEADERS)
-        with urllib.request.urlopen(request, timeout=ASK_TIMEOUT_S) as response:
+        with urllib.request.urlopen(request, timeout=METADATA_TIMEOUT_S) as response:
             return "", int(response.headers.get("Content-Length") or 0) or None
 
 
 def fetch(weights: Weights, timeout_s: float, report: Report = lambda done, total: None) -> Path:
-    """Bring a file to this machine, unless it is there.
+    """Return the local path of a file, after downloading it if it is not cached.
 
-    Of a Hub file that is there, a newer version is brought if it comes at once, and is whole.
+    A cached Hub file is updated to the newest version of its branch. If that fails, or the server does not respond
+    within CACHED_TIMEOUT_S, the cached version is returned.
 
     Args:
-        weights: which file.
-        timeout_s: seconds without a new byte after which it is given up.
-        report: called with the bytes that have come and the total, from another thread.
+        weights: the file.
+        timeout_s: the download fails after this many seconds without a new byte.
+        report: progress callback, called from another thread with the bytes downloaded and the total.
 
     Raises:
-        HubError: with what went wrong and what to do.
+        HubError: the download failed, and no version is cached.
     """
     if isinstance(weights, LocalFile):
         return weights.path
-    with _told(weights):
-        kept = _kept(weights)
-    if kept and (isinstance(weights, UrlFile) or _COMMIT.fullmatch(weights.revision or "") or constants.HF_HUB_OFFLINE):
-        return kept
+    with download_errors(str(weights), server(weights)):
+        path = _cached_intact(weights)
+    if path and (isinstance(weights, UrlFile) or _COMMIT.fullmatch(weights.revision or "") or constants.HF_HUB_OFFLINE):
+        return path
     try:
-        return _bring(weights, kept, min(timeout_s, CACHED_TIMEOUT_S) if kept else timeout_s, report)
+        return _download(weights, path, min(timeout_s, CACHED_TIMEOUT_S) if path else timeout_s, report)
     except HubError as error:
-        if not kept:
+        if not path:
             raise
-        _log.warning("%s; meanwhile what was downloaded before is used", error)
-        return kept
+        _log.warning("%s; using the cached file", error)
+        return path
 
 
-def _kept(weights: HubFile | UrlFile) -> Path | None:
-    """Return the file if it is on this machine; one of the Hub that is not what it was is deleted."""
+def _cached_intact(weights: HubFile | UrlFile) -> Path | None:
+    """Return the path of the cached file; a Hub file that does not match its hash is deleted instead."""
     path = cached(weights)
-    # the cache of the Hub's client names what it keeps by its etag
+    # the client's cache is content-addressed: blobs are named by their etag
     if path and isinstance(weights, HubFile) and path.is_symlink() and not matches_etag(path, path.readlink().name):
-        _log.warning("%s: its bytes are not those that were downloaded; it is fetched anew", path)
+        _log.warning("%s: the cached file does not match its hash; downloading it again", path)
         delete_cached(path)
         return None
     return path
 
 
-def _bring(weights: HubFile | UrlFile, kept: Path | None, timeout_s: float, report: Report) -> Path:
-    """Download on a thread of its own, because a hung server holds the Hub's client for minutes."""
-    got: Future[Path] = Future()
-    advanced_at, come = time.monotonic(), 0
+def _download(weights: HubFile | UrlFile, cached_path: Path | None, timeout_s: float, report: Report) -> Path:
+    """Download in a separate thread, because a hung server blocks the Hub's client for minutes."""
+    result: Future[Path] = Future()
+    progress_at, done_bytes = time.monotonic(), 0
 
     def advance(done: int, total: int | None) -> None:
-        nonlocal advanced_at, come
-        advanced_at, come = time.monotonic(), done
+        nonlocal progress_at, done_bytes
+        progress_at, done_bytes = time.monotonic(), done
         report(done, total)
 
-    def work() -> None:
+    def run() -> None:
         try:
-            with _told(weights):
+            with download_errors(str(weights), server(weights)):
                 if isinstance(weights, HubFile):
-                    got.set_result(_download_hub(weights, kept, advance))
+                    result.set_result(_download_hub(weights, cached_path, advance))
                 else:
-                    got.set_result(_download_url(weights, advance))
-        except BaseException as error:  # handed to the thread that waits
-            got.set_exception(error)
+                    result.set_result(_download_url(weights, advance))
+        except BaseException as error:  # raised in the waiting thread
+            result.set_exception(error)
 
-    threading.Thread(target=work, name=f"download {weights}", daemon=True).start()
-    while not got.done():
-        if time.monotonic() - advanced_at > timeout_s:
-            stopped = f"it stopped after {come} bytes, and " if come else ""
+    threading.Thread(target=run, name=f"download {weights}", daemon=True).start()
+    while not result.done():
+        if time.monotonic() - progress_at > timeout_s:
+            stopped = f"it stopped after {done_bytes} bytes, and " if done_bytes else ""
             raise UnreachableError(
                 str(weights),
                 f"a download from {server(weights)}",
-                f"{stopped}nothing has arrived for {timeout_s:g} s",
+                f"{stopped}no data was received for {timeout_s:g} s",
                 "try again later, or raise limits.hub_timeout_s if the connection is slow",
             )
         time.sleep(0.02)
-    return got.result()
+    return result.result()
 
 
-def _ask(weights: HubFile, timeout_s: float) -> tuple[str, HfFileMetadata]:
-    """Ask the Hub, once, which of the names is there, and what it says of that file."""
+def _first_available(weights: HubFile, timeout_s: float) -> tuple[str, HfFileMetadata]:
+    """Return the first of the names that exists on the Hub, and its metadata."""
     *optional, last = weights.names
     for name in optional:
         try:
@@ -170,25 +169,26 @@ def _ask(weights: HubFile, timeout_s: float) -> tuple[str, HfFileMetadata]:
 
 
 def _metadata(weights: HubFile, name: str, timeout_s: float) -> HfFileMetadata:
-    found = get_hf_file_metadata(hf_hub_url(weights.repo, name, revision=weights.revision), timeout=timeout_s)
-    if not found.commit_hash or not found.etag:
+    metadata = get_hf_file_metadata(hf_hub_url(weights.repo, name, revision=weights.revision), timeout=timeout_s)
+    if not metadata.commit_hash or not metadata.etag:
         raise hub.FileMetadataError
-    return found
+    return metadata
 
 
-def _download_hub(weights: HubFile, kept: Path | None, report: Report) -> Path:
-    # Asked for a file that is not in its cache, the Hub's client tries a dead address for half a
-    # minute; asking once ourselves tells a dead one in a moment.
-    timeout_s = CACHED_TIMEOUT_S if kept else ASK_TIMEOUT_S
-    name, said = _ask(weights, timeout_s)
-    commit = said.commit_hash or ""
-    if kept and kept.parts[-2:] == (commit, name):
-        return kept
-    path = _download_whole(weights, name, said, report)
-    if kept and cached(HubFile(weights.repo, weights.beside, kept.parent.name)):
-        beside = replace(weights, names=weights.beside, revision=commit)
-        _download_whole(beside, *_ask(beside, timeout_s), report)
-    # Asked for a branch, the client would let it stand for the new commit before anything of it has come.
+def _download_hub(weights: HubFile, cached_path: Path | None, report: Report) -> Path:
+    # For a file that is not cached, the Hub's client retries an unreachable server for half a minute; one metadata
+    # request without retries fails at once.
+    timeout_s = CACHED_TIMEOUT_S if cached_path else METADATA_TIMEOUT_S
+    name, metadata = _first_available(weights, timeout_s)
+    commit = metadata.commit_hash or ""
+    if cached_path and cached_path.parts[-2:] == (commit, name):
+        return cached_path
+    path = _download_verified(weights, name, metadata, report)
+    if cached_path and cached(HubFile(weights.repo, weights.companions, cached_path.parent.name)):
+        companion = replace(weights, names=weights.companions, revision=commit)
+        _download_verified(companion, *_first_available(companion, timeout_s), report)
+    # Given a branch, the client would point its reference at the new commit before any file is downloaded: the
+    # commit is requested, and the reference updated afterwards, by an atomic rename.
     if weights.revision != commit:
         reference = path.parents[2 + name.count("/")] / "refs" / (weights.revision or "main")
         reference.parent.mkdir(parents=True, exist_ok=True)
@@ -198,28 +198,28 @@ def _download_hub(weights: HubFile, kept: Path | None, report: Report) -> Path:
     return path
 
 
-def _download_whole(weights: HubFile, name: str, said: HfFileMetadata, report: Report) -> Path:
-    """Download one commit's file with the Hub's client, which compares lengths alone; wrong bytes are fetched again."""
-    settings: dict[str, Any] = {"revision": said.commit_hash, "tqdm_class": _reporting_bar(report)}
+def _download_verified(weights: HubFile, name: str, metadata: HfFileMetadata, report: Report) -> Path:
+    """Download a file of one commit, verify its hash, and retry once; the Hub's client compares only the length."""
+    settings: dict[str, Any] = {"revision": metadata.commit_hash, "tqdm_class": _reporting_bar(report)}
     for _ in range(2):
         path = Path(hf_hub_download(weights.repo, name, etag_timeout=CACHED_TIMEOUT_S, **settings))
-        if matches_etag(path, said.etag or ""):
+        if matches_etag(path, metadata.etag or ""):
             return path
         delete_cached(path)
-    raise _wrong(weights)
+    raise _hash_mismatch(weights)
 
 
-def _wrong(weights: HubFile | UrlFile) -> HubError:
+def _hash_mismatch(weights: HubFile | UrlFile) -> HubError:
     return HubError(
         str(weights),
         f"the file that {server(weights)} publishes",
-        "other bytes came, twice",
-        "try again later, or look for a proxy that changes downloads",
+        "its hash did not match, twice",
+        "try again later, or check for a proxy that changes downloads",
     )
 
 
 def _reporting_bar(report: Report) -> type:
-    """Make the kind of progress bar that the Hub's client takes, without the bar."""
+    """Return a class with the interface of tqdm, which the Hub's client expects, that only reports progress."""
 
     class Bar:
         def __init__(self, *args: Any, initial: int = 0, total: int | None = None, **kwargs: Any) -> None:
@@ -228,7 +228,7 @@ def _reporting_bar(report: Report) -> type:
 
         def update(self, n: float | None = 1) -> None:
             self._done += int(n or 0)
-            if self._done > self._furthest:  # a download that starts over brings nothing new for a while
+            if self._done > self._furthest:  # a download that starts over repeats bytes
                 self._furthest = self._done
                 report(self._done, self._total)
 
@@ -244,7 +244,7 @@ def _reporting_bar(report: Report) -> type:
 
 
 def _download_url(weights: UrlFile, report: Report) -> Path:
-    """Download as torch.hub does, which has neither a time-out nor a way to report; wrong bytes are fetched again."""
+    """Download as torch.hub does, which has no timeout and no callback; verify the hash, and retry once."""
     weights.path.parent.mkdir(parents=True, exist_ok=True)
     partial = weights.path.with_name(f"{weights.path.name}.{os.getpid()}-{threading.get_ident()}.partial")
     try:
@@ -254,12 +254,12 @@ def _download_url(weights: UrlFile, report: Report) -> Path:
                 return partial.replace(weights.path)
     finally:
         partial.unlink(missing_ok=True)
-    raise _wrong(weights)
+    raise _hash_mismatch(weights)
 
 
 def _write(url: str, path: Path, report: Report) -> None:
     request, done = urllib.request.Request(url, headers=_HEADERS), 0
-    with urllib.request.urlopen(request, timeout=ASK_TIMEOUT_S) as response, path.open("wb") as file:
+    with urllib.request.urlopen(request, timeout=METADATA_TIMEOUT_S) as response, path.open("wb") as file:
         total = int(response.headers.get("Content-Length") or 0) or None
         while chunk := response.read(1 << 18):
             file.write(chunk)
@@ -269,72 +269,8 @@ def _write(url: str, path: Path, report: Report) -> None:
         raise httpx2.RemoteProtocolError(f"{done} of {total} bytes")
 
 
-@contextmanager
-def _told(weights: Weights) -> Iterator[None]:
-    """Turn whatever a download can raise into a `HubError`."""
-    try:
-        yield
-    except HubError:
-        raise
-    except Exception as error:
-        host = server(weights)
-        what, remedy = _explain(error, host)
-        kind = UnreachableError if what in (_SILENT, _unreachable(host)) else HubError
-        raise kind(str(weights), f"a download from {host}", what, remedy) from error
-
-
-_COMMIT = re.compile("[0-9a-f]{40}")
-_LATER = "try again later"
-_SILENT = "no answer came in time"
-_SAID: tuple[tuple[tuple[type[BaseException], ...], str, str], ...] = (
-    ((hub.GatedRepoError,), "its owner lets in only those who asked", "accept the terms on its page and set HF_TOKEN"),
-    ((hub.RevisionNotFoundError,), "it has no such revision", "check what stands after the @"),
-    ((hub.RepositoryNotFoundError,), "no such public repository", "check the name; for a private one set HF_TOKEN"),
-    ((hub.RemoteEntryNotFoundError,), "the repository has no such file", "check that it is in timm's format"),
-    ((hub.OfflineModeIsEnabled,), "HF_HUB_OFFLINE is set and the file is not cached", "unset it, or fetch it once"),
-    ((hub.FileMetadataError,), "what answered is not a Hub", "check HF_ENDPOINT, and proxies on the way"),
-    ((httpx2.TimeoutException, TimeoutError), _SILENT, _LATER),
-)
-_STATUSES = {
-    401: ("the token is not accepted (401)", "set HF_TOKEN to a valid one, or unset it: public files need none"),
-    403: ("access was refused (403)", "set HF_TOKEN to a token that may read it"),
-    404: ("there is no such file (404)", "check the name"),
-    429: ("too many requests (429)", "wait some minutes; the Hub allows more to who sets HF_TOKEN"),
-}
-
-
-def _explain(first: BaseException, host: str) -> tuple[str, str]:
-    """Say what happened and what to do, from the error that is at the bottom of it."""
-    error: BaseException | None = first
-    while error:
-        for kinds, what, remedy in _SAID:
-            if isinstance(error, kinds):
-                return what, remedy
-        if isinstance(error, hub.HfHubHTTPError | HTTPError):
-            return _explain_status(error.code if isinstance(error, HTTPError) else error.response.status_code)
-        if isinstance(error, URLError) and isinstance(error.reason, TimeoutError):
-            return _SILENT, _LATER
-        if isinstance(error, httpx2.ConnectError | URLError | ConnectionError):
-            return _unreachable(host), "check this machine's network; what was downloaded before still works"
-        if isinstance(error, httpx2.TransportError):
-            return "the connection broke off", _LATER
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-            return "the disk is full", "make room where downloads are kept (HF_HOME, TORCH_HOME)"
-        error = error.__cause__ or error.__context__
-    return brief(first, line=0), _LATER
-
-
-def _explain_status(status: int) -> tuple[str, str]:
-    what = "the server failed" if status >= 500 else "the request was refused"
-    return _STATUSES.get(status, (f"{what} ({status})", _LATER))
-
-
-def _unreachable(host: str) -> str:
-    return f"{host} cannot be reached"
-
-
 def server(weights: Weights) -> str:
-    """Return the server that a file comes from, in words."""
+    """Return the name of the server that hosts a file, for messages."""
     if isinstance(weights, HubFile):
         return "the Hub" if "huggingface.co" in constants.ENDPOINT else constants.ENDPOINT
     return (urlparse(weights.url).hostname or "") if isinstance(weights, UrlFile) else "this machine"

@@ -1,4 +1,4 @@
-"""Where a weight file lies: in a Hub repository, at an address, or on this machine."""
+"""References to weight files: in a Hub repository, at a URL, or local."""
 
 import os
 import re
@@ -9,16 +9,18 @@ from urllib.parse import urlparse
 
 @dataclass(frozen=True)
 class HubFile:
-    """A file in a Hub repository; the first of `names` that is there counts.
+    """A file in a Hub repository.
 
-    The first of `beside` is of use only together with it: where both are on this machine, neither is
-    replaced by a newer commit's before both are there.
+    Attributes:
+        names: alternatives in order of preference; the first that exists is used.
+        companions: alternative names of a file that must be of the same commit, as weights and their config.json. If
+            both are cached, a newer commit replaces them only when both are downloaded.
     """
 
     repo: str
     names: tuple[str, ...]
     revision: str | None = None
-    beside: tuple[str, ...] = ()
+    companions: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.repo}/{self.names[0]}"
@@ -26,7 +28,7 @@ class HubFile:
 
 @dataclass(frozen=True)
 class UrlFile:
-    """A file at an address, kept at `path`; its SHA-256 starts with `sha256`."""
+    """A file at a URL, cached at `path`; its SHA-256 starts with `sha256`, which may be empty."""
 
     url: str
     path: Path
@@ -38,7 +40,7 @@ class UrlFile:
 
 @dataclass(frozen=True)
 class LocalFile:
-    """A file that is on this machine already."""
+    """A local file."""
 
     path: Path
 
@@ -50,12 +52,12 @@ Weights = HubFile | UrlFile | LocalFile
 
 
 def torch_hub_file(url: str, torch_hub: str) -> UrlFile:
-    """Name a file by its address, kept where torch.hub keeps it, checked by the hash in its name."""
+    """Return a file that is cached in torch.hub's folder, and verified by the hash in its name."""
     name = os.path.basename(urlparse(url).path)
     return UrlFile(url, Path(torch_hub) / "checkpoints" / name, sha256_in_name(url))
 
 
 def sha256_in_name(url: str) -> str:
-    """Return the first digits of a file's SHA-256 as its name states them: ``resnet18-f37072fd.pth``; empty if not."""
+    """Return the prefix of a file's SHA-256 in its name, as in ``resnet18-f37072fd.pth``; empty if there is none."""
     digits = re.search(r"-([a-f0-9]{8,})\.", os.path.basename(urlparse(url).path))
     return digits[1] if digits else ""

@@ -1,85 +1,174 @@
-"""What the Hub's client raises while a Space is pushed, in one sentence each, with what to do."""
+"""Translates what the Hub's client, httpx and urllib raise into one sentence each, with a remedy."""
 
-from collections.abc import Iterator
+import errno
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import NamedTuple
+from urllib.error import HTTPError, URLError
 
 import httpx2
-from huggingface_hub import get_token
+from huggingface_hub import errors, get_token
 from huggingface_hub.errors import HfHubHTTPError
 
-from lineup.errors import LineupError, brief
+from lineup.errors import HubError, LineupError, UnreachableError, brief
 
 TOKENS = "https://huggingface.co/settings/tokens"
-_KEPT = ": what is done stays done"
 
 
-class RefusalError(LineupError):
-    """The Hub did not do what was asked."""
+class HubRequestError(LineupError):
+    """A request to the Hub failed."""
+
+
+class Explanation(NamedTuple):
+    """The `got` and the `remedy` of an error, and whether the server did not respond at all."""
+
+    got: str
+    remedy: str
+    unreachable: bool = False
+
+
+@dataclass(frozen=True)
+class Wording:
+    """What differs between the errors of two operations.
+
+    Attributes:
+        host: the server, as the user knows it.
+        retry: the remedy if something has to be fixed first.
+        resume: the remedy after an interruption.
+        network: the remedy if the server cannot be reached.
+        status: explains an HTTP error status; None if the message of the error itself says more.
+        known: errors of the Hub's client that have an explanation of their own.
+    """
+
+    host: str
+    retry: str
+    resume: str
+    network: str
+    status: Callable[[int], Explanation | None]
+    known: tuple[tuple[type[BaseException], Explanation], ...] = ()
+
+
+def _explain(error: BaseException, wording: Wording) -> Explanation | None:
+    """Explain the first known error in a chain of causes; None if there is none."""
+    cause: BaseException | None = error
+    while cause:
+        for kind, explanation in wording.known:
+            if isinstance(cause, kind):
+                return explanation
+        if isinstance(cause, HfHubHTTPError) and (response := getattr(cause, "response", None)) is not None:
+            if response.status_code == 403 and response.request.method == "PUT":  # a signed URL, which takes no token
+                remedy = f"{wording.retry}, or check for a proxy in between"
+                return Explanation(f"{response.url.host} refused the upload (403)", remedy)
+            return wording.status(response.status_code)
+        if isinstance(cause, HTTPError):
+            return wording.status(cause.code)
+        if isinstance(cause, httpx2.ConnectError | httpx2.ConnectTimeout | URLError | ConnectionError):
+            return Explanation(f"{wording.host} cannot be reached", wording.network, unreachable=True)
+        if isinstance(cause, httpx2.ProxyError):
+            return Explanation("the proxy does not let it through", f"check HTTPS_PROXY, and {wording.retry}")
+        if isinstance(cause, httpx2.TimeoutException | TimeoutError):
+            return Explanation("the request timed out", wording.resume, unreachable=True)
+        if isinstance(cause, httpx2.HTTPError):
+            return Explanation("the connection was interrupted", wording.resume)
+        if isinstance(cause, OSError) and cause.errno == errno.ENOSPC:
+            return Explanation("the disk is full", "free some space in the cache (HF_HOME, TORCH_HOME)")
+        cause = cause.__cause__ or cause.__context__
+    return None
+
+
+_LATER = "try again later"
+_DOWNLOAD_ERRORS: tuple[tuple[type[BaseException], Explanation], ...] = tuple(
+    (kind, Explanation(got, remedy))
+    for kind, got, remedy in (
+        (
+            errors.GatedRepoError,
+            "the repository is gated",
+            "accept the terms on its page, and set HF_TOKEN",
+        ),
+        (errors.RevisionNotFoundError, "it has no such revision", "check the part after the @"),
+        (errors.RepositoryNotFoundError, "no such public repository", "check the name; for a private one set HF_TOKEN"),
+        (errors.RemoteEntryNotFoundError, "the repository has no such file", "check that it is in timm's format"),
+        (errors.OfflineModeIsEnabled, "HF_HUB_OFFLINE is set and the file is not cached", "unset it, or fetch it once"),
+        (errors.FileMetadataError, "the response is not the Hub's", "check HF_ENDPOINT, and any proxy in between"),
+    )
+)
+_DOWNLOAD_STATUSES = {
+    401: ("the token is not accepted (401)", "set HF_TOKEN to a valid one, or unset it: public files need none"),
+    403: ("access was refused (403)", "set HF_TOKEN to a token that may read it"),
+    404: ("there is no such file (404)", "check the name"),
+    429: ("too many requests (429)", "wait a few minutes; with HF_TOKEN the rate limit is higher"),
+}
 
 
 @contextmanager
-def told(repo: str, expected: str, hardware: str = "", command: str = "push") -> Iterator[None]:
-    """Turn what the Hub's client raises into one sentence, with what to do.
+def download_errors(file: str, host: str) -> Iterator[None]:
+    """Translate any exception of a download into a `HubError`."""
+    network = "check this machine's network; cached backbones still work"
+    try:
+        yield
+    except HubError:
+        raise
+    except Exception as error:
+        wording = Wording(host, _LATER, _LATER, network, _download_status, _DOWNLOAD_ERRORS)
+        found = _explain(error, wording) or Explanation(brief(error, line=0), _LATER)
+        kind = UnreachableError if found.unreachable else HubError
+        raise kind(file, f"a download from {host}", found.got, found.remedy) from error
+
+
+def _download_status(status: int) -> Explanation:
+    got = "the server failed" if status >= 500 else "the request was refused"
+    return Explanation(*_DOWNLOAD_STATUSES.get(status, (f"{got} ({status})", _LATER)))
+
+
+@contextmanager
+def hub_errors(repo: str, expected: str, hardware: str = "", command: str = "push") -> Iterator[None]:
+    """Translate what the Hub's client raises into a `HubRequestError`.
 
     Args:
-        repo: what was asked about.
-        expected: what should have happened, as in "to look at the Space".
-        hardware: what was asked for, if it was.
-        command: what somebody may do again.
+        repo: the repository, token or server that the request is about; the `where` of the error.
+        expected: the purpose of the request, as in "to read the Space".
+        hardware: the requested hardware, if any.
+        command: the verb of the remedies, as in "push again".
     """
     try:
         yield
     except (HfHubHTTPError, httpx2.HTTPError, ValueError, OSError, RuntimeError) as error:
         if isinstance(error, NotImplementedError | RecursionError):
-            raise  # a bug of ours; the client and Xet raise plain RuntimeErrors
-        what, remedy = _explain(error, repo, expected, hardware)
-        if command != "push":
-            remedy = remedy.removesuffix(_KEPT).replace("push again", f"{command} again")
-        raise RefusalError(repo, expected, what, remedy) from error
+            raise  # a bug in Lineup; the client and Xet raise plain RuntimeErrors
+        # the client wraps what an upload raised in a RuntimeError; Xet raises plain ones
+        root = (error.__cause__ or error) if isinstance(error, RuntimeError) else error
+        retry = f"{command} again"
+        done = ": completed steps are kept" if command == "push" else ""
+
+        def status(code: int) -> Explanation | None:
+            if code >= 500:
+                return Explanation(f"the Hub failed ({code})", f"{retry} later{done}")
+            return _request_status(code, repo, expected, hardware, retry)
+
+        wording = Wording("the Hub", retry, f"{retry}{done}", f"check this machine's network, and {retry}", status)
+        found = _explain(root, wording) or Explanation(brief(root, most=300), f"fix that, and {retry}")
+        raise HubRequestError(repo, expected, found.got, found.remedy) from error
 
 
-def _explain(error: BaseException, repo: str, expected: str, hardware: str) -> tuple[str, str]:
-    """Say what happened and what to do about it."""
-    if isinstance(error, RuntimeError):  # the client's own, around what an upload raised; or Xet's
-        error = error.__cause__ or error
-    root: BaseException | None = error
-    while root:
-        if isinstance(root, HfHubHTTPError) and (response := getattr(root, "response", None)) is not None:
-            if response.status_code == 400:  # what is wrong stands in the error on top
-                break
-            if response.status_code == 403 and response.request.method == "PUT":  # signed for whoever has the address
-                return f"{response.url.host} refused the upload (403)", "push again, or look for a proxy on the way"
-            return _explain_status(response.status_code, repo, expected, hardware)
-        if isinstance(root, httpx2.ConnectError | httpx2.ConnectTimeout):
-            return "the Hub cannot be reached", "check this machine's network, and push again"
-        if isinstance(root, httpx2.ProxyError):
-            return "the proxy does not let it through", "check HTTPS_PROXY, and push again"
-        if isinstance(root, httpx2.TimeoutException):
-            return "no answer came in time", f"push again{_KEPT}"
-        if isinstance(root, httpx2.HTTPError):
-            return "the connection broke off", f"push again{_KEPT}"
-        root = root.__cause__ or root.__context__
-    return brief(error, most=300), "mend that, and push again"
-
-
-def _explain_status(status: int, repo: str, expected: str, hardware: str) -> tuple[str, str]:
+def _request_status(status: int, repo: str, expected: str, hardware: str, retry: str) -> Explanation | None:
+    if status == 400:
+        return None
     if status == 401:
-        if not get_token():
-            return "there is no token (401)", f"make one that may write at {TOKENS}, and set HF_TOKEN to it"
-        return "the token is not accepted (401)", f"make one that may write at {TOKENS}, and set HF_TOKEN to it"
+        got = "the token is not accepted (401)" if get_token() else "there is no token (401)"
+        return Explanation(got, f"create one with write access at {TOKENS}, and set HF_TOKEN to it")
     if status == 402:
         free = "free accounts push with --hardware zero-a10g"
         full = "delete a ZeroGPU Space that you do not need, or get a plan"
-        return f"{hardware or 'that'} needs a paid plan (402)", full if hardware == "zero-a10g" else free
+        return Explanation(f"{hardware or 'that'} needs a paid plan (402)", full if hardware == "zero-a10g" else free)
     if status == 403:
-        owner = repo.partition("/")[0]
-        return "the token may not do that (403)", f"use one that may write to {owner}, or push to a name of your own"
+        remedy = f"use one with write access to {repo.partition('/')[0]}, or push to a name of your own"
+        return Explanation("the token has no permission for this (403)", remedy)
     if status == 409 and "create" in expected:
-        return "the name is taken (409)", "choose another one, or use a token that may see what is there"
+        remedy = "choose another one, or use a token with access to the existing one"
+        return Explanation("the name is taken (409)", remedy)
     if status in (409, 412):
-        return f"somebody changed the Space meanwhile ({status})", "push again"
+        return Explanation(f"the Space was changed in the meantime ({status})", retry)
     if status == 429:
-        return "too many requests (429)", "push again in some minutes"
-    if status >= 500:
-        return f"the Hub failed ({status})", f"push again later{_KEPT}"
-    return f"the Hub refused ({status})", "push again later"
+        return Explanation("too many requests (429)", f"{retry} in a few minutes")
+    return Explanation(f"the Hub refused ({status})", f"{retry} later")

@@ -58,11 +58,11 @@ class Loader:
                 raise UnreachableError(str(file), "to read it", "it is not cached", "leave --offline out")
 
             def sha256(file: files.HubFile) -> str:
-                if (digest := downloads.kept_sha256(file)) or offline:
+                if (digest := downloads.cached_sha256(file)) or offline:
                     return digest
                 try:
                     with self._circuit().guard(file, force):
-                        digest, slot.download_bytes = downloads.ask(file)
+                        digest, slot.download_bytes = downloads.remote_metadata(file)
                     slot.size_known = True
                 except HubError:  # reported when the weights are requested
                     slot.plan_incomplete = True

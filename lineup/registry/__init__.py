@@ -1,11 +1,12 @@
-"""Turns a config's entry into a network with its transform and its labels.
+"""Builds a network with its transform and labels from an entry of the config.
 
-The only place that knows timm and torchvision. `SOURCES` is the door for a new kind of backbone: one function that
-makes a `Plan`, and one line. timm, torchvision and torch take seconds to import, so that a source's module is
-imported when its first entry is planned.
+The only package that imports timm and torchvision. A new source of backbones is one function that returns a `Plan`, and
+one line in SOURCES. timm, torchvision and torch take seconds to import: the module of a source is imported lazily, when
+its first entry is planned.
 """
 
 import logging
+from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,46 +18,64 @@ from lineup.registry.plan import Context, Plan, Source, Transform
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["SOURCES", "Context", "Plan", "Source", "Transform", "build", "plan"]
+__all__ = ["SOURCES", "Context", "Plan", "Source", "Transform", "build", "by_name", "plan"]
 
 _log = logging.getLogger(__name__)
 
 
 def _source(module: str, function: str) -> Source:
-    """Return a source whose module is imported at its first use."""
+    """Return a source whose module is imported lazily."""
 
     def plan(entry: Entry, context: Context) -> Plan:
         import_module("lineup.registry.lean_imports")  # before anything else imports torchvision
-        made: Plan = getattr(import_module(f"lineup.registry.{module}"), function)(entry, context)
-        return made
+        result: Plan = getattr(import_module(f"lineup.registry.{module}"), function)(entry, context)
+        return result
 
     return plan
 
 
-SOURCES: dict[str, Source] = {
-    "timm": _source("timm_models", "pretrained"),
-    "hf-hub": _source("timm_models", "from_hub"),
-    "local-dir": _source("timm_models", "from_folder"),
-    "torchvision": _source("torchvision_models", "pretrained"),
-    "checkpoint": _source("own_weights", "plan"),
-    "untrained": _source("own_weights", "plan"),
-}
+def by_name(sources: Iterable[tuple[str, Source]]) -> dict[str, Source]:
+    """Index sources by name.
+
+    Raises:
+        ValueError: two sources have the same name.
+    """
+    index: dict[str, Source] = {}
+    for name, source in sources:
+        if name in index:
+            raise ValueError(f"sources: expected unique names; got {name!r} twice; rename one of them")
+        index[name] = source
+    return index
+
+
+SOURCES = by_name(
+    [
+        ("timm", _source("timm_models", "pretrained")),
+        ("hf-hub", _source("timm_models", "from_hub")),
+        ("local-dir", _source("timm_models", "from_folder")),
+        ("torchvision", _source("torchvision_models", "pretrained")),
+        ("checkpoint", _source("own_weights", "plan")),
+        ("untrained", _source("own_weights", "plan")),
+    ]
+)
 
 
 def plan(entry: Entry, context: Context) -> Plan:
-    """Work out what an entry means, without its weights.
+    """Resolve and check an entry without downloading its weights.
 
     Args:
-        entry: what the config says.
-        context: where relative paths start, and how a repository's config.json is fetched.
+        entry: the entry of the config.
+        context: the base of relative paths, and access to the Hub's metadata.
 
     Raises:
-        HubError: when a repository's config.json cannot be fetched.
-        BackboneError: when there is no such backbone, it cannot classify, or its labels do not fit.
+        HubError: the config.json of a repository cannot be fetched.
+        BackboneError: there is no such backbone, it is not a classifier, or the number of labels is wrong.
     """
     source = SOURCES.get(entry.source)
     if source is None:
-        known = [name for name in SOURCES if name not in ("checkpoint", "untrained")]  # these are not written
+        known = [
+            name for name in SOURCES if name not in ("checkpoint", "untrained")
+        ]  # internal: set by other keys of the entry
         hint = did_you_mean(entry.source, known) or f"use one of: {', '.join(known)}"
         raise BackboneError(entry.name, "a known source", f"got {entry.source!r}", hint)
     try:
@@ -69,14 +88,14 @@ def plan(entry: Entry, context: Context) -> Plan:
 
 
 def build(plan: Plan, path: Path | None) -> "nn.Module":
-    """Make a plan's network, with its weights, ready to answer.
+    """Build the network of a plan, with its weights, in evaluation mode.
 
     Args:
-        plan: what to build.
-        path: where `plan.weights` was fetched to; None for random weights.
+        plan: the plan.
+        path: the local path of `plan.weights`; None for random weights.
 
     Raises:
-        BackboneError: when the file does not hold this network's weights.
+        BackboneError: the weights do not match the network.
     """
     try:
         return plan.make(path).eval()
@@ -89,4 +108,4 @@ def build(plan: Plan, path: Path | None) -> "nn.Module":
 
 def _unexpected(name: str, expected: str, error: Exception) -> BackboneError:
     got = f"got {type(error).__name__}: {brief(error, most=300)}"
-    return BackboneError(name, f"a backbone that {expected}", got, "the log has the rest")
+    return BackboneError(name, f"a backbone that {expected}", got, "see the log for details")

@@ -1,4 +1,4 @@
-"""Tells by a file's SHA-256 which published weights it holds: published figures belong to weights, not to names."""
+"""Identifies published weights by the SHA-256 of a file: published figures belong to weights, not to names."""
 
 import csv
 from collections.abc import Iterable, Mapping
@@ -15,34 +15,34 @@ CONVERTED = "figures published for timm's conversion of the same checkpoint"
 
 @dataclass(frozen=True)
 class Candidate:
-    """Published weights that a file may hold, if the network and the transform are theirs."""
+    """Published weights that a file may contain, for the same network and transform."""
 
     name: str  # resnet18.a1_in1k, resnet50@IMAGENET1K_V1
     figures: Mapping[str, float]  # at the input size in question
-    sha256: str = ""  # the first digits, which torch.hub compares; empty if the address does not state them
-    file: HubFile | None = None  # where the same weights lie on the Hub
+    sha256: str = ""  # the prefix that torch.hub compares; empty if the URL does not contain it
+    file: HubFile | None = None  # the same weights on the Hub
 
 
 def figures(file: Weights, context: Context, candidates: Iterable[Candidate]) -> tuple[Mapping[str, float], str]:
-    """Return what is published of the weights in a file, and a remark on it; nothing if its SHA-256 is not known."""
-    known = [(digits, each, remark) for each in candidates for digits, remark in _hashes(each).items()]
-    if known:  # otherwise nothing is hashed: a large file takes seconds
+    """Return the figures published for the weights in a file, and a note; empty if its SHA-256 is unknown."""
+    known = [(prefix, candidate, note) for candidate in candidates for prefix, note in _hashes(candidate).items()]
+    if known:  # otherwise skip the hash, which takes seconds for a large file
         sha256 = _sha256(file, context)
-        for digits, candidate, remark in known:
-            if sha256.startswith(digits):
-                return candidate.figures, remark
+        for prefix, candidate, note in known:
+            if sha256.startswith(prefix):
+                return candidate.figures, note
     return {}, ""
 
 
 def verified(file: Weights) -> bool:
-    """Tell whether a download is compared with a hash: with the Hub's etag, or with the digits in the file's name.
+    """Return whether a download is verified: against the Hub's etag, or the hash prefix in the file's name.
 
-    torch.hub does not compare a file that is in its folder already; here that is done.
+    torch.hub does not verify a file that is cached already; this function does.
     """
     if not isinstance(file, UrlFile):
         return isinstance(file, HubFile)
-    kept = downloads.cached(file)
-    return bool(file.sha256) and (kept is None or checksums.sha256(kept).startswith(file.sha256))
+    path = downloads.cached(file)
+    return bool(file.sha256) and (path is None or checksums.sha256(path).startswith(file.sha256))
 
 
 def _sha256(file: Weights, context: Context) -> str:
@@ -52,19 +52,19 @@ def _sha256(file: Weights, context: Context) -> str:
 
 
 def _hashes(candidate: Candidate) -> dict[str, str]:
-    """Return the SHA-256 of each file that holds these weights, or its first digits, with a remark on the figures."""
-    found = dict.fromkeys(_table().get(candidate.name, ()), CONVERTED)
+    """Map the SHA-256, or its prefix, of each file with these weights to a note on the figures."""
+    notes = dict.fromkeys(_table().get(candidate.name, ()), CONVERTED)
     if file := candidate.file:
-        found |= {downloads.kept_sha256(replace(file, names=(name,))): "" for name in file.names}
-    found[candidate.sha256] = ""
-    return {digits: remark for digits, remark in found.items() if digits}
+        notes |= {downloads.cached_sha256(replace(file, names=(name,))): "" for name in file.names}
+    notes[candidate.sha256] = ""
+    return {prefix: note for prefix, note in notes.items() if prefix}
 
 
 @cache
 def _table() -> dict[str, list[str]]:
-    """Read known_weights.csv: the files that were made from the checkpoint of a tag, by that tag."""
-    found: dict[str, list[str]] = {}
+    """Read known_weights.csv: the hashes of files converted from the checkpoint of a tag, by tag."""
+    hashes: dict[str, list[str]] = {}
     with Path(__file__).with_name("known_weights.csv").open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
-            found.setdefault(row["tag"], []).append(row["sha256"])
-    return found
+            hashes.setdefault(row["tag"], []).append(row["sha256"])
+    return hashes

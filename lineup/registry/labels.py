@@ -1,4 +1,4 @@
-"""The names of a backbone's classes: where they come from, and how they are told apart."""
+"""The labels of a backbone's classes: their sources, and unique display names."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,7 +11,7 @@ from lineup.errors import BackboneError
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """One class: its WordNet id where one is known, a short name, and a longer description."""
+    """The label of a class: its WordNet id if known, a short name, and a longer description."""
 
     id: str | None
     name: str
@@ -20,10 +20,12 @@ class Label:
 
 @dataclass(frozen=True)
 class LabelSet:
-    """The labels of a backbone in the order of its outputs; a class is its index in here.
+    """The labels of a backbone.
 
-    `origin` says where the names come from, in words for the page. `named` is False when there
-    are none and the classes are only numbered.
+    Attributes:
+        labels: in the order of the outputs: a class is its index.
+        origin: the source of the names, as shown on the page.
+        named: False if the classes are only numbered.
     """
 
     labels: tuple[Label, ...]
@@ -35,7 +37,7 @@ class LabelSet:
 
     @cached_property
     def display_names(self) -> tuple[str, ...]:
-        """Return the short names, made unique: ImageNet-1k has two cranes."""
+        """The short names, made unique by WordNet id or class index: ImageNet-1k has two cranes."""
         names = [label.name for label in self.labels]
         for by_id in (True, False, False):
             count = Counter(names)
@@ -47,36 +49,39 @@ class LabelSet:
 
 @dataclass(frozen=True)
 class WordNet:
-    """What WordNet says of each synset: ``n01440764`` → ``tench, Tinca tinca`` and a definition."""
+    """The lemmas and definitions of WordNet by synset: ``n01440764`` → ``tench, Tinca tinca`` and a definition."""
 
     lemmas: Mapping[str, str]
     definitions: Mapping[str, str]
 
     def label(self, synset: str) -> Label:
-        """Return a synset's label; its short name is the first lemma, as torchvision has it."""
+        """Return the label of a synset; its short name is the first lemma, as in torchvision."""
         lemmas = self.lemmas[synset]
         definition = self.definitions.get(synset, "")
         return Label(synset, lemmas.split(",")[0].strip(), f"{lemmas}: {definition}" if definition else lemmas)
 
 
 def from_names(names: Iterable[str], origin: str) -> LabelSet:
-    """Make labels of plain names."""
+    """Create labels from plain names."""
     return LabelSet(tuple(Label(None, name.strip()) for name in names), origin)
 
 
 def from_synsets(synsets: Iterable[str], wordnet: WordNet, origin: str) -> LabelSet:
-    """Make labels of WordNet ids."""
+    """Create labels from WordNet ids."""
     return LabelSet(tuple(wordnet.label(synset) for synset in synsets), origin)
 
 
 def from_hub(names: object, descriptions: object, wordnet: WordNet, origin: str) -> LabelSet:
-    """Make labels of a timm config.json's `label_names` and `label_descriptions`.
+    """Create labels from `label_names` and `label_descriptions` of a config.json of timm.
 
-    `names` is a list, or a mapping from class index to name; `descriptions` is a mapping from name
-    to description, or None. WordNet ids are resolved to words.
+    Args:
+        names: a list, or a mapping from class index to name. WordNet ids are resolved to lemmas.
+        descriptions: a mapping from name to description; any other value is ignored.
+        wordnet: resolves WordNet ids.
+        origin: the source of the names, as shown on the page.
 
     Raises:
-        BackboneError: when they are of another shape, or an index is missing.
+        BackboneError: `names` has another type, or an index is missing.
     """
     if isinstance(names, Mapping):
         try:
@@ -84,14 +89,14 @@ def from_hub(names: object, descriptions: object, wordnet: WordNet, origin: str)
             names = [by_index[index] for index in range(len(by_index))]
         except (ValueError, KeyError):
             raise BackboneError(
-                origin, "one name for each class index from 0", "got other indices", "mend config.json"
+                origin, "one name for each class index from 0", "got other indices", "fix config.json"
             ) from None
     if not isinstance(names, Sequence) or isinstance(names, str) or not all(isinstance(name, str) for name in names):
-        raise BackboneError(origin, "a list of texts", f"got {str(names)[:60]}", "mend config.json")
-    told = descriptions if isinstance(descriptions, Mapping) else {}
+        raise BackboneError(origin, "a list of strings", f"got {str(names)[:60]}", "fix config.json")
+    described = descriptions if isinstance(descriptions, Mapping) else {}
     return LabelSet(
         tuple(
-            wordnet.label(name) if name in wordnet.lemmas else Label(None, name.strip(), str(told.get(name, "")))
+            wordnet.label(name) if name in wordnet.lemmas else Label(None, name.strip(), str(described.get(name, "")))
             for name in names
         ),
         origin,
@@ -99,7 +104,7 @@ def from_hub(names: object, descriptions: object, wordnet: WordNet, origin: str)
 
 
 def numbered(count: int) -> LabelSet:
-    """Stand in for names that nobody knows: ``class 0``, ``class 1`` and so on."""
+    """Create placeholder labels for unknown names: ``class 0``, ``class 1`` and so on."""
     return LabelSet(tuple(Label(None, f"class {index}") for index in range(count)), "unnamed classes", named=False)
 
 
@@ -107,12 +112,14 @@ def read_file(path: Path) -> LabelSet:
     """Read a label file: UTF-8, one name per line, in the order of the outputs.
 
     Raises:
-        BackboneError: when it is missing, is not UTF-8, or has an empty line between names.
+        BackboneError: the file is missing, is not UTF-8, or has an empty line between names.
     """
     try:
         lines = path.read_text(encoding="utf-8-sig").rstrip().split("\n")
     except FileNotFoundError:
-        raise BackboneError("labels", "a file with a name per line", f"{path} is not there", "check the path") from None
+        raise BackboneError(
+            "labels", "a file with a name per line", f"{path} does not exist", "check the path"
+        ) from None
     except OSError as error:
         raise BackboneError("labels", "a file of names", f"{path}: {error.strerror}", "check the path") from None
     except UnicodeDecodeError as error:
@@ -126,10 +133,10 @@ def read_file(path: Path) -> LabelSet:
 
 
 def check_count(labels: LabelSet, num_classes: int) -> LabelSet:
-    """Return the labels if there is one for each of the backbone's outputs.
+    """Return the labels if their number is that of the outputs.
 
     Raises:
-        BackboneError: when there is not: a shifted name would be a wrong answer.
+        BackboneError: the numbers differ: names shifted by one would be wrong predictions.
     """
     if len(labels) != num_classes:
         raise BackboneError(

@@ -1,7 +1,7 @@
-"""Imports timm and torchvision without torch's compiler: 1.3 s and 150 MB that nobody here needs.
+"""Imports timm and torchvision without torch's compiler, which takes 1.3 s and 150 MB and is not used.
 
-torchvision asks it whether finding objects could be compiled, and timm tells it not to compile one iterator; for as
-long as these two are imported, modules that say no stand in its place.
+torchvision queries it for the compilation of object detection, and timm excludes one iterator from compilation: stub
+modules, which disable both, replace torch._dynamo during the import.
 """
 
 import sys
@@ -20,17 +20,17 @@ def _stub(name: str) -> ModuleType:
 
 
 def _import() -> None:
-    there = {name: sys.modules.get(name) for name in _COMPILER}
-    if not any(there.values()):  # else it is imported already, as on ZeroGPU
+    imported = {name: sys.modules.get(name) for name in _COMPILER}
+    if not any(imported.values()):  # otherwise it is imported already, as on ZeroGPU
         sys.modules.update({name: _stub(name) for name in _COMPILER})
     try:
         import timm  # noqa: F401
         import torchvision  # noqa: F401
     finally:
-        if not any(there.values()):
+        if not any(imported.values()):
             for name in _COMPILER:
                 del sys.modules[name]
-            vars(torch).pop("_dynamo", None)  # whoever needs the compiler later imports it
+            vars(torch).pop("_dynamo", None)  # a later import gets the real module
 
 
 _import()

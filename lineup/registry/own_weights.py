@@ -1,4 +1,4 @@
-"""An architecture of timm or torchvision with the user's own weights, or with random ones."""
+"""Architectures of timm and torchvision with the user's own weights, or with random weights."""
 
 from lineup.config import Entry
 from lineup.errors import BackboneError
@@ -12,6 +12,6 @@ def plan(entry: Entry, context: Context) -> Plan:
     """Plan an entry with `checkpoint`, or with `pretrained: false`."""
     if entry.spec.source not in ARCHITECTURES:
         raise BackboneError(
-            "", "an architecture of timm or torchvision beside `pretrained: false`", f"got {entry.backbone!r}"
+            "", "an architecture of timm or torchvision with `pretrained: false`", f"got {entry.backbone!r}"
         )
     return checkpoint.plan(entry, context, ARCHITECTURES[entry.spec.source](entry))

@@ -1,4 +1,4 @@
-"""What a backbone is made of: network, transform and labels are one object."""
+"""The plan of a backbone: its network, transform and labels in one object."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from lineup.config import Entry
-from lineup.hub.downloads import kept_sha256
+from lineup.hub.downloads import cached_sha256
 from lineup.hub.files import HubFile, Weights
 from lineup.registry import labels
 from lineup.registry.labels import LabelSet
@@ -21,54 +21,77 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Transform:
-    """Turns an image into what one backbone takes in.
+    """The preprocessing of a backbone.
 
-    `steps` does the work: an RGB image becomes a normalised float32 tensor ``(3, H, W)``.
-    `mean` and `std` are what it normalises with, so that the crop can be shown again.
+    Attributes:
+        steps: converts an RGB image to a normalised float32 tensor of shape ``(3, H, W)``.
+        input_size: height and width.
+        mean: the mean that `steps` normalises with, to be inverted by `as_image`.
+        std: the standard deviation that `steps` normalises with.
+        fingerprint: equal for equivalent transforms; empty if unknown.
+        resize_px: the length to which the shorter side is resized first; 0 if unknown.
     """
 
     steps: "Callable[[Image.Image], torch.Tensor]"
-    input_size: tuple[int, int]  # height, width
+    input_size: tuple[int, int]
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    fingerprint: str = ""  # the same in transforms that do the same; empty if nobody can tell
-    resize_px: int = 0  # what an image's shorter side is resized to first; 0 if nobody can tell
+    fingerprint: str = ""
+    resize_px: int = 0
 
     def __call__(self, image: Image.Image) -> np.ndarray:
-        """Return a batch of one: ``(1, 3, H, W)`` float32, normalised."""
+        """Return a batch of one image: normalised float32 of shape ``(1, 3, H, W)``."""
         return self.steps(image).unsqueeze(0).numpy()
 
     @property
     def key(self) -> object:
-        """What two transforms have in common that do the same."""
+        """A key that is equal for equivalent transforms."""
         return self.fingerprint or id(self.steps)
 
     def as_image(self, batch: np.ndarray) -> Image.Image:
-        """Return as an image what the backbone saw: the normalisation undone."""
-        std, mean = (np.array(three, np.float32) for three in (self.std, self.mean))
+        """Return the input of the backbone as an image, with the normalisation inverted."""
+        std, mean = (np.array(channels, np.float32) for channels in (self.std, self.mean))
         pixels = batch[0].transpose(1, 2, 0) * std + mean  # (H, W, 3) in 0–1
         return Image.fromarray((pixels.clip(0, 1) * 255).round().astype(np.uint8))
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A backbone without its weights: all that can be said, and checked, before they are fetched."""
+    """A backbone without its weights: everything that is known and checked before they are downloaded.
+
+    Attributes:
+        name: the name of the entry.
+        source: the key in SOURCES.
+        architecture: the library's name of it, with the tag if it has one: resnet18.a1_in1k.
+        parameters: the number of parameters.
+        labels: the labels, in the order of the outputs.
+        transform: the preprocessing.
+        weights: the weights file; None for random weights.
+        make: builds the network, given the path of the weights.
+        license: the licence of the weights; empty if not stated.
+        download_bytes: the size of the download, if known without a request.
+        notes: caveats about the predictions, shown to the user.
+        facts: figures published for these weights at this input size, by key of `published.FIGURES`.
+        facts_note: a caveat about these figures, shown to the user.
+        recipe: Python code that builds `network` and `transform` without Lineup; empty if there is none.
+        fingerprint: identifies the network, except for its weights and the versions of the libraries; empty if unknown.
+    """
 
     name: str
     source: str
-    architecture: str  # as its library spells it, with its tag where it has one: resnet18.a1_in1k
+    architecture: str
     parameters: int
     labels: LabelSet
     transform: Transform
-    weights: Weights | None  # None: random weights
-    make: "Callable[[Path | None], nn.Module]"  # the weights' path → the network
-    license: str = ""  # of the weights; empty when nobody says
-    download_bytes: int | None = None  # when known without asking
-    notes: tuple[str, ...] = ()  # what a visitor should know about the answers
-    facts: Mapping[str, float] = field(default_factory=dict)  # published of these weights at this input size
-    facts_note: str = ""  # what a visitor should know about these figures
-    recipe: str = ""  # Python that makes `network` and `transform` again, without this project; empty if nobody can
-    fingerprint: str = ""  # all that decides the network, but its weights and its libraries; empty if nobody can tell
+    weights: Weights | None
+    make: "Callable[[Path | None], nn.Module]"
+    license: str = ""
+    download_bytes: int | None = None
+    notes: tuple[str, ...] = ()
+    facts: Mapping[str, float] = field(default_factory=dict)
+    facts_note: str = ""
+    recipe: str = ""
+    fingerprint: str = ""
 
     @property
     def num_classes(self) -> int:
@@ -77,34 +100,40 @@ class Plan:
 
 @dataclass(frozen=True)
 class Context:
-    """What a source may use: the config's folder, a way to get small files from the Hub, and one to get hashes."""
+    """What a source needs besides the entry.
+
+    Attributes:
+        folder: the folder of the config, the base of relative paths.
+        fetch: downloads a small file from the Hub.
+        sha256: returns the SHA-256 of a Hub file, cached or not; empty if unknown.
+    """
 
     folder: Path
     fetch: Callable[[HubFile], Path]
-    sha256: Callable[[HubFile], str] = kept_sha256  # of a file that need not be here; empty if it is not known
+    sha256: Callable[[HubFile], str] = cached_sha256
 
 
 Source = Callable[[Entry, Context], Plan]
 
 
-def spell(function: str, *arguments: object, **named: object) -> str:
-    """Write a call as Python: ``f('a', b=1)``; one argument a line where it gets long."""
-    spelled = [*map(repr, arguments), *(f"{name}={value!r}" for name, value in named.items())]
-    line = f"{function}({', '.join(spelled)})"
-    return line if len(line) <= 100 else "\n    ".join([f"{function}(", *(f"{each}," for each in spelled)]) + "\n)"
+def format_call(function: str, *arguments: object, **named: object) -> str:
+    """Format a call as Python code: ``f('a', b=1)``; with one argument per line if it exceeds 100 characters."""
+    parts = [*map(repr, arguments), *(f"{name}={value!r}" for name, value in named.items())]
+    line = f"{function}({', '.join(parts)})"
+    return line if len(line) <= 100 else "\n    ".join([f"{function}(", *(f"{part}," for part in parts)]) + "\n)"
 
 
-def given_labels(entry: Entry, context: Context) -> LabelSet | None:
-    """Return the labels that the entry itself gives, if it does."""
+def entry_labels(entry: Entry, context: Context) -> LabelSet | None:
+    """Return the labels of the entry itself, if it has any."""
     if isinstance(entry.labels, str):
         return labels.read_file(context.folder / entry.labels)
     return labels.from_names(entry.labels, "the config") if entry.labels is not None else None
 
 
-def chosen_labels(given: LabelSet | None, found: LabelSet | None, num_classes: int) -> LabelSet:
-    """Choose what the classes are called: as the entry says, as the weights say, or by number.
+def resolve_labels(of_entry: LabelSet | None, of_weights: LabelSet | None, num_classes: int) -> LabelSet:
+    """Return the labels of the entry, else those of the weights, else numbers.
 
     Raises:
-        BackboneError: when there is not one label for each class.
+        BackboneError: the number of labels is not the number of classes.
     """
-    return labels.check_count(given or found or labels.numbered(num_classes), num_classes)
+    return labels.check_count(of_entry or of_weights or labels.numbered(num_classes), num_classes)

@@ -1,4 +1,4 @@
-"""What others have published about a pretrained backbone: its accuracies, and what an answer of it costs."""
+"""Published figures of pretrained backbones: accuracies, and GMACs per forward pass."""
 
 import csv
 from functools import cache
@@ -19,21 +19,21 @@ FIGURES = {  # also the columns of published.csv; the accuracies are in percent
 
 
 def published(model: str, input_size: tuple[int, int]) -> dict[str, float]:
-    """Return the figures of a backbone of timm at an input size (height, width), as far as there are any.
+    """Return the figures published for a timm model at an input size (height, width); empty if there are none.
 
-    Accuracies are those of exactly this tag at exactly this size: resnet18.a1_in1k gains 1.7 points from 224 px
-    to 288. GMACs depend on no weights: they are those of the architecture, the name up to its first dot.
+    Accuracies are those of exactly this tag and size: resnet18.a1_in1k gains 1.7 points from 224 px to 288. GMACs do
+    not depend on the weights: they are those of the architecture, which is the name up to its first dot.
     """
     height, width = input_size
     if height != width:
-        return {}  # each figure is published for a square
+        return {}  # figures are published for square inputs only
     architecture = model.partition(".")[0]
     return _rows().get((model, height), {}) | _rows().get((architecture, height), {})
 
 
 @cache
 def _rows() -> dict[tuple[str, int], dict[str, float]]:
-    """Read published.csv: rows with a tag hold accuracies, rows without one GMACs."""
+    """Read published.csv: rows with a tag contain accuracies, rows without one GMACs."""
     with Path(__file__).with_name("published.csv").open(encoding="utf-8", newline="") as file:
         rows = csv.DictReader(line for line in file if not line.startswith("#"))
         return {

@@ -1,4 +1,4 @@
-"""timm's backbones: by name, from a Hub repository, or from a folder in timm's format."""
+"""Backbones of timm: by name, from a Hub repository, or from a folder in timm's format."""
 
 import json
 import os
@@ -11,7 +11,7 @@ from typing import Any
 import timm
 from timm.data import create_transform, resolve_data_config
 from timm.models import get_pretrained_cfg
-from timm.models._hub import load_model_config_from_path  # timm.models does not pass these two on
+from timm.models._hub import load_model_config_from_path  # timm.models does not re-export these two
 from timm.models._input import get_model_args
 from torch import nn
 from torch.hub import get_dir
@@ -20,18 +20,18 @@ from lineup.config import Entry
 from lineup.errors import BackboneError, did_you_mean
 from lineup.hub import files
 from lineup.registry import checkpoint, known_weights, labels, published, wordnet
-from lineup.registry.checkpoint import Architecture, blank, count
+from lineup.registry.checkpoint import Architecture, count_parameters, on_meta_device
 from lineup.registry.known_weights import Candidate
 from lineup.registry.labels import LabelSet
-from lineup.registry.plan import Context, Plan, Transform, chosen_labels, given_labels, spell
+from lineup.registry.plan import Context, Plan, Transform, entry_labels, format_call, resolve_labels
 
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 
 
 def pretrained(entry: Entry, context: Context) -> Plan:
-    """Plan a backbone that timm has weights for: ``resnet18``, ``resnet18.a1_in1k``."""
+    """Plan a backbone with timm's own weights: ``resnet18``, ``resnet18.a1_in1k``."""
     name = entry.spec.target
-    cfg = _config(name)
+    cfg = _pretrained_cfg(name)
     if not timm.models.is_model_pretrained(name):
         raise BackboneError(
             "",
@@ -42,39 +42,39 @@ def pretrained(entry: Entry, context: Context) -> Plan:
     full_name, sizes = _full_name(cfg), _size_arguments(entry, cfg)
 
     def make(path: Path | None) -> nn.Module:
-        # timm's own loading code, given the file that was fetched under our deadline
+        # timm's own loading code, with the file that was downloaded with our timeout
         return timm.create_model(full_name, pretrained=True, pretrained_cfg_overlay={"file": str(path)}, **sizes)
 
     create = partial(timm.create_model, full_name, **sizes)
-    return _plan(entry, context, cfg, full_name, create, _where(cfg), make, full_name)
+    return _plan(entry, context, cfg, full_name, create, _weights_file(cfg), make, full_name)
 
 
 def from_folder(entry: Entry, context: Context) -> Plan:
-    """Plan a backbone that lies in a folder: config.json and model.safetensors, as timm saves them."""
+    """Plan a backbone in a folder with config.json and model.safetensors, as saved by timm."""
     folder = context.folder / entry.spec.target
     if not os.path.isdir(folder):
-        raise BackboneError("", "a folder", f"{folder} is not there", "paths start at the config's folder")
-    # in the order in which timm looks for them
+        raise BackboneError("", "a folder", f"{folder} does not exist", "relative paths start at the config's folder")
+    # in timm's order of preference
     patterns = (*WEIGHT_FILES, "pytorch_model.pth", "model.pth", "*.safetensors", "*.pth", "*.pth.tar", "*.bin")
-    found = [path for pattern in patterns for path in sorted(folder.glob(pattern))]
-    if not found:
+    paths = [path for pattern in patterns for path in sorted(folder.glob(pattern))]
+    if not paths:
         raise BackboneError("", f"weights in {folder}", "there are none", "add model.safetensors")
-    return _from_folder(entry, context, folder, files.LocalFile(found[0]), entry.backbone)
+    return _from_folder(entry, context, folder, files.LocalFile(paths[0]), entry.backbone)
 
 
 def from_hub(entry: Entry, context: Context) -> Plan:
-    """Plan a backbone that lies in a Hub repository in timm's format: ``hf-hub:owner/repo@revision``."""
+    """Plan a backbone in a Hub repository in timm's format: ``hf-hub:owner/repo@revision``."""
     repo, revision = entry.spec.target, entry.spec.revision
-    config = context.fetch(files.HubFile(repo, ("config.json",), revision, beside=WEIGHT_FILES))
-    # The cache keeps one folder per commit, so config and weights meet there, and stay of one commit.
+    config = context.fetch(files.HubFile(repo, ("config.json",), revision, companions=WEIGHT_FILES))
+    # The cache has one folder per commit: pinning the weights to the commit of config.json keeps the two consistent.
     commit = config.parent.name
     file = files.HubFile(repo, WEIGHT_FILES, commit)
     return _from_folder(entry, context, config.parent, file, f"hf-hub:{repo}@{commit}")
 
 
 def architecture(entry: Entry) -> Architecture:
-    """Return one of timm's architectures, for weights of the user's own."""
-    cfg = _config(entry.spec.target)
+    """Return an architecture of timm, for the user's own weights."""
+    cfg = _pretrained_cfg(entry.spec.target)
     head = cfg["classifier"] or ""
     return Architecture(
         name=cfg["architecture"],
@@ -110,24 +110,24 @@ def _plan(
     make: Callable[[Path | None], nn.Module],
     name: str,
 ) -> Plan:
-    """Plan what a pretrained config describes; `name` is what timm.create_model calls it."""
+    """Plan the backbone of a pretrained config; `name` is the argument of timm.create_model."""
     num_classes, transform = _num_classes(cfg, full_name), _transform(entry, cfg)
-    found = wordnet.for_tag(cfg.get("tag") or "", num_classes)
+    of_weights = wordnet.for_tag(cfg.get("tag") or "", num_classes)
     if cfg.get("label_names"):
         origin = f"label_names of {entry.spec.target}"
-        found = labels.from_hub(cfg["label_names"], cfg.get("label_descriptions"), wordnet.wordnet(), origin)
-    _refuse_embedding(full_name, num_classes, found)
-    network = blank(create)
-    checkpoint.dry_run(network, entry, transform)
+        of_weights = labels.from_hub(cfg["label_names"], cfg.get("label_descriptions"), wordnet.wordnet(), origin)
+    _refuse_embedding(full_name, num_classes, of_weights)
+    network = on_meta_device(create)
+    checkpoint.check_input_size(network, entry, transform)
     if isinstance(file, files.LocalFile):
-        checkpoint.fit(checkpoint.shapes(file.path), network, full_name.partition(".")[0])
+        checkpoint.check_shapes(checkpoint.shapes(file.path), network, full_name.partition(".")[0])
     figures, facts_note = _figures(entry, context, cfg, full_name, network, file)
     return Plan(
         name=entry.name,
         source=entry.source,
         architecture=full_name,
-        parameters=count(network),
-        labels=chosen_labels(given_labels(entry, context), found, num_classes),
+        parameters=count_parameters(network),
+        labels=resolve_labels(entry_labels(entry, context), of_weights, num_classes),
         transform=transform,
         weights=file,
         make=make,
@@ -143,50 +143,56 @@ def _plan(
 def _figures(
     entry: Entry, context: Context, cfg: Mapping[str, Any], full_name: str, network: nn.Module, file: files.Weights
 ) -> tuple[Mapping[str, float], str]:
-    """Return what is published of a plan's weights, and a remark on it.
+    """Return the figures published for the weights of a plan, and a note.
 
-    What comes by a name of timm's is verified while it is fetched, so the name decides. Any other config.json may have
-    been edited, and any other file replaced: transform and network are compared, and the file's hash decides, except
-    in timm's own repository as it is now.
+    A download by timm's name is verified, so that the name is sufficient. Any other config.json may have been edited,
+    and any other file replaced: transform and network are compared, and the hash of the file decides, except in timm's
+    own repository at its current revision.
     """
     if entry.source == "timm":
-        known = _prepares(cfg, entry) == _prepares(cfg) and known_weights.verified(file)
+        known = _transform_settings(cfg, entry) == _transform_settings(cfg) and known_weights.verified(file)
         return (published.published(full_name, _size(_data_config(entry, cfg))) if known else {}), ""
     architecture, num_classes = full_name.partition(".")[0], cfg["num_classes"]
     candidates = _candidates(entry, cfg, architecture, num_classes)
     if candidates:
-        usual = partial(timm.create_model, architecture, num_classes=num_classes, **_size_arguments(entry, cfg))
-        if get_model_args(network) != get_model_args(blank(usual)):
-            return {}, ""  # another pooling, say: the same weights give other answers
+        default = partial(timm.create_model, architecture, num_classes=num_classes, **_size_arguments(entry, cfg))
+        if get_model_args(network) != get_model_args(on_meta_device(default)):
+            return {}, ""  # with another pooling, for example, the same weights give other predictions
     if entry.spec[:2] == ("hf-hub", f"timm/{full_name}") and entry.spec.revision in (None, "main"):
-        return next((each.figures for each in candidates if each.name == full_name), {}), ""
+        return next((known.figures for known in candidates if known.name == full_name), {}), ""
     return known_weights.figures(file, context, candidates)
 
 
 def _candidates(entry: Entry, cfg: Mapping[str, Any], architecture: str, num_classes: int) -> list[Candidate]:
-    """Return the published weights of an architecture that have figures, as many classes, and the same transform."""
-    size, found = _size(_data_config(entry, cfg)), []
+    """Return the published weights of an architecture with figures, this number of classes, and the same transform."""
+    size, candidates = _size(_data_config(entry, cfg)), []
     for full_name in timm.list_pretrained(f"{architecture}.*"):
-        theirs, figures = asdict(get_pretrained_cfg(full_name)), published.published(full_name, size)
-        if figures and theirs["num_classes"] == num_classes and _prepares(theirs) == _prepares(cfg, entry):
-            where = _where(theirs)
-            hub_file = where if isinstance(where, files.HubFile) else None
-            found.append(Candidate(full_name, figures, files.sha256_in_name(theirs["url"] or ""), hub_file))
-    return found
+        published_cfg, figures = asdict(get_pretrained_cfg(full_name)), published.published(full_name, size)
+        if (
+            figures
+            and published_cfg["num_classes"] == num_classes
+            and _transform_settings(published_cfg) == _transform_settings(cfg, entry)
+        ):
+            file = _weights_file(published_cfg)
+            hub_file = file if isinstance(file, files.HubFile) else None
+            candidates.append(Candidate(full_name, figures, files.sha256_in_name(published_cfg["url"] or ""), hub_file))
+    return candidates
 
 
-def _prepares(cfg: Mapping[str, Any], entry: Entry | None = None) -> dict[str, Any]:
-    """Return what decides the transform, but for the size: figures are by size anyway."""
+def _transform_settings(cfg: Mapping[str, Any], entry: Entry | None = None) -> dict[str, Any]:
+    """Return the settings of the transform without the size, which the figures depend on separately."""
     data = _data_config(entry, cfg) if entry else resolve_data_config({}, pretrained_cfg=dict(cfg))
-    return {key: tuple(said) if isinstance(said, list) else said for key, said in data.items() if key != "input_size"}
+    return {
+        key: tuple(value) if isinstance(value, list) else value for key, value in data.items() if key != "input_size"
+    }
 
 
-def _config(name: str) -> dict[str, Any]:
-    """Return timm's pretrained config of a name with or without a tag."""
+def _pretrained_cfg(name: str) -> dict[str, Any]:
+    """Return the pretrained config of a timm model name, with or without a tag."""
     architecture, _, tag = name.partition(".")
     if not timm.is_model(architecture):
-        hint = did_you_mean(architecture, timm.list_models()) or "timm.list_models() has all names"
-        raise BackboneError("", "a name that timm knows", f"got {name!r}", hint)
+        hint = did_you_mean(architecture, timm.list_models()) or "timm.list_models() lists all names"
+        raise BackboneError("", "a model name of timm", f"got {name!r}", hint)
     tags = [full.partition(".")[2] for full in timm.list_pretrained(f"{architecture}.*")]
     if tag and tag not in tags:
         hint = did_you_mean(tag, tags) or f"it has: {', '.join(tags) or 'none'}"
@@ -201,28 +207,28 @@ def _full_name(cfg: Mapping[str, Any]) -> str:
 def _num_classes(cfg: Mapping[str, Any], name: str) -> int:
     num_classes = cfg.get("num_classes")
     if isinstance(num_classes, str):
-        raise BackboneError("", "a whole number for num_classes in config.json", f"got {num_classes!r}", "mend it")
+        raise BackboneError("", "a whole number for num_classes in config.json", f"got {num_classes!r}", "fix it")
     if not isinstance(num_classes, int) or num_classes <= 0:
         raise BackboneError(
             "",
             "a backbone that classifies",
-            "it gives only features and has no classification head",
-            "choose one that was trained on classes (timm's tags that end in in1k were)",
+            "it has no classification head, and returns only features",
+            "choose one trained for classification, such as one with a tag that ends in in1k",
         )
     return num_classes
 
 
-def _refuse_embedding(name: str, num_classes: int, found: LabelSet | None) -> None:
-    # Contrastive models (CLIP and its kin) state their embedding's width as num_classes. Widths are
-    # multiples of 64; the published class sets without names here (19,168 and 115,217) are not. Weights
-    # of somebody's own may have any number of classes, so they have to be the published ones.
+def _refuse_embedding(name: str, num_classes: int, of_weights: LabelSet | None) -> None:
+    # Contrastive models such as CLIP state the embedding dimension as num_classes. Dimensions are multiples of 64; the
+    # published class sets without names here (19,168 and 115,217) are not. A user's own weights may have any number of
+    # classes, so that only published ones are refused.
     published = get_pretrained_cfg(name) if name in timm.list_pretrained(name) else None
-    if found is None and num_classes % 64 == 0 and published and published.num_classes == num_classes:
+    if of_weights is None and num_classes % 64 == 0 and published and published.num_classes == num_classes:
         raise BackboneError(
             "",
             "a backbone that classifies",
             f"its output is an embedding of {num_classes} numbers, not classes",
-            "choose one that was fine-tuned on classes (its tag has _ft_in1k)",
+            "choose one fine-tuned for classification (with _ft_in1k in its tag)",
         )
 
 
@@ -232,21 +238,24 @@ def _read_config(folder: Path) -> tuple[dict[str, Any], str, dict[str, Any]]:
         cfg, architecture, arguments = load_model_config_from_path(folder)
     except FileNotFoundError:
         raise BackboneError(
-            "", f"{folder / 'config.json'}", "it is not there", "timm's save_for_hf writes it"
+            "", f"{folder / 'config.json'}", "it does not exist", "create it with timm's save_for_hf"
         ) from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise BackboneError("", f"JSON in {folder / 'config.json'}", f"got {error}", "save it again") from None
     except (KeyError, TypeError, AttributeError) as error:
         raise BackboneError(
-            "", f"timm's format in {folder / 'config.json'}", f"{error} is missing or wrong", "save_for_hf writes it"
+            "",
+            f"timm's format in {folder / 'config.json'}",
+            f"{error} is missing or invalid",
+            "create it with timm's save_for_hf",
         ) from None
     if not timm.is_model(architecture):
-        hint = did_you_mean(str(architecture), timm.list_models()) or "a newer timm may know it"
+        hint = did_you_mean(str(architecture), timm.list_models()) or "a newer version of timm may have it"
         raise BackboneError("", "an architecture of timm in config.json", f"got {architecture!r}", hint)
     return cfg, architecture, dict(arguments or {})
 
 
-def _where(cfg: Mapping[str, Any]) -> files.Weights:
+def _weights_file(cfg: Mapping[str, Any]) -> files.Weights:
     if cfg["hf_hub_id"]:
         names = (cfg["hf_hub_filename"],) if cfg["hf_hub_filename"] else WEIGHT_FILES
         repo, _, revision = cfg["hf_hub_id"].partition("@")
@@ -255,15 +264,15 @@ def _where(cfg: Mapping[str, Any]) -> files.Weights:
 
 
 def _data_config(entry: Entry, cfg: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the checkpoint's own transform is made of, with what the entry says instead."""
-    said = {
+    """Return the settings of the checkpoint's transform, with the overrides of the entry."""
+    overrides = {
         "input_size": (3, *entry.input_size) if entry.input_size else None,
         "mean": entry.mean,
         "std": entry.std,
         "crop_pct": entry.crop_pct,
         "interpolation": entry.interpolation,
     }
-    return resolve_data_config(said, pretrained_cfg=dict(cfg))
+    return resolve_data_config(overrides, pretrained_cfg=dict(cfg))
 
 
 def _size(data: Mapping[str, Any]) -> tuple[int, int]:
@@ -281,12 +290,12 @@ def _transform(entry: Entry, cfg: Mapping[str, Any]) -> Transform:
 
 
 def _size_arguments(entry: Entry, cfg: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what an architecture of fixed size must be told when the entry wants another one."""
+    """Return the arguments that set the input size of an architecture with a fixed one."""
     return {"img_size": entry.input_size} if entry.input_size and cfg.get("fixed_input_size") else {}
 
 
 def _recipe(entry: Entry, cfg: Mapping[str, Any], name: str, **arguments: Any) -> str:
-    network = spell("timm.create_model", name, **arguments, **_size_arguments(entry, cfg))
-    transform = spell("timm.data.create_transform", **_data_config(entry, cfg))
+    network = format_call("timm.create_model", name, **arguments, **_size_arguments(entry, cfg))
+    transform = format_call("timm.data.create_transform", **_data_config(entry, cfg))
     note = "  # a relative path starts at the config's folder" if name.startswith("local-dir:") else ""
     return f"import timm\n\nnetwork = {network}.eval(){note}\ntransform = {transform}\n"

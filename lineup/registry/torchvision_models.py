@@ -1,4 +1,4 @@
-"""torchvision's classification models, by name and weights enum."""
+"""The classification models of torchvision, by name and weights enum."""
 
 import os
 from functools import partial
@@ -13,17 +13,17 @@ from lineup.config import Entry
 from lineup.errors import BackboneError, did_you_mean
 from lineup.hub import files
 from lineup.registry import known_weights, wordnet
-from lineup.registry.checkpoint import Architecture, blank, dry_run
+from lineup.registry.checkpoint import Architecture, check_input_size, on_meta_device
 from lineup.registry.known_weights import Candidate
 from lineup.registry.labels import LabelSet, from_names
-from lineup.registry.plan import Context, Plan, Transform, chosen_labels, given_labels, spell
+from lineup.registry.plan import Context, Plan, Transform, entry_labels, format_call, resolve_labels
 
-# torchvision loads through torch.hub, which would run whatever code a pickled file holds.
+# torchvision loads with torch.hub, which by default unpickles a file, and so executes any code in it.
 os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
 
 # As torchvision's README says under "Pre-trained Model License".
 _LICENSES = {"https://github.com/facebookresearch/SWAG/blob/main/LICENSE": "CC-BY-NC-4.0 (SWAG)"}
-FIXED = ("vit", "maxvit")  # these take images of one size only
+FIXED_SIZE = ("vit", "maxvit")  # accept one input size only
 
 
 def pretrained(entry: Entry, context: Context) -> Plan:
@@ -31,13 +31,17 @@ def pretrained(entry: Entry, context: Context) -> Plan:
     name, chosen = entry.spec.target, _weights(entry)
     if not chosen.meta["categories"]:
         raise BackboneError("", "weights that classify", f"{chosen} give only features", f"choose others of {name}")
-    if name.startswith(FIXED) and entry.input_size not in (None, chosen.meta["min_size"]):
+    if name.startswith(FIXED_SIZE) and entry.input_size not in (None, chosen.meta["min_size"]):
         raise BackboneError(
             "", f"input_size {chosen.meta['min_size'][0]}, the only one of these weights", f"got {entry.input_size}"
         )
     num_classes, transform = len(chosen.meta["categories"]), _transform(entry, chosen)
     if entry.input_size:
-        dry_run(blank(partial(models.get_model, name, weights=None, **_arguments(name, transform))), entry, transform)
+        check_input_size(
+            on_meta_device(partial(models.get_model, name, weights=None, **_create_arguments(name, transform))),
+            entry,
+            transform,
+        )
     recipe, file = _recipe(entry, chosen, weights=str(chosen)), files.torch_hub_file(chosen.url, get_dir())
     known = str(transform.steps) == str(chosen.transforms()) and known_weights.verified(file)
     return Plan(
@@ -45,10 +49,10 @@ def pretrained(entry: Entry, context: Context) -> Plan:
         source=entry.source,
         architecture=f"{name}@{chosen.name}",
         parameters=chosen.meta["num_params"],
-        labels=chosen_labels(given_labels(entry, context), _categories(chosen), num_classes),
+        labels=resolve_labels(entry_labels(entry, context), _categories(chosen), num_classes),
         transform=transform,
         weights=file,
-        # torchvision finds the fetched file where it would have kept it
+        # the downloaded file is where torchvision caches it
         make=lambda path: models.get_model(name, weights=chosen, progress=False),
         license=_license(chosen),
         download_bytes=round(chosen.meta["_file_size"] * 2**20),
@@ -59,7 +63,7 @@ def pretrained(entry: Entry, context: Context) -> Plan:
 
 
 def architecture(entry: Entry) -> Architecture:
-    """Return one of torchvision's architectures, for weights of the user's own."""
+    """Return an architecture of torchvision, for the user's own weights."""
     name, assumed = entry.spec.target, _weights(entry)
     transform = _transform(entry, assumed)
     return Architecture(
@@ -68,31 +72,31 @@ def architecture(entry: Entry) -> Architecture:
         num_classes=len(assumed.meta["categories"] or ()),
         head=_head(name),
         transform=transform,
-        create=partial(models.get_model, name, weights=None, **_arguments(name, transform)),
-        recipe=partial(_recipe, entry, assumed, weights=None, **_arguments(name, transform)),
+        create=partial(models.get_model, name, weights=None, **_create_arguments(name, transform)),
+        recipe=partial(_recipe, entry, assumed, weights=None, **_create_arguments(name, transform)),
         candidates=partial(_candidates, entry, assumed),
     )
 
 
 def _weights(entry: Entry) -> Any:
-    """Return the weights enum that an entry names, or the model's default one."""
-    name, wanted = entry.spec.target, entry.spec.revision
+    """Return the weights enum member that an entry names, or the default of the model."""
+    name, member = entry.spec.target, entry.spec.revision
     known = models.list_models(module=models)
     if name not in known:
-        hint = did_you_mean(name, known) or "torchvision.models.list_models() has all names"
+        hint = did_you_mean(name, known) or "torchvision.models.list_models() lists all names"
         raise BackboneError("", "a classification model of torchvision", f"got {name!r}", hint)
     enum = models.get_model_weights(name)
-    if wanted is None:
+    if member is None:
         return enum.DEFAULT
-    if wanted not in enum.__members__:
-        hint = did_you_mean(wanted.upper(), list(enum.__members__)) or f"it has: {', '.join(enum.__members__)}"
-        raise BackboneError("", f"weights of {name}", f"got {wanted!r}", hint)
-    return enum[wanted]
+    if member not in enum.__members__:
+        hint = did_you_mean(member.upper(), list(enum.__members__)) or f"it has: {', '.join(enum.__members__)}"
+        raise BackboneError("", f"weights of {name}", f"got {member!r}", hint)
+    return enum[member]
 
 
 def _categories(chosen: Any) -> LabelSet:
-    # ImageNet-1k's order is the same everywhere, so the WordNet ids follow from the index, and the
-    # names from the ids: a class is called the same whichever library its weights come from.
+    # The order of ImageNet-1k's classes is standard, so that the index determines the WordNet id, and the id the name:
+    # a class has the same name in both libraries.
     if chosen.name.startswith("IMAGENET1K"):
         return wordnet.imagenet("imagenet-1k")
     return from_names(chosen.meta["categories"], str(chosen))
@@ -101,73 +105,73 @@ def _categories(chosen: Any) -> LabelSet:
 def _transform(entry: Entry, chosen: Any) -> Transform:
     if entry.input_size and entry.input_size[0] != entry.input_size[1]:
         raise BackboneError("", "a square input_size, as torchvision's transforms are", f"got {entry.input_size}")
-    steps = chosen.transforms(**(changes := _changes(entry, chosen)))
+    steps = chosen.transforms(**(overrides := _overrides(entry, chosen)))
     if entry.interpolation:
         steps.interpolation = InterpolationMode(entry.interpolation)
-    height, width = steps.crop_size * 2  # it is a list of one
-    fingerprint = repr((chosen, changes, entry.interpolation))
+    height, width = steps.crop_size * 2  # a list of one element
+    fingerprint = repr((chosen, overrides, entry.interpolation))
     return Transform(steps, (height, width), tuple(steps.mean), tuple(steps.std), fingerprint, max(steps.resize_size))
 
 
-def _changes(entry: Entry, chosen: Any) -> dict[str, Any]:
-    """Return what the entry says instead of the weights' own transform, as that one's arguments."""
-    changes: dict[str, Any] = {key: getattr(entry, key) for key in ("mean", "std") if getattr(entry, key)}
+def _overrides(entry: Entry, chosen: Any) -> dict[str, Any]:
+    """Return the arguments with which the entry overrides the transform of the weights."""
+    overrides: dict[str, Any] = {key: getattr(entry, key) for key in ("mean", "std") if getattr(entry, key)}
     if entry.input_size or entry.crop_pct:
-        usual = chosen.transforms()
-        crop_pct = entry.crop_pct or usual.crop_size[0] / usual.resize_size[0]
-        changes["crop_size"] = entry.input_size[0] if entry.input_size else usual.crop_size[0]
-        changes["resize_size"] = round(changes["crop_size"] / crop_pct)
-    return changes
+        default = chosen.transforms()
+        crop_pct = entry.crop_pct or default.crop_size[0] / default.resize_size[0]
+        overrides["crop_size"] = entry.input_size[0] if entry.input_size else default.crop_size[0]
+        overrides["resize_size"] = round(overrides["crop_size"] / crop_pct)
+    return overrides
 
 
 def _facts(chosen: Any) -> dict[str, float]:
     accuracy = chosen.meta["_metrics"].get("ImageNet-1K", {})
-    found = {
+    figures = {
         "imagenet_top1": accuracy.get("acc@1"),
         "imagenet_top5": accuracy.get("acc@5"),
         "gmacs": chosen.meta["_ops"],
     }
-    return {key: figure for key, figure in found.items() if figure is not None}
+    return {key: figure for key, figure in figures.items() if figure is not None}
 
 
 def _candidates(entry: Entry, assumed: Any, num_classes: int) -> list[Candidate]:
-    """Return the model's published weights that have as many classes, and the transform that is assumed."""
+    """Return the published weights of the model with this number of classes and the assumed transform."""
     transform = str(_transform(entry, assumed).steps)  # sizes, mean, std and interpolation
     return [
-        Candidate(f"{entry.spec.target}@{each.name}", _facts(each), files.sha256_in_name(each.url))
-        for each in models.get_model_weights(entry.spec.target)
-        if len(each.meta["categories"] or ()) == num_classes and str(each.transforms()) == transform
+        Candidate(f"{entry.spec.target}@{weights.name}", _facts(weights), files.sha256_in_name(weights.url))
+        for weights in models.get_model_weights(entry.spec.target)
+        if len(weights.meta["categories"] or ()) == num_classes and str(weights.transforms()) == transform
     ]
 
 
 def _license(chosen: Any) -> str:
-    """Return what torchvision states of its weights' licence: that of SWAG's, and of all others no more than this."""
+    """Return the licence of the weights: torchvision states one for SWAG only; the others get a general remark."""
     stated = chosen.meta.get("license", "")
     return _LICENSES.get(stated, stated) or "training data's terms may apply; code BSD-3-Clause"
 
 
 def _recipe(entry: Entry, chosen: Any, **arguments: Any) -> str:
-    network = spell("torchvision.models.get_model", entry.spec.target, **arguments)
-    transform = spell(f"torchvision.models.get_weight({str(chosen)!r}).transforms", **_changes(entry, chosen))
+    network = format_call("torchvision.models.get_model", entry.spec.target, **arguments)
+    transform = format_call(f"torchvision.models.get_weight({str(chosen)!r}).transforms", **_overrides(entry, chosen))
     recipe = f"import torchvision\n\nnetwork = {network}.eval()\ntransform = {transform}\n"
     if entry.interpolation:
         recipe += f"transform.interpolation = torchvision.transforms.InterpolationMode({entry.interpolation!r})\n"
     return recipe
 
 
-def _arguments(name: str, transform: Transform) -> dict[str, Any]:
-    """Return what a network must be told to be the one that its published weights are for."""
+def _create_arguments(name: str, transform: Transform) -> dict[str, Any]:
+    """Return the arguments that build the network that the published weights are for."""
     if name.startswith("vit"):
         return {"image_size": transform.input_size[0]}
     if name.startswith("maxvit"):
         return {"input_size": transform.input_size}
-    # these two normalise a second time, and only their own weights make torchvision say so
+    # these two normalise their input again, which torchvision enables only together with their published weights
     return {"transform_input": True} if name in ("googlenet", "inception_v3") else {}
 
 
 def _head(name: str) -> str:
-    """Return the name of the layer that gives the classes: the last that has as many outputs."""
-    network = blank(partial(models.get_model, name, weights=None, num_classes=1000))
+    """Return the name of the classification layer: the last one with as many outputs as classes."""
+    network = on_meta_device(partial(models.get_model, name, weights=None, num_classes=1000))
     return [
         layer
         for layer, module in network.named_modules()

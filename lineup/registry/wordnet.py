@@ -1,4 +1,4 @@
-"""Reads ImageNet's class lists and WordNet's words out of timm, which carries them."""
+"""The class lists of ImageNet and the lemmas of WordNet, as included in timm."""
 
 import re
 from functools import cache
@@ -8,7 +8,7 @@ from timm.data import ImageNetInfo, infer_imagenet_subset
 from lineup.registry import labels
 from lineup.registry.labels import LabelSet, WordNet
 
-# How pretrained tags call the data sets whose classes timm has names for.
+# The tokens in pretrained tags of the data sets that timm has class names for.
 _TOKENS = {
     "imagenet-1k": "in1k",
     "imagenet-12k": "in12k",
@@ -21,7 +21,7 @@ _TOKENS = {
 
 @cache
 def wordnet() -> WordNet:
-    """Return WordNet's words for all 21,843 synsets of ImageNet."""
+    """Return the lemmas and definitions of all 21,843 synsets of ImageNet."""
     info = ImageNetInfo("imagenet-21k-goog")
     return WordNet(info._lemmas, info._definitions)
 
@@ -36,8 +36,8 @@ def imagenet(subset: str) -> LabelSet:
 def for_tag(tag: str, num_classes: int) -> LabelSet | None:
     """Return the ImageNet labels that a pretrained tag names, or None.
 
-    The count alone would call any 1000-class head ImageNet, so the tag has to say so too: the
-    last data set in it is the one that the head was trained on (``in22k_ft_in1k`` → in1k).
+    The number of classes alone would match any head with 1000 classes, so the tag has to name the data set too: the
+    last one in it is the one that the head was trained on (``in22k_ft_in1k`` → in1k).
     """
     subset = infer_imagenet_subset({"num_classes": num_classes})
     named = re.findall(r"in(?:1k|12k|21k|22k)(?![a-z0-9])", tag)

@@ -43,7 +43,7 @@ def test_classify_prints_a_table_or_json(lineup, image):
     lines = lineup(GOOD, "classify", str(image)).stdout.splitlines()
     assert sorted(line.split()[0] for line in lines[:3]) == ["crow", "jay", "owl"]
     assert lines[4].startswith("mine · 224 × 224 px · torch on cpu · ")
-    assert lines[5] == "note: untrained: the weights are random, so the answers mean nothing"
+    assert lines[5] == "note: untrained: the weights are random, so the predictions are meaningless"
 
 
 @pytest.mark.usefixtures("labels")
@@ -97,7 +97,7 @@ def test_compare_prints_answers_and_errors_and_exits_with_2(lineup, image):
     assert done.returncode == 2
     (error,) = done.stderr.splitlines()
     assert error.startswith("error: gone: ")
-    assert "gone.pth is not there" in error
+    assert "gone.pth does not exist" in error
 
 
 @pytest.mark.usefixtures("labels")
@@ -114,7 +114,7 @@ def test_compare_defaults_to_all_available_backbones(lineup, image):
     assert [entry["backbone"] for entry in comparison["left_out"]] == ["gone", "misspelt"]
     done = lineup(SEVERAL, "compare", str(image)).stdout
     assert "\nleft out: gone: " in done
-    assert "\nleft out: misspelt: expected a name that timm knows" in done
+    assert "\nleft out: misspelt: expected a model name of timm" in done
 
 
 @pytest.mark.usefixtures("labels")

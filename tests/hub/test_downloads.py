@@ -42,21 +42,21 @@ def url_file(hub, folder: Path, name: str = "model.safetensors", sha256: str = "
 
 
 FAULTS = [  # fault, what happened, what to do
-    ("gated", "its owner lets in only those who asked", "accept the terms on its page and set HF_TOKEN"),
+    ("gated", "the repository is gated", "accept the terms on its page, and set HF_TOKEN"),
     ("403", "access was refused (403)", "set HF_TOKEN to a token that may read it"),
     ("401", "the token is not accepted (401)", "set HF_TOKEN to a valid one, or unset it: public files need none"),
     ("404", "there is no such file (404)", "check the name"),
     ("410", "the request was refused (410)", "try again later"),
-    ("429", "too many requests (429)", "wait some minutes; the Hub allows more to who sets HF_TOKEN"),
+    ("429", "too many requests (429)", "wait a few minutes; with HF_TOKEN the rate limit is higher"),
     ("500", "the server failed (500)", "try again later"),
     ("503", "the server failed (503)", "try again later"),
-    ("cut off", "the connection broke off", "try again later"),
+    ("cut off", "the connection was interrupted", "try again later"),
     ("too short", "should be of size 300000 but has size 299990", "try again later"),
 ]
 
 
 @pytest.mark.parametrize(("fault", "happened", "remedy"), FAULTS)
-def test_a_fault_of_the_hub_is_told_with_file_cause_and_remedy(pets, fault, happened, remedy):
+def test_hub_fault_names_file_cause_and_remedy(pets, fault, happened, remedy):
     pets.faults["me/pets"] = fault
     text = refusal(FILE)
     assert text.startswith(f"me/pets/model.safetensors: expected a download from {pets.url}; ")
@@ -75,28 +75,28 @@ def test_a_fault_of_the_hub_is_told_with_file_cause_and_remedy(pets, fault, happ
         (HubFile("me/pets", ("model.safetensors",), "0" * 40), "no such revision", "after the @"),
     ],
 )
-def test_what_is_not_on_the_hub_is_told_apart(pets, file, happened, remedy):
+def test_missing_repository_revision_and_file_have_own_messages(pets, file, happened, remedy):
     text = refusal(file)
     assert happened in text
     assert remedy in text
 
 
 @pytest.mark.parametrize("fault", ["hung", "stalled"])
-def test_silence_is_given_up_after_the_timeout(pets, fault):
+def test_stalled_download_times_out(pets, fault):
     pets.faults["me/pets"] = fault
     started = time.monotonic()
     text = refusal(FILE, timeout_s=1, of=UnreachableError)
     assert 1 <= time.monotonic() - started < 2.5
-    assert "nothing has arrived for 1 s; try again later, or raise limits.hub_timeout_s" in text
+    assert "no data was received for 1 s; try again later, or raise limits.hub_timeout_s" in text
 
 
-def test_a_hub_that_never_answers_is_given_up_before_a_long_timeout(pets, monkeypatch):
-    monkeypatch.setattr(downloads, "ASK_TIMEOUT_S", 0.5)
+def test_metadata_timeout_applies_before_a_long_download_timeout(pets, monkeypatch):
+    monkeypatch.setattr(downloads, "METADATA_TIMEOUT_S", 0.5)
     pets.faults["me/pets"] = "hung"
-    assert "no answer came in time; try again later" in refusal(FILE, timeout_s=30, of=UnreachableError)
+    assert "the request timed out; try again later" in refusal(FILE, timeout_s=30, of=UnreachableError)
 
 
-def test_a_refused_connection_is_told_at_once(pets):
+def test_refused_connection_fails_at_once(pets):
     with pets.gone():
         started = time.monotonic()
         text = refusal(FILE, of=UnreachableError)
@@ -104,14 +104,14 @@ def test_a_refused_connection_is_told_at_once(pets):
     assert "cannot be reached; check this machine's network" in text
 
 
-def test_offline_mode_is_told_as_such(pets, monkeypatch):
+def test_offline_mode_is_named_and_sends_no_request(pets, monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     assert "HF_HUB_OFFLINE is set" in refusal(FILE)
     assert pets.asked("me/pets") == []
 
 
 @pytest.mark.parametrize("fault", ["hung", "500", "429", "gated", "401", "gone", "offline"])
-def test_what_was_downloaded_before_still_works(pets, monkeypatch, fault):
+def test_cached_file_is_used_during_a_fault(pets, monkeypatch, fault):
     path = fetch(FILE, 30)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", fault == "offline")
     pets.faults["me/pets"] = fault
@@ -124,21 +124,21 @@ def test_what_was_downloaded_before_still_works(pets, monkeypatch, fault):
     assert fetch(HubFile(FILE.repo, FILE.names, path.parent.name), 30) == path  # a full commit asks nobody
 
 
-def test_a_new_version_replaces_the_cached_one(pets):
+def test_new_version_replaces_cached_file(pets):
     fetch(FILE, 30)
     pets.put("me/pets", {"model.safetensors": b"newer"})
     assert fetch(FILE, 30).read_bytes() == cached(FILE).read_bytes() == b"newer"
 
 
-def test_a_file_that_is_the_newest_is_asked_for_once(pets):
+def test_newest_cached_file_takes_one_head_request(pets):
     path = fetch(FILE, 30)
     pets.requests.clear()
     assert fetch(FILE, 30) == path
     assert pets.asked("me/pets") == [("HEAD", "main/model.safetensors")]
 
 
-def test_files_of_one_commit_are_replaced_together(pets):
-    config = replace(FILE, names=("config.json",), beside=FILE.names)
+def test_companion_files_are_updated_together(pets):
+    config = replace(FILE, names=("config.json",), companions=FILE.names)
     old = fetch(config, 30)
     fetch(replace(FILE, revision=old.parent.name), 30)
     new = pets.put("me/pets", {"config.json": b"[]"})  # its weights are missing
@@ -151,13 +151,13 @@ def test_files_of_one_commit_are_replaced_together(pets):
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
-def test_a_kept_file_whose_bytes_have_changed_is_fetched_anew(pets, caplog, name):
+def test_corrupt_cached_file_is_downloaded_again(pets, caplog, name):
     file = replace(FILE, names=(name,))
     path = fetch(file, 30)
     body = path.read_bytes()
     path.write_bytes(bytes(len(body)))
     assert fetch(file, 30).read_bytes() == body
-    assert "its bytes are not those that were downloaded; it is fetched anew" in caplog.text
+    assert "the cached file does not match its hash; downloading it again" in caplog.text
     path.write_bytes(bytes(len(body)))
     with pets.gone():
         refusal(file)
@@ -165,17 +165,17 @@ def test_a_kept_file_whose_bytes_have_changed_is_fetched_anew(pets, caplog, name
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
-def test_wrong_bytes_are_fetched_again_once(pets, name):
+def test_hash_mismatch_is_retried_once_and_caches_nothing(pets, name):
     file = replace(FILE, names=(name,))
     pets.faults["me/pets"] = "corrupt"
-    told = f"me/pets/{name}: expected the file that {pets.url} publishes; other bytes came, twice; try again later, or"
-    assert refusal(file).startswith(told)
+    got = "its hash did not match, twice; try again later, or"
+    assert refusal(file).startswith(f"me/pets/{name}: expected the file that {pets.url} publishes; {got}")
     assert [method for method, _ in pets.asked("me/pets")].count("GET") == 2
     assert [path for path in Path(constants.HF_HUB_CACHE).rglob("*") if path.is_symlink()] == []
     assert not list(Path(constants.HF_HUB_CACHE).glob("*/blobs/*"))
 
 
-def test_bytes_that_come_a_second_time_are_no_news():
+def test_progress_ignores_repeated_bytes():
     reports = []
     bar = downloads._reporting_bar(lambda *report: reports.append(report))(total=9)
     for step in (4, -4, 2, 2, 5):  # it starts over: the server cannot go on in the middle
@@ -183,20 +183,20 @@ def test_bytes_that_come_a_second_time_are_no_news():
     assert reports == [(4, 9), (9, 9)]
 
 
-def test_what_comes_right_the_second_time_is_kept(pets, monkeypatch):
+def test_retry_after_hash_mismatch_succeeds(pets, monkeypatch):
     first = iter([False])
     monkeypatch.setattr(downloads, "matches_etag", lambda *_: next(first, True))
     assert fetch(FILE, 30).read_bytes() == BODY
     assert [method for method, _ in pets.asked("me/pets")].count("GET") == 2
 
 
-def test_what_answers_without_being_a_hub_is_told(pets, monkeypatch):
+def test_response_without_hub_metadata_is_an_error(pets, monkeypatch):
     monkeypatch.setattr(downloads, "get_hf_file_metadata", lambda *_, **__: HfFileMetadata(None, None, "", 9, None))
-    assert "what answered is not a Hub; check HF_ENDPOINT, and proxies on the way" in refusal(FILE)
+    assert "the response is not the Hub's; check HF_ENDPOINT, and any proxy in between" in refusal(FILE)
 
 
 @pytest.mark.parametrize("kind", [HubFile, UrlFile])
-def test_reports_rise_to_the_total(pets, tmp_path, kind):
+def test_progress_increases_to_the_total(pets, tmp_path, kind):
     body = bytes(24_000_000)
     pets.put("me/pets", {"model.safetensors": body})
     reports = []
@@ -209,7 +209,7 @@ def test_reports_rise_to_the_total(pets, tmp_path, kind):
     assert done[-1] == len(body)
 
 
-def test_safetensors_is_preferred_and_pytorch_model_bin_the_fallback(hub):
+def test_safetensors_is_preferred_over_pytorch_model_bin(hub):
     hub.put("me/both", {"model.safetensors": b"safe", "pytorch_model.bin": b"pickle"})
     hub.put("me/old", {"pytorch_model.bin": b"pickle"})
     assert fetch(HubFile("me/both", FILE.names), 30).read_bytes() == b"safe"
@@ -217,7 +217,7 @@ def test_safetensors_is_preferred_and_pytorch_model_bin_the_fallback(hub):
     assert cached(HubFile("me/old", FILE.names)).name == "pytorch_model.bin"
 
 
-def test_sizes_are_asked_of_the_hub_without_a_download(pets):
+def test_hub_file_size_takes_a_head_request_unless_cached(pets):
     assert download_bytes(FILE) == len(BODY)
     assert pets.asked("me/pets") == [("HEAD", "main/model.safetensors")]
     fetch(FILE, 30)
@@ -228,7 +228,7 @@ def test_sizes_are_asked_of_the_hub_without_a_download(pets):
         download_bytes(HubFile("me/nothing", ("a.bin",)))
 
 
-def test_the_size_of_a_file_at_an_address_is_asked_for_without_its_bytes(pets, tmp_path):
+def test_url_file_size_takes_a_head_request_unless_cached(pets, tmp_path):
     file = url_file(pets, tmp_path)
     assert download_bytes(file) == len(BODY)
     assert [method for method, _ in pets.requests] == ["HEAD"]
@@ -242,11 +242,11 @@ def test_the_size_of_a_file_at_an_address_is_asked_for_without_its_bytes(pets, t
         download_bytes(url_file(pets, tmp_path, "other.pth"))
 
 
-def test_a_file_of_this_machine_is_its_own_path(tmp_path):
+def test_local_file_is_returned_as_is(tmp_path):
     assert fetch(LocalFile(tmp_path / "x"), 1) == tmp_path / "x"
 
 
-def test_a_url_is_downloaded_once_and_checked_by_its_hash(pets, tmp_path):
+def test_url_file_is_downloaded_once_and_verified(pets, tmp_path):
     file = url_file(pets, tmp_path, sha256=hashlib.sha256(BODY).hexdigest()[:8])
     assert cached(file) is None
     assert fetch(file, 30).read_bytes() == BODY
@@ -256,7 +256,7 @@ def test_a_url_is_downloaded_once_and_checked_by_its_hash(pets, tmp_path):
     assert [path.name for path in file.path.parent.iterdir()] == ["model.safetensors"]
 
 
-def test_a_url_whose_bytes_are_wrong_is_fetched_again_once(pets, tmp_path):
+def test_url_hash_mismatch_is_retried_once(pets, tmp_path):
     refusal(url_file(pets, tmp_path, sha256="0badc0de"))
     assert len(pets.asked("me/pets")) == 2
 
@@ -264,17 +264,17 @@ def test_a_url_whose_bytes_are_wrong_is_fetched_again_once(pets, tmp_path):
 @pytest.mark.parametrize(
     ("fault", "sha256", "told"),
     [
-        ("", "0badc0de", "expected the file that 127.0.0.1 publishes; other bytes came, twice; try again later"),
-        ("corrupt", hashlib.sha256(BODY).hexdigest()[:8], "other bytes came, twice"),
-        ("cut off", "", "the connection broke off; try again later"),
+        ("", "0badc0de", "expected the file that 127.0.0.1 publishes; its hash did not match, twice; try again later"),
+        ("corrupt", hashlib.sha256(BODY).hexdigest()[:8], "its hash did not match, twice"),
+        ("cut off", "", "the connection was interrupted; try again later"),
         ("404", "", "there is no such file (404); check the name"),
         ("429", "", "too many requests (429)"),
         ("500", "", "the server failed (500)"),
-        ("hung", "", "nothing has arrived for 1 s"),
-        ("stalled", "", "nothing has arrived for 1 s"),
+        ("hung", "", "no data was received for 1 s"),
+        ("stalled", "", "no data was received for 1 s"),
     ],
 )
-def test_a_fault_of_a_url_is_told_and_leaves_no_file(pets, tmp_path, fault, sha256, told):
+def test_url_fault_is_reported_and_caches_nothing(pets, tmp_path, fault, sha256, told):
     pets.faults["me/pets"] = fault
     file = url_file(pets, tmp_path, sha256=sha256)
     text = refusal(file, timeout_s=1)
@@ -284,20 +284,20 @@ def test_a_fault_of_a_url_is_told_and_leaves_no_file(pets, tmp_path, fault, sha2
     assert fault in ("hung", "stalled") or not list(tmp_path.glob("*/*.partial"))
 
 
-def test_a_refused_url_is_told_at_once(tmp_path, hub):
+def test_refused_url_fails_at_once(tmp_path, hub):
     with hub.gone():
         started = time.monotonic()
         assert "127.0.0.1 cannot be reached" in refusal(url_file(hub, tmp_path), of=UnreachableError)
         assert time.monotonic() - started < 2
 
 
-def test_a_torch_hub_name_says_folder_and_hash():
+def test_torch_hub_file_has_cache_path_and_hash_prefix():
     file = torch_hub_file("https://download.pytorch.org/models/resnet18-f37072fd.pth", "/cache/hub")
     assert (file.path, file.sha256) == (Path("/cache/hub/checkpoints/resnet18-f37072fd.pth"), "f37072fd")
     assert torch_hub_file("https://example.org/plain.pth", "/cache/hub").sha256 == ""
 
 
-def test_a_full_disk_is_told(pets, tmp_path, monkeypatch):
+def test_full_disk_is_reported(pets, tmp_path, monkeypatch):
     def full(path: Path, mode: str):
         return open("/dev/full", mode, buffering=0)  # noqa: PTH123
 
@@ -305,12 +305,12 @@ def test_a_full_disk_is_told(pets, tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(file_download, "http_get", http_get)
-    assert "the disk is full; make room where downloads are kept (HF_HOME, TORCH_HOME)" in refusal(FILE)
+    assert "the disk is full; free some space in the cache (HF_HOME, TORCH_HOME)" in refusal(FILE)
     monkeypatch.setattr(Path, "open", full)
-    assert "the disk is full; make room" in refusal(url_file(pets, tmp_path))
+    assert "the disk is full; free some space" in refusal(url_file(pets, tmp_path))
 
 
-def test_a_slow_download_is_not_given_up_while_bytes_come(hub, fresh_cache):
+def test_slow_download_with_progress_does_not_time_out(hub, fresh_cache):
     body = bytes(3_000_000)
     hub.put("me/slow", {"model.safetensors": body})
     hub.faults["me/slow"] = "slow"

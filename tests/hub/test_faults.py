@@ -14,21 +14,21 @@ from lineup.hub.files import HubFile
 FILE = HubFile("me/pets", ("model.safetensors", "pytorch_model.bin"))
 OLD, NEW = os.urandom(600_000), os.urandom(600_000)
 SLACK_S = 5
-SILENT = "nothing has arrived for 1 s; try again later, or raise limits.hub_timeout_s if the connection is slow"
+SILENT = "no data was received for 1 s; try again later, or raise limits.hub_timeout_s if the connection is slow"
 TOKEN = "set HF_TOKEN to a valid one, or unset it: public files need none"
 FAULTS = {  # what a visitor is told
     "401": f"the token is not accepted (401); {TOKEN}",
     "404": "there is no such file (404); check the name",
-    "gated": "its owner lets in only those who asked; accept the terms on its page and set HF_TOKEN",
-    "429": "too many requests (429); wait some minutes; the Hub allows more to who sets HF_TOKEN",
+    "gated": "the repository is gated; accept the terms on its page, and set HF_TOKEN",
+    "429": "too many requests (429); wait a few minutes; with HF_TOKEN the rate limit is higher",
     "500": "the server failed (500); try again later",
     "503": "the server failed (503); try again later",
-    "refused": "cannot be reached; check this machine's network; what was downloaded before still works",
+    "refused": "cannot be reached; check this machine's network; cached backbones still work",
     "hung": SILENT,
     "stalled": f"it stopped after 262144 bytes, and {SILENT}",
-    "cut off": "the connection broke off; try again later",
-    "corrupt": "other bytes came, twice; try again later, or look for a proxy that changes downloads",
-    "disk full": "the disk is full; make room where downloads are kept (HF_HOME, TORCH_HOME)",
+    "cut off": "the connection was interrupted; try again later",
+    "corrupt": "its hash did not match, twice; try again later, or check for a proxy that changes downloads",
+    "disk full": "the disk is full; free some space in the cache (HF_HOME, TORCH_HOME)",
 }
 # The Hub's client tries five times, a second apart, before it calls a connection cut off.
 HUB_TIMEOUT_S = {fault: 8 if fault == "cut off" else 1 for fault in FAULTS}
@@ -78,7 +78,7 @@ def broken(hub, fault, monkeypatch):
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_first_download_ends_in_its_own_sentence_and_others_answer_meanwhile(loads, hub, monkeypatch, image, fault):
+def test_failed_first_download_has_own_message_and_blocks_no_other(loads, hub, monkeypatch, image, fault):
     start, loaded = loads
     hub.put("me/pets", {"model.safetensors": NEW})
     service = start(HUB_TIMEOUT_S[fault])
@@ -104,7 +104,7 @@ def test_a_first_download_ends_in_its_own_sentence_and_others_answer_meanwhile(l
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_what_was_downloaded_before_answers_when_a_newer_version_cannot_be_had(loads, hub, monkeypatch, fault):
+def test_cached_version_is_served_while_the_update_fails(loads, hub, monkeypatch, fault):
     start, loaded = loads
     hub.put("me/pets", {"model.safetensors": OLD})
     start(8)._pool.get("fake:b")

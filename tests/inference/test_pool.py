@@ -178,7 +178,7 @@ def test_looking_offline_asks_nobody(make_pool, fakes, hub, fresh_cache):
 
 
 def test_a_hub_that_does_not_answer_is_asked_once_for_all(make_pool, fakes, hub, fresh_cache, monkeypatch):
-    monkeypatch.setattr(downloads, "ASK_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(downloads, "METADATA_TIMEOUT_S", 0.5)
     for target in "abc":
         hub.faults[f"me/{target}"] = "hung"
         fakes.weights[target] = HubFile(f"me/{target}", ("model.safetensors",))

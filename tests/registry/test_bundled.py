@@ -32,7 +32,7 @@ def read_config(backbone):
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
-def test_the_card_has_the_hash_of_the_weights_and_the_licence_lies_beside(backbone):
+def test_card_has_sha256_of_weights_and_folder_has_licence(backbone):
     weights = folder(backbone) / "model.safetensors"
     card = (folder(backbone) / "README.md").read_text(encoding="utf-8")
     [told] = re.findall(r"`model\.safetensors` has the SHA-256\s+`([0-9a-f]{64})`", card)
@@ -43,7 +43,7 @@ def test_the_card_has_the_hash_of_the_weights_and_the_licence_lies_beside(backbo
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
-def test_the_label_names_are_the_wordnet_ids_of_imagenet_1k_in_order(backbone):
+def test_label_names_are_imagenet_1k_wordnet_ids_in_order(backbone):
     names = read_config(backbone)["label_names"]
     assert names == ImageNetInfo("imagenet-1k").label_names()
     assert names == sorted(set(names))  # ImageNet-1k's order is that of the ids
@@ -51,7 +51,7 @@ def test_the_label_names_are_the_wordnet_ids_of_imagenet_1k_in_order(backbone):
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
-def test_every_tensor_of_the_file_is_loaded_into_a_float32_network(backbone):
+def test_every_stored_tensor_is_loaded_as_float32(backbone):
     stored = load_file(folder(backbone) / "model.safetensors")
     architecture = read_config(backbone)["architecture"]
     timm.create_model(architecture).load_state_dict(stored, strict=True)  # raises if a tensor is missing or unknown
@@ -98,7 +98,7 @@ def differences(answers, backbone):
     return found
 
 
-def test_the_reference_has_every_backbone_and_example():
+def test_reference_covers_every_backbone_and_example():
     assert tuple(ANSWERS) == BACKBONES
     for answers in ANSWERS.values():
         assert list(answers) == [path.stem for path in EXAMPLES]
@@ -107,7 +107,7 @@ def test_the_reference_has_every_backbone_and_example():
 
 @pytest.mark.parametrize("engine", ["torch", pytest.param("openvino", marks=pytest.mark.openvino)])
 @pytest.mark.parametrize("backbone", BACKBONES)
-def test_the_answers_are_those_of_plain_timm(make_service, backbone, engine):
+def test_predictions_match_plain_timm(make_service, backbone, engine):
     answers = classify(make_service, backbone, engine=engine)
     assert out_of_order(answers, backbone) == []
     assert max(differences(answers, backbone).values()) <= TOLERANCE
@@ -136,9 +136,7 @@ UNSEEN_IN_THE_FIRST_CLASS = ("bilinear", "PyTorch's padding")  # why the tests c
 
 @pytest.mark.parametrize("wrong", WRONG)
 @pytest.mark.parametrize("backbone", BACKBONES)
-def test_a_mistake_shows_in_the_probabilities_though_not_always_in_the_first_class(
-    make_service, tmp_path, backbone, wrong
-):
+def test_preprocessing_mistake_changes_probabilities_beyond_tolerance(make_service, tmp_path, backbone, wrong):
     where = other_architecture(tmp_path, backbone) if wrong == "PyTorch's padding" else None
     answers = classify(make_service, backbone, WRONG[wrong], where)
     assert max(differences(answers, backbone).values()) > 10 * TOLERANCE
@@ -151,14 +149,14 @@ def test_a_mistake_shows_in_the_probabilities_though_not_always_in_the_first_cla
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
-def test_every_example_that_imagenet_has_a_class_for_is_named_right(make_service, backbone):
+def test_examples_with_an_imagenet_class_are_classified_correctly(make_service, backbone):
     assert {path.stem for path in EXAMPLES} == {*CLASSES, *WITHOUT_CLASS}
     firsts = {example: predictions[0] for example, predictions in classify(make_service, backbone).items()}
     assert {example: firsts[example].id for example in CLASSES} == CLASSES
     assert {example: firsts[example].label for example in CLASSES} == {each: label_of(each) for each in CLASSES}
 
 
-def test_the_two_agree_on_the_kingfisher_and_not_on_the_owl(make_service):
+def test_backbones_agree_on_the_kingfisher_but_not_on_the_owl(make_service):
     firsts = {name: classify(make_service, name) for name in BACKBONES}
     said = {example: [firsts[name][example][0].label for name in BACKBONES] for example in WITHOUT_CLASS}
     assert said == {"kingfisher": ["jacamar", "jacamar"], "owl": ["house finch", "great grey owl"]}

@@ -55,7 +55,7 @@ def cached(own):
 
 
 @pytest.mark.parametrize("name", BUNDLED)
-def test_the_bundled_weights_have_figures_and_a_remark_wherever_they_lie(tmp_path, name):
+def test_bundled_weights_have_figures_and_note_in_any_folder(tmp_path, name):
     body = (ROOT / "bundled" / name / "model.safetensors").read_bytes()
     config = (ROOT / "bundled" / name / "config.json").read_bytes()
     keep(tmp_path / "mine", {"config.json": config, "model.safetensors": body})
@@ -69,7 +69,7 @@ def test_the_bundled_weights_have_figures_and_a_remark_wherever_they_lie(tmp_pat
 
 
 @pytest.mark.parametrize("name", BUNDLED)
-def test_one_changed_byte_makes_them_somebodys_own(tmp_path, name):
+def test_one_changed_byte_removes_figures_of_bundled_weights(tmp_path, name):
     keep(tmp_path / name, {path.name: path.read_bytes() for path in (ROOT / "bundled" / name).iterdir()})
     assert plan(f"local-dir:{name}", tmp_path).facts
     change(tmp_path / name / "model.safetensors")
@@ -78,7 +78,7 @@ def test_one_changed_byte_makes_them_somebodys_own(tmp_path, name):
         assert (found.facts, found.facts_note) == ({}, "")
 
 
-def test_the_table_has_the_bundled_files_and_how_they_were_made():
+def test_table_lists_bundled_files_and_their_origin():
     sys.path.insert(0, str(ROOT / "bundled"))
     import make
 
@@ -114,7 +114,7 @@ def state_in_addresses(monkeypatch, name: str, path: Path) -> None:
 LCNET = {"backbone": "lcnet_050", "checkpoint": "lcnet.pth"}
 
 
-def test_a_checkpoint_that_timm_released_has_its_figures(released):
+def test_checkpoint_released_by_timm_has_its_figures(released):
     found = plan(LCNET, released)
     assert (found.facts["imagenet_top1"], found.facts["gmacs"], found.facts_note) == (63.138, 0.05, "")
     change(released / "lcnet.pth")
@@ -126,27 +126,27 @@ def test_a_checkpoint_that_timm_released_has_its_figures(released):
     [{"mean": (0.4, 0.4, 0.4)}, {"crop_pct": 0.5}, {"interpolation": "nearest"}],
     ids=lambda said: next(iter(said)),
 )
-def test_a_released_checkpoint_has_none_where_the_entry_says_another_transform(released, said):
+def test_released_checkpoint_with_other_transform_has_no_figures(released, said):
     assert plan({**LCNET, **said}, released).facts == {}
 
 
-def test_a_released_checkpoint_has_them_where_the_entry_spells_the_transform_out(released):
+def test_released_checkpoint_with_explicit_default_transform_has_figures(released):
     said = {"mean": get_pretrained_cfg("lcnet_050").mean, "crop_pct": get_pretrained_cfg("lcnet_050").crop_pct}
     assert plan({**LCNET, **said}, released).facts == plan(LCNET, released).facts != {}
 
 
-def test_the_figures_are_those_at_the_size_of_the_entry(released):
+def test_figures_match_the_input_size_of_the_entry(released):
     assert plan({**LCNET, "input_size": 224}, released).facts == plan(LCNET, released).facts
     assert plan({**LCNET, "input_size": 128}, released).facts == {}
 
 
-def test_names_for_its_classes_leave_a_checkpoint_what_it_is(released):
+def test_labels_do_not_affect_figures_of_a_checkpoint(released):
     assert top1({**LCNET, "labels": [str(number) for number in range(1000)]}, released) == 63.138
 
 
 @pytest.mark.usefixtures("fresh_cache")
 @pytest.mark.parametrize("value", [{"backbone": "lcnet_050", "checkpoint": "own.pth"}, "local-dir:own"])
-def test_nothing_is_hashed_that_cannot_be_published(tmp_path, monkeypatch, value, publish):
+def test_file_without_candidates_is_not_hashed(tmp_path, monkeypatch, value, publish):
     torch.save(seeded_timm("lcnet_050", num_classes=3).state_dict(), tmp_path / "own.pth")
     keep(tmp_path / "own", with_config(publish(OWN), architecture="test_resnet"))  # timm's own is not in the cache
     monkeypatch.setattr(checksums, "sha256", None)
@@ -159,7 +159,7 @@ def test_nothing_is_hashed_that_cannot_be_published(tmp_path, monkeypatch, value
 MOBILE = {"backbone": "torchvision/mobilenet_v2", "checkpoint": "mobile.pth"}
 
 
-def test_a_checkpoint_of_torchvisions_has_figures_with_the_transform_of_its_weights(tmp_path, monkeypatch):
+def test_torchvision_checkpoint_has_figures_with_its_own_transform_only(tmp_path, monkeypatch):
     torch.manual_seed(0)
     torch.save(models.mobilenet_v2().state_dict(), tmp_path / "mobile.pth")
     first, second = models.MobileNet_V2_Weights.IMAGENET1K_V1, models.MobileNet_V2_Weights.IMAGENET1K_V2
@@ -179,7 +179,7 @@ def test_a_checkpoint_of_torchvisions_has_figures_with_the_transform_of_its_weig
 # --- repositories and folders with the bytes of timm's own repository ---
 
 
-def test_bytes_of_timms_own_repository_have_its_figures_wherever_they_lie(hub, cached, tmp_path):
+def test_copy_of_timms_file_has_its_figures_in_any_location(hub, cached, tmp_path):
     hub.put("me/copy", cached)
     keep(tmp_path / "copy", cached)
     downloads.fetch(HubFile("me/copy", timm_models.WEIGHT_FILES), 30)
@@ -191,14 +191,14 @@ def test_bytes_of_timms_own_repository_have_its_figures_wherever_they_lie(hub, c
         assert plan(value, tmp_path).facts == {}
 
 
-def test_other_bytes_under_timms_name_have_none(hub, cached):
+def test_other_bytes_under_timms_name_have_no_figures(hub, cached):
     body = cached["model.safetensors"]
     hub.put(f"me/{OWN}", {**cached, "model.safetensors": body[:-1] + bytes([body[-1] ^ 1])})
     downloads.fetch(HubFile(f"me/{OWN}", timm_models.WEIGHT_FILES), 30)
     assert plan(f"hf-hub:me/{OWN}").facts == {}
 
 
-def test_the_same_bytes_have_none_while_timms_own_are_not_in_the_cache(hub, own, tmp_path):
+def test_copy_has_no_figures_unless_timms_file_is_cached(hub, own, tmp_path):
     hub.put("me/copy", own)
     downloads.fetch(HubFile("me/copy", timm_models.WEIGHT_FILES), 30)
     keep(tmp_path / "copy", own)
@@ -220,7 +220,7 @@ def edited(files, **changes):
 
 
 @pytest.mark.parametrize("key", EDITED)
-def test_an_edited_transform_has_none(hub, cached, tmp_path, key):
+def test_edited_transform_has_no_figures(hub, cached, tmp_path, key):
     files = edited(cached, **{key: EDITED[key]})
     keep(tmp_path / "copy", files)
     hub.put("me/edited", files)
@@ -229,13 +229,13 @@ def test_an_edited_transform_has_none(hub, cached, tmp_path, key):
         assert plan(value, tmp_path).facts == {}
 
 
-def test_an_edited_size_has_the_figures_published_at_that_size(cached, tmp_path):
+def test_edited_input_size_has_the_figures_of_that_size(cached, tmp_path):
     keep(tmp_path / "copy", edited(cached, input_size=[3, 192, 192]))
     assert top1("local-dir:copy", tmp_path) is None
     assert top1({"backbone": "local-dir:copy", "input_size": 160}, tmp_path) == 41.602
 
 
-def test_the_same_weights_in_another_network_have_none(cached, tmp_path):
+def test_same_weights_with_other_pooling_have_no_figures(cached, tmp_path):
     keep(tmp_path / "max", with_config(cached, model_args={"global_pool": "max"}))
     keep(tmp_path / "avg", with_config(cached, model_args={"global_pool": "avg"}))
     assert [top1(f"local-dir:{name}", tmp_path) for name in ("max", "avg")] == [None, 41.602]
@@ -257,11 +257,11 @@ def pinned(hub, own, fresh_cache):
 
 
 @pytest.mark.parametrize("revision", ["", "@main"])
-def test_timms_own_repository_as_it_is_now_has_its_figures(own, revision):
+def test_timms_repository_at_main_has_its_figures(own, revision):
     assert top1(f"hf-hub:timm/{OWN}{revision}") == 41.602
 
 
-def test_a_pinned_revision_has_figures_only_if_its_hash_says_so(pinned):
+def test_pinned_revision_has_figures_only_with_a_known_hash(pinned):
     older, newer = pinned
     values = [f"hf-hub:timm/{OWN}@{revision}" for revision in (newer, older, "v1")]
     assert [plan(value).facts for value in values] == [{}, {}, {}]  # nothing is known of their hashes
@@ -270,7 +270,7 @@ def test_a_pinned_revision_has_figures_only_if_its_hash_says_so(pinned):
     assert [top1(value) for value in values] == [41.602, None, None]
 
 
-def test_timms_own_repository_has_none_for_another_transform_than_timms(hub, own):
+def test_timms_repository_with_edited_transform_has_no_figures(hub, own):
     repo = hub.repos[OWN_FILE.repo]
     before = repo.branches["main"]
     try:
@@ -280,10 +280,10 @@ def test_timms_own_repository_has_none_for_another_transform_than_timms(hub, own
         repo.branches["main"] = before
 
 
-def test_a_name_of_timms_has_none_where_nothing_verifies_the_download(monkeypatch):
+def test_timm_name_has_no_figures_if_the_download_is_unverified(monkeypatch):
     assert top1("lcnet_050") == 63.138
     url = "https://example.org/lcnet.pth"
-    monkeypatch.setattr(timm_models, "_where", lambda cfg: files.torch_hub_file(url, "nowhere"))
+    monkeypatch.setattr(timm_models, "_weights_file", lambda cfg: files.torch_hub_file(url, "nowhere"))
     assert plan("lcnet_050").facts == {}
 
 
@@ -294,7 +294,7 @@ def asked_for_weights(hub) -> list[str]:
     return [method for method, path in hub.asked("me/copy") if path.endswith("model.safetensors")]
 
 
-def test_a_copy_that_is_not_in_the_cache_is_asked_for_once(hub, cached, make_service):
+def test_uncached_copy_takes_one_head_request(hub, cached, make_service):
     hub.put("me/copy", cached)
     (status,) = make_service("backbones: ['hf-hub:me/copy']").probe()
     assert status.facts["imagenet_top1"] == 41.602
@@ -302,7 +302,7 @@ def test_a_copy_that_is_not_in_the_cache_is_asked_for_once(hub, cached, make_ser
     assert asked_for_weights(hub) == ["HEAD"]
 
 
-def test_a_copy_that_is_in_the_cache_is_not_asked_for(hub, cached, make_service):
+def test_cached_copy_takes_no_request(hub, cached, make_service):
     hub.put("me/copy", cached)
     config = plan("hf-hub:me/copy").weights  # config.json is in the cache now
     downloads.fetch(config, 30)
@@ -313,7 +313,7 @@ def test_a_copy_that_is_in_the_cache_is_not_asked_for(hub, cached, make_service)
 
 
 @pytest.mark.parametrize("how", ["--offline", "HF_HUB_OFFLINE"])
-def test_offline_nobody_is_asked_and_nothing_is_claimed(hub, cached, make_service, monkeypatch, how):
+def test_offline_probe_sends_no_request_and_has_no_figures(hub, cached, make_service, monkeypatch, how):
     hub.put("me/copy", cached)
     plan("hf-hub:me/copy")
     hub.requests.clear()
@@ -325,8 +325,8 @@ def test_offline_nobody_is_asked_and_nothing_is_claimed(hub, cached, make_servic
 
 
 @pytest.mark.parametrize("fault", ["500", "hung"])
-def test_a_hub_that_does_not_answer_costs_the_figures_and_not_the_plan(hub, cached, make_service, monkeypatch, fault):
-    monkeypatch.setattr(downloads, "ASK_TIMEOUT_S", 0.5)
+def test_unavailable_hub_removes_figures_but_not_the_plan(hub, cached, make_service, monkeypatch, fault):
+    monkeypatch.setattr(downloads, "METADATA_TIMEOUT_S", 0.5)
     monkeypatch.setattr(downloads, "CACHED_TIMEOUT_S", 0.5)
     hub.put("me/copy", cached)
     plan("hf-hub:me/copy")
@@ -335,16 +335,16 @@ def test_a_hub_that_does_not_answer_costs_the_figures_and_not_the_plan(hub, cach
     assert (status.facts, status.num_classes) == ({}, 1000)
 
 
-def test_a_mirror_that_calls_a_file_otherwise_gives_no_hash(hub, cached, monkeypatch):
+def test_etag_that_is_not_a_hash_gives_no_sha256(hub, cached, monkeypatch):
     hub.put("me/copy", cached)
     file = HubFile("me/copy", timm_models.WEIGHT_FILES)
     digest = hashlib.sha256(cached["model.safetensors"]).hexdigest()
-    assert downloads.ask(file) == (digest, len(cached["model.safetensors"]))
+    assert downloads.remote_metadata(file) == (digest, len(cached["model.safetensors"]))
     monkeypatch.setattr("hub._etag", lambda path, body: '"W/something-else"')
-    assert downloads.ask(file)[0] == ""
+    assert downloads.remote_metadata(file)[0] == ""
 
 
-def test_a_candidate_without_hashes_is_never_found(tmp_path):
+def test_candidate_without_hashes_never_matches(tmp_path):
     (tmp_path / "empty").touch()
     candidates = [known_weights.Candidate("test_vit.r160_in1k", {"gmacs": 1.0})]
     assert known_weights.figures(files.LocalFile(tmp_path / "empty"), None, candidates) == ({}, "")

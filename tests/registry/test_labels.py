@@ -23,25 +23,25 @@ def label_file(tmp_path, data):
     return path
 
 
-def test_a_synset_gets_its_first_lemma_and_its_definition():
+def test_synset_label_has_first_lemma_and_definition():
     told = "tench, Tinca tinca: freshwater dace-like game fish"
     assert WORDNET.label("n01440764") == Label("n01440764", "tench", told)
     assert WORDNET.label("n03126707") == Label("n03126707", "crane", "crane")
 
 
-def test_two_cranes_are_told_apart_by_their_ids():
+def test_equal_names_are_disambiguated_by_wordnet_id():
     found = labels.from_synsets(["n02012849", "n01440764", "n03126707"], WORDNET, "ImageNet")
     assert found.display_names == ("crane (n02012849)", "tench", "crane (n03126707)")
     assert [label.name for label in found.labels] == ["crane", "tench", "crane"]
 
 
-def test_equal_names_without_ids_are_told_apart_by_their_class():
+def test_equal_names_without_ids_are_disambiguated_by_class_index():
     found = labels.from_names(iter(["a", "b", "a ", "a"]), "mine")
     assert found.labels == tuple(Label(None, name) for name in "abaa")
     assert found.display_names == ("a (class 0)", "b", "a (class 2)", "a (class 3)")
 
 
-def test_classes_without_names_are_numbered():
+def test_unnamed_classes_are_numbered():
     found = labels.numbered(3)
     assert found.display_names == ("class 0", "class 1", "class 2")
     assert (found.origin, found.named) == ("unnamed classes", False)
@@ -58,7 +58,7 @@ FILES = {
 
 
 @pytest.mark.parametrize("text", FILES.values(), ids=FILES)
-def test_a_file_has_one_name_per_line(tmp_path, text):
+def test_label_file_has_one_name_per_line(tmp_path, text):
     found = labels.read_file(label_file(tmp_path, text.encode()))
     assert (found.display_names, found.origin, found.named) == (("jay", "crow", "Grünspecht"), "birds.txt", True)
 
@@ -73,14 +73,14 @@ EMPTY_LINES = [
 
 
 @pytest.mark.parametrize(("data", "line"), EMPTY_LINES)
-def test_an_empty_line_would_shift_the_names_and_is_refused(tmp_path, data, line):
+def test_empty_line_in_label_file_is_an_error(tmp_path, data, line):
     path = label_file(tmp_path, data)
     told = f"labels: expected a name in every line; {line}{path} is empty; each line is one class"
     assert refusal(labels.read_file, path) == told
 
 
-def test_a_file_that_cannot_be_read_is_named(tmp_path):
-    missing = f"labels: expected a file with a name per line; {tmp_path / 'none'} is not there; check the path"
+def test_unreadable_label_file_is_named_in_the_error(tmp_path):
+    missing = f"labels: expected a file with a name per line; {tmp_path / 'none'} does not exist; check the path"
     assert refusal(labels.read_file, tmp_path / "none") == missing
     path = label_file(tmp_path, "Grünspecht".encode("latin-1"))
     message = refusal(labels.read_file, path)
@@ -97,32 +97,32 @@ BY_INDEX = {str(index): name for index, name in sorted(enumerate(ELEVEN), revers
 
 
 @pytest.mark.parametrize("names", [ELEVEN, tuple(ELEVEN), BY_INDEX, dict(enumerate(ELEVEN))], ids=type)
-def test_hub_names_are_put_in_the_order_of_the_outputs(names):
+def test_hub_names_are_ordered_by_class_index(names):
     found = labels.from_hub(names, {"bird 1": "a jay", "n01440764": "not used"}, WORDNET, "owner/repo")
     others = [Label(None, name, "a jay" if name == "bird 1" else "") for name in ELEVEN[1:]]
     assert (found.labels, found.origin) == ((WORDNET.label("n01440764"), *others), "owner/repo")
 
 
 @pytest.mark.parametrize("descriptions", [None, ["a corvid"], "a corvid"])
-def test_hub_names_need_no_descriptions(descriptions):
+def test_invalid_hub_descriptions_are_ignored(descriptions):
     assert labels.from_hub(["jay"], descriptions, WORDNET, "o/r").labels == (Label(None, "jay"),)
 
 
 @pytest.mark.parametrize("names", [{"1": "a", "2": "b"}, {"0": "a", "2": "b"}, {"0": "a", "x": "b"}, {"-1": "a"}])
-def test_hub_names_with_other_indices_are_refused(names):
-    message = "o/r: expected one name for each class index from 0; got other indices; mend config.json"
+def test_hub_names_with_invalid_indices_are_an_error(names):
+    message = "o/r: expected one name for each class index from 0; got other indices; fix config.json"
     assert refusal(labels.from_hub, names, None, WORDNET, "o/r") == message
 
 
 @pytest.mark.parametrize("names", ["jay", None, 5, [1, 2], ["jay", None], {"0": 1}], ids=str)
-def test_hub_names_that_are_no_texts_are_refused(names):
+def test_hub_names_that_are_not_strings_are_an_error(names):
     message = refusal(labels.from_hub, names, None, WORDNET, "o/r")
-    assert message.startswith("o/r: expected a list of texts; got ")
-    assert message.endswith("; mend config.json")
+    assert message.startswith("o/r: expected a list of strings; got ")
+    assert message.endswith("; fix config.json")
 
 
 @pytest.mark.parametrize("outputs", [1, 3, 1000])
-def test_another_number_of_names_is_an_error_never_a_shift(outputs):
+def test_wrong_number_of_names_is_an_error(outputs):
     assert labels.check_count(JAY_AND_CROW, 2) is JAY_AND_CROW
     assert refusal(labels.check_count, JAY_AND_CROW, outputs) == (
         f"labels: expected {outputs} names, one for each output of the backbone; birds.txt has 2; "
@@ -130,7 +130,7 @@ def test_another_number_of_names_is_an_error_never_a_shift(outputs):
     )
 
 
-def test_names_stay_unique_when_a_made_up_one_is_taken_already():
+def test_display_names_stay_unique_if_a_suffixed_name_exists():
     found = labels.from_names(["a", "a", "a (class 1)"], "x").display_names
     assert len(set(found)) == 3
     twins = labels.LabelSet((labels.Label("n1", "crane"), labels.Label("n1", "crane")), "x")

@@ -25,68 +25,68 @@ def table():
 
 
 @pytest.mark.parametrize(("model", "size"), PUBLISHED)
-def test_a_tag_has_the_figures_published_for_that_tag_at_that_size(model, size):
+def test_tag_has_the_figures_published_at_that_size(model, size):
     assert published.published(model, (size, size)) == dict(zip(published.FIGURES, PUBLISHED[model, size], strict=True))
 
 
-def test_figures_come_in_the_order_of_their_headings():
+def test_figures_are_in_the_order_of_their_headings():
     assert list(published.published("resnet18.a1_in1k", (224, 224))) == list(published.FIGURES)
 
 
-def test_a_figure_that_was_not_published_is_left_out():
+def test_unpublished_figure_is_omitted():
     """ImageNet-A is made of images that this one gets wrong, so it is not ranked there."""
     assert published.FIGURES.keys() - published.published("resnet50.tv_in1k", (224, 224)).keys() == {"a_top1"}
 
 
-def test_a_size_without_figures_borrows_none_from_its_neighbours():
+def test_size_without_figures_is_not_interpolated():
     assert published.published("resnet18.a1_in1k", (256, 256)) == {}
 
 
 @pytest.mark.parametrize("size", [(224, 288), (288, 224)])
-def test_an_input_that_is_not_square_has_no_figures(size):
+def test_non_square_input_has_no_figures(size):
     assert published.published("resnet18.a1_in1k", size) == {}
 
 
 @pytest.mark.parametrize("model", ["resnet18", "resnet18.mine", "resnet18.a1_in1k.mine"])
-def test_without_a_published_tag_only_the_cost_of_the_architecture_is_known(model):
+def test_unpublished_tag_has_only_gmacs_of_the_architecture(model):
     assert published.published(model, (224, 224)) == {"gmacs": 1.82}
 
 
 @pytest.mark.parametrize(
     "model", ["", ".a1_in1k", "model", "my_net.a1_in1k", "hf-hub:me/resnet18.a1_in1k", "# Figures"]
 )
-def test_an_unknown_name_has_no_figures(model):
+def test_unknown_name_has_no_figures(model):
     assert published.published(model, (224, 224)) == {}
 
 
-def test_a_size_without_accuracies_still_has_its_cost():
+def test_size_without_accuracies_still_has_gmacs():
     assert published.published("resnet18.tv_in1k", (288, 288)) == {"gmacs": 3.01}
 
 
 @pytest.mark.parametrize(("model", "gmacs"), [("mobileone_s0", 1.09), ("repvgg_a0", 1.52), ("ghostnetv3_100", None)])
-def test_the_cost_is_that_of_the_network_as_its_weights_come_and_not_fused(model, gmacs):
+def test_gmacs_are_those_of_the_unfused_network(model, gmacs):
     assert published.published(model, (224, 224)).get("gmacs") == gmacs
 
 
-def test_the_figures_given_out_are_a_copy():
+def test_returned_figures_are_a_copy():
     published.published("resnet18", (224, 224))["gmacs"] = 0.0
     published.published("resnet18.a1_in1k", (224, 224))["imagenet_top1"] = 0.0
     assert published.published("resnet18.a1_in1k", (224, 224))["imagenet_top1"] == 71.504
     assert published.published("resnet18", (224, 224)) == {"gmacs": 1.82}
 
 
-def test_the_table_is_headed_by_its_source_and_the_known_figures():
+def test_table_starts_with_its_source_and_the_figure_keys():
     assert TABLE.read_text(encoding="utf-8").startswith(f"# {published.SOURCE}\n")
     assert "https://github.com/huggingface/pytorch-image-models" in published.SOURCE
     assert table()[0] == ["model", "size_px", *published.FIGURES]
 
 
-def test_the_table_has_no_model_twice_at_one_size():
+def test_table_has_unique_models_and_sizes():
     keys = [tuple(row[:2]) for row in table()[1:]]
     assert len(keys) == len(set(keys)) == 3176
 
 
-def test_every_row_of_the_table_holds_numbers_that_can_be_true():
+def test_table_values_are_plausible():
     for model, size, *accuracies, gmacs in table()[1:]:
         assert size.isdecimal()
         assert 64 <= int(size) <= 1024, model
@@ -101,13 +101,13 @@ def test_every_row_of_the_table_holds_numbers_that_can_be_true():
             assert 0 < float(gmacs) < 3000, model
 
 
-def test_nearly_every_accuracy_has_a_cost_beside_it():
+def test_nearly_every_model_with_accuracies_has_gmacs():
     tagged = [(row[0], int(row[1])) for row in table()[1:] if "." in row[0]]
     without = {model.split(".")[0] for model, size in tagged if "gmacs" not in published.published(model, (size, size))}
     assert without == {"ghostnetv3_100", "shvit_s1", "shvit_s2", "shvit_s3", "shvit_s4"}
 
 
-def test_the_table_stays_small():
+def test_table_stays_below_200_kb():
     assert TABLE.stat().st_size < 200_000
 
 
@@ -128,7 +128,7 @@ def costs(*rows):
     return "\n".join([header, *(f"{model},{size},1,1,1,1,{gmacs}" for model, size, gmacs in rows), ""])
 
 
-def test_trimming_joins_the_raw_files_by_name_and_size(tmp_path):
+def test_script_joins_raw_files_by_name_and_size(tmp_path):
     for number, name in enumerate(ACCURACY_FILES):
         (tmp_path / f"results-{name}.csv").write_text(results(number))
     older, newer = (tmp_path / f"benchmark-infer-{name}.csv" for name in COST_FILES)

@@ -88,7 +88,7 @@ def assert_same(ours: np.ndarray, theirs: np.ndarray) -> None:
         ("test_efficientnet.r160_in1k", {}, False),  # pytorch_model.bin
     ],
 )
-def test_timms_backbones_answer_as_timms_recipe(make_service, publish, hub, image, name, arguments, safe):
+def test_timm_predictions_match_plain_timm(make_service, publish, hub, image, name, arguments, safe):
     assert ("model.safetensors" in publish(name, safe)) == safe
     network = timm.create_model(name, pretrained=True, **arguments)
     said = {"input_size": (3, *arguments["img_size"])} if arguments else {}
@@ -101,7 +101,7 @@ def test_timms_backbones_answer_as_timms_recipe(make_service, publish, hub, imag
 
 
 @pytest.mark.parametrize("name", ["squeezenet1_0", "mobilenet_v3_small", "shufflenet_v2_x0_5", "googlenet"])
-def test_torchvisions_backbones_answer_as_torchvisions_own(make_service, fresh_cache, image, name):
+def test_torchvision_predictions_match_plain_torchvision(make_service, fresh_cache, image, name):
     chosen = models.get_model_weights(name).DEFAULT
     keep_torchvision_weights(fresh_cache, name, chosen)
     theirs = softmax_of(models.get_model(name, weights=chosen), chosen.transforms(), image)
@@ -116,7 +116,7 @@ def keep_torchvision_weights(cache: Path, name: str, chosen) -> None:
     torch.save(outspoken(models.get_model(name, weights=None, **aside)).state_dict(), path)
 
 
-def test_a_plain_name_means_the_librarys_default_and_asks_nobody(publish, hub):
+def test_plain_name_is_the_library_default_and_takes_no_request(publish, hub):
     publish("resnet18.a1_in1k")
     planned = plan("resnet18")
     assert (planned.architecture, planned.license) == ("resnet18.a1_in1k", "apache-2.0")
@@ -136,19 +136,19 @@ def test_a_plain_name_means_the_librarys_default_and_asks_nobody(publish, hub):
         ("torchvision/vit_b_16@IMAGENET1K_SWAG_E2E_V1", "CC-BY-NC-4.0 (SWAG)"),
     ],
 )
-def test_torchvisions_licence_is_what_torchvision_states(backbone, told):
+def test_torchvision_licence_is_the_one_torchvision_states(backbone, told):
     assert plan(backbone).license == told
     stated = " ".join(metadata("torchvision").get_payload().split())
     assert "may have their own licenses or terms and conditions derived from the dataset used for training" in stated
     assert "SWAG models are released under the CC-BY-NC 4.0 license" in stated
 
 
-def test_a_licence_of_torchvisions_weights_that_is_not_known_here_is_shown_as_it_is(monkeypatch):
+def test_unknown_torchvision_licence_is_shown_verbatim(monkeypatch):
     monkeypatch.setitem(models.ResNet18_Weights.DEFAULT.meta, "license", "https://example.org/LICENSE")
     assert plan("torchvision/resnet18").license == "https://example.org/LICENSE"
 
 
-def test_no_licence_of_torchvisions_is_a_bare_address():
+def test_no_torchvision_licence_is_a_bare_url():
     chosen = [each for name in models.list_models(module=models) for each in models.get_model_weights(name)]
     told = Counter(torchvision_models._license(each) for each in chosen)
     assert told == {"training data's terms may apply; code BSD-3-Clause": 103, "CC-BY-NC-4.0 (SWAG)": 12}
@@ -169,14 +169,14 @@ SAID = [
 
 
 @pytest.mark.parametrize("said", SAID, ids=lambda said: next(iter(said)))
-def test_timms_transform_is_the_checkpoints_with_what_the_entry_says(image, said):
+def test_timm_transform_applies_overrides_of_the_entry(image, said):
     usual = {"mean": IMAGENET_MEAN, "std": IMAGENET_STD, "crop_pct": 0.95, "interpolation": "bicubic"}
     theirs = timm.data.create_transform(**{**usual, **said, "input_size": (3, *size_of(said))})
     check_transform("resnet18.a1_in1k", said, theirs, image)
 
 
 @pytest.mark.parametrize("said", [SAID[0], *SAID[2:]], ids=lambda said: next(iter(said)))
-def test_torchvisions_transform_is_the_checkpoints_with_what_the_entry_says(image, said):
+def test_torchvision_transform_applies_overrides_of_the_entry(image, said):
     resized = round(min(size_of(said)) / said.get("crop_pct", 224 / 256))
     steps = (
         transforms.Resize(resized, InterpolationMode(said.get("interpolation", "bilinear"))),
@@ -202,12 +202,12 @@ def check_transform(backbone: str, said, theirs, image: Path) -> None:
     np.testing.assert_allclose(batch[0], theirs(rgb(image)).numpy(), atol=1e-6)
 
 
-def test_transforms_that_differ_a_little_are_two():
+def test_slightly_different_transforms_have_different_keys():
     means = [[0.1, 0.2, 0.3], [0.1, 0.2, 0.300001]]
     assert len({plan({"backbone": "resnet18", "mean": mean}).transform.key for mean in means}) == 2
 
 
-def test_what_the_backbone_saw_is_shown_upright_and_in_its_own_colours(tmp_path):
+def test_as_image_inverts_the_normalisation(tmp_path):
     red = Image.new("RGB", (200, 200), (250, 10, 60))
     for backbone in ("resnet18", "torchvision/resnet18", "vit_tiny_patch16_224"):
         transform = plan(backbone).transform
@@ -230,7 +230,7 @@ def test_what_the_backbone_saw_is_shown_upright_and_in_its_own_colours(tmp_path)
         ("torchvision/resnet50@IMAGENET1K_V1", 76.13, 4.089),
     ],
 )
-def test_published_weights_have_the_figures_published_for_them(publish, tmp_path, value, top1, gmacs):
+def test_published_weights_have_their_figures(publish, tmp_path, value, top1, gmacs):
     publish("resnet18.a1_in1k")
     (tmp_path / "names.txt").write_text("\n".join(map(str, range(1000))))
     found = plan(value, tmp_path).facts
@@ -248,7 +248,7 @@ PREPARED_OTHERWISE = [
 
 @pytest.mark.parametrize("backbone", ["resnet18", "torchvision/resnet18"])
 @pytest.mark.parametrize("said", PREPARED_OTHERWISE, ids=lambda said: next(iter(said)))
-def test_nothing_is_published_for_images_prepared_in_another_way(backbone, said):
+def test_overridden_transform_has_no_figures(backbone, said):
     assert plan({"backbone": backbone, **said}).facts == {}
 
 
@@ -259,19 +259,19 @@ SPELLED_OUT = {
 
 
 @pytest.mark.parametrize("backbone", SPELLED_OUT)
-def test_a_published_transform_that_is_spelled_out_is_still_the_published_one(backbone):
+def test_explicit_default_transform_has_the_published_figures(backbone):
     spelled_out = plan({"backbone": backbone, **SPELLED_OUT[backbone]})
     assert spelled_out.facts == plan(backbone).facts != {}
 
 
-def test_nothing_is_published_at_a_size_that_nobody_tried():
+def test_unpublished_input_size_has_no_accuracies():
     assert plan({"backbone": "resnet18", "input_size": [224, 288]}).facts == {}
     assert plan({"backbone": "torchvision/squeezenet1_1", "input_size": 128}).facts == {}
     found = plan({"backbone": "resnet18", "input_size": 100}).facts
     assert "imagenet_top1" not in found
 
 
-def test_nothing_is_published_of_weights_of_ones_own(hub, fresh_cache, publish, tmp_path):
+def test_own_weights_have_no_figures(hub, fresh_cache, publish, tmp_path):
     files = publish("resnet18.a1_in1k")
     keep(tmp_path / "copy", files)
     hub.put("me/resnet18.a1_in1k", files)
@@ -312,7 +312,7 @@ def test_nothing_is_published_of_weights_of_ones_own(hub, fresh_cache, publish, 
         ({"num_classes": 1000, "tag": ""}, {}, Label(None, "class 0"), "unnamed classes"),
     ],
 )
-def test_labels_come_from_the_first_that_has_them(hub, fresh_cache, tmp_path, config, entry, first, origin):
+def test_label_sources_have_an_order_of_precedence(hub, fresh_cache, tmp_path, config, entry, first, origin):
     (tmp_path / "names.txt").write_text("one\ntwo\nthree\n")
     hub.put("me/labels", {"config.json": timm_config(**config)})
     found = plan({"backbone": "hf-hub:me/labels", **entry}, tmp_path).labels
@@ -334,24 +334,24 @@ def timm_config(num_classes: int = 3, tag: str = "", **config) -> bytes:
         ({"label_names": ["a", "b"]}, {}, "expected 3 names, one for each output"),
         ({"label_names": ["a", "b", "c"]}, {"labels": ["x", "y"]}, "the config has 2"),
         ({"label_names": {"0": "a", "1": "b", "3": "c"}}, {}, "expected one name for each class index from 0"),
-        ({"label_names": "abc"}, {}, "expected a list of texts"),
+        ({"label_names": "abc"}, {}, "expected a list of strings"),
         ({"num_classes": 0}, {}, "no classification head"),
         ({"architecture": CLIP, "tag": "openai", "num_classes": 512}, {}, "an embedding of 512 numbers"),
     ],
 )
-def test_labels_that_do_not_fit_the_head_are_refused(hub, fresh_cache, config, entry, told):
+def test_labels_that_do_not_match_the_head_are_an_error(hub, fresh_cache, config, entry, told):
     hub.put("me/labels", {"config.json": timm_config(**config)})
     assert told in refusal({"backbone": "hf-hub:me/labels", **entry})
 
 
-def test_imagenets_two_cranes_are_two():
+def test_display_names_of_both_imagenet_cranes_are_unique():
     for backbone in ("resnet18.a1_in1k", "torchvision/resnet18"):
         names = plan(backbone).labels.display_names
         assert (names[134], names[517]) == ("crane (n02012849)", "crane (n03126707)")
         assert len(set(names)) == 1000
 
 
-def test_a_class_has_one_short_name_whatever_library_its_weights_come_from():
+def test_class_names_are_the_same_in_both_libraries():
     ours = plan("resnet18.a1_in1k").labels
     assert plan("torchvision/resnet18").labels == ours
     theirs = models.ResNet18_Weights.IMAGENET1K_V1.meta["categories"]
@@ -370,13 +370,13 @@ def test_a_class_has_one_short_name_whatever_library_its_weights_come_from():
         ("vit_tiny_patch16_224.augreg_in21k", "ImageNet-21k-goog", 21843),
     ],
 )
-def test_larger_imagenets_have_their_own_labels(name, origin, num_classes):
+def test_larger_imagenet_subsets_have_their_own_labels(name, origin, num_classes):
     found = plan(name).labels
     assert (found.origin, len(found), len(set(found.display_names))) == (origin, num_classes, num_classes)
     assert [label.id for label in found.labels] == timm.data.ImageNetInfo(origin.lower()).label_names()
 
 
-def test_every_pretrained_tag_of_timm_is_named_or_refused():
+def test_every_pretrained_timm_tag_is_labelled_or_refused():
     count: Counter[str] = Counter()
     numbered = []
     for name in timm.list_pretrained():
@@ -390,7 +390,7 @@ def test_every_pretrained_tag_of_timm_is_named_or_refused():
             continue
         count[found.origin if found else "numbered"] += 1
         numbered += [] if found else [name]
-        assert isinstance(timm_models._where({**cfg, "architecture": name}), files.HubFile | files.UrlFile)
+        assert isinstance(timm_models._weights_file({**cfg, "architecture": name}), files.HubFile | files.UrlFile)
     assert count == {
         "no head": 269,
         "embedding": 113,
@@ -418,14 +418,14 @@ def test_every_pretrained_tag_of_timm_is_named_or_refused():
 @pytest.mark.parametrize(
     ("value", "told"),
     [
-        ("resnet19", "expected a name that timm knows; got 'resnet19'; did you mean 'resnet18'?"),
-        ("qqqq", "timm.list_models() has all names"),
+        ("resnet19", "expected a model name of timm; got 'resnet19'; did you mean 'resnet18'?"),
+        ("qqqq", "timm.list_models() lists all names"),
         ("resnet18.a1_in2k", "expected a pretrained tag of resnet18; got 'a1_in2k'; did you mean 'a1_in1k'?"),
         ("resnet18.zz", "it has: a1_in1k, a2_in1k,"),
         ("vit_base_patch16_clip_224.openai", "an embedding of 512 numbers, not classes"),
         ("vit_base_patch14_dinov2.lvd142m", "no classification head"),
         ("botnet50ts_256", "timm publishes none for 'botnet50ts_256'"),
-        ({"backbone": "vit_base_patch14_dinov2", "pretrained": False}, "has none of its own; add `labels`"),
+        ({"backbone": "vit_base_patch14_dinov2", "pretrained": False}, "has no default; add `labels`"),
         (
             "torchvision/resnet5",
             "expected a classification model of torchvision; got 'resnet5'; did you mean 'resnet50'",
@@ -443,18 +443,21 @@ def test_every_pretrained_tag_of_timm_is_named_or_refused():
             {"backbone": "torchvision/vit_b_16", "input_size": 96},
             "expected input_size 224, the only one of these weights",
         ),
-        ({"backbone": "torchvision/squeezenet1_0", "input_size": 16}, "expected an input_size that the network takes"),
+        (
+            {"backbone": "torchvision/squeezenet1_0", "input_size": 16},
+            "expected an input_size that the network accepts",
+        ),
         ("torchvision/vgg16@IMAGENET1K_FEATURES", "expected weights that classify"),
         ("torchvision/resnet50@imagenet1k_v1", "did you mean 'IMAGENET1K_V1'?"),
     ],
 )
-def test_what_cannot_classify_is_refused_with_a_reason(value, told):
+def test_invalid_backbone_is_refused_with_a_reason(value, told):
     text = refusal(value)
     assert text.startswith(value["backbone"] if isinstance(value, dict) else value)
     assert told in text
 
 
-def test_a_repository_that_is_not_there_is_an_error_of_the_hub(hub):
+def test_missing_repository_is_a_hub_error(hub):
     assert "no such public repository" in refusal("hf-hub:me/nothing", of=HubError)
     assert "no such public repository" in refusal("resnet26.bt_in1k", of=HubError)
 
@@ -483,7 +486,7 @@ FORMS = {
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_checkpoint_gives_its_own_answers(mine, tmp_path, form):
+def test_checkpoint_weights_are_loaded_in_every_format(mine, tmp_path, form):
     backbone, network = mine
     FORMS[form](network.state_dict(), tmp_path / form)
     loaded = load({"backbone": backbone, "checkpoint": form, "labels": ["x", "y", "z"]}, tmp_path)
@@ -492,7 +495,7 @@ def test_a_checkpoint_gives_its_own_answers(mine, tmp_path, form):
     assert loaded.plan.notes[0].startswith("preprocessing assumed from ")
 
 
-def test_a_checkpoint_without_labels_is_counted_by_its_head(mine, tmp_path):
+def test_checkpoint_without_labels_has_the_classes_of_its_head(mine, tmp_path):
     torch.save(mine[1].state_dict(), tmp_path / "mine.pth")
     entry = {"backbone": mine[0], "checkpoint": "mine.pth"}
     assert plan(entry, tmp_path).labels.display_names == ("class 0", "class 1", "class 2")
@@ -522,8 +525,8 @@ SPOILED = {  # file name → how it is written, what is said
     "list.pth": (lambda state, path: torch.save([1, 2], path), "expected a state dict and nothing else"),
     "text.pth": (lambda state, path: path.write_text("no weights at all"), "expected a state dict and nothing else"),
     "cut.pth": (lambda state, path: (torch.save(state, path), cut(path)), "expected a "),
-    "cut.safetensors": (lambda state, path: (save_file(state, path), cut(path)), "expected a whole checkpoint"),
-    "empty.safetensors": (lambda state, path: path.touch(), "expected a whole checkpoint"),
+    "cut.safetensors": (lambda state, path: (save_file(state, path), cut(path)), "expected a complete checkpoint"),
+    "empty.safetensors": (lambda state, path: path.touch(), "expected a complete checkpoint"),
     "harmful.pth": (
         lambda state, path: torch.save({"state_dict": state, "extra": Harmful(path.with_name("touched"))}, path),
         "expected a state dict and nothing else",
@@ -536,7 +539,7 @@ SPOILED = {  # file name → how it is written, what is said
 
 
 @pytest.mark.parametrize("name", SPOILED)
-def test_a_spoiled_checkpoint_is_refused_before_anything_in_it_runs(mine, tmp_path, name):
+def test_invalid_checkpoint_is_refused_without_executing_its_code(mine, tmp_path, name):
     write, told = SPOILED[name]
     write(mine[1].state_dict(), tmp_path / name)
     text = refusal({"backbone": mine[0], "checkpoint": name}, tmp_path)
@@ -544,7 +547,7 @@ def test_a_spoiled_checkpoint_is_refused_before_anything_in_it_runs(mine, tmp_pa
     assert not (tmp_path / "touched").exists()
 
 
-def test_what_lies_where_torchvision_keeps_its_downloads_is_not_run(fresh_cache, tmp_path):
+def test_code_in_torchvision_cache_files_is_not_executed(fresh_cache, tmp_path):
     planned = plan({"backbone": "torchvision/squeezenet1_1"}, tmp_path)
     planned.weights.path.parent.mkdir(parents=True)
     for harmful in (torch.save, lambda what, path: path.write_bytes(pickle.dumps(what, 2))):
@@ -554,9 +557,9 @@ def test_what_lies_where_torchvision_keeps_its_downloads_is_not_run(fresh_cache,
     assert not (tmp_path / "touched").exists()
 
 
-def test_a_checkpoint_that_is_not_there_or_does_not_fit_its_labels_is_refused(mine, tmp_path):
+def test_missing_checkpoint_and_wrong_number_of_labels_are_errors(mine, tmp_path):
     entry = {"backbone": mine[0], "checkpoint": "mine.pth"}
-    assert "mine.pth is not there" in refusal(entry, tmp_path)
+    assert "mine.pth does not exist" in refusal(entry, tmp_path)
     torch.save(mine[1].state_dict(), tmp_path / "mine.pth")
     assert "expected 3 names" in refusal({**entry, "labels": ["x", "y"]}, tmp_path)
 
@@ -567,7 +570,7 @@ CONFIG = {"label_names": ["x", "y", "z"]}
 
 
 @pytest.mark.parametrize("safe", [True, False])
-def test_a_folder_in_timms_format_gives_its_own_answers(tmp_path, safe):
+def test_folder_in_timm_format_is_loaded(tmp_path, safe):
     network = seeded_timm(TINY, num_classes=3)
     keep(tmp_path / "pets #1", timm_repo(network, safe, **CONFIG))
     loaded = load("local-dir:pets #1", tmp_path)
@@ -579,7 +582,7 @@ def test_a_folder_in_timms_format_gives_its_own_answers(tmp_path, safe):
     ("change", "told"),
     [
         (lambda files: {}, "expected weights in"),
-        (lambda files: {**files, "config.json": None}, "config.json; it is not there"),
+        (lambda files: {**files, "config.json": None}, "config.json; it does not exist"),
         (lambda files: {**files, "config.json": b"{broken"}, "expected JSON in"),
         (lambda files: {**files, "config.json": b"[]"}, "expected timm's format in"),
         (lambda files: with_config(files, architecture="resnet19"), "got 'resnet19'; did you mean 'resnet18'?"),
@@ -588,11 +591,11 @@ def test_a_folder_in_timms_format_gives_its_own_answers(tmp_path, safe):
         (lambda files: with_config(files, label_names=["x"]), "expected 3 names"),
         (
             lambda files: {**files, "model.safetensors": files["model.safetensors"][:1000]},
-            "expected a whole checkpoint",
+            "expected a complete checkpoint",
         ),
     ],
 )
-def test_a_folder_with_something_wrong_is_refused(tmp_path, change, told):
+def test_invalid_folder_is_refused(tmp_path, change, told):
     files = change(timm_repo(seeded_timm(TINY, num_classes=3), **CONFIG))
     keep(tmp_path / "pets", {name: body for name, body in files.items() if body is not None})
     assert told in refusal("local-dir:pets", tmp_path)
@@ -608,14 +611,14 @@ def versions(hub, fresh_cache):
 
 
 @pytest.mark.parametrize(("revision", "version"), [("", 0), ("@main", 0), ("@refs/pr/1", 1), ("@{0}", 0), ("@{1}", 1)])
-def test_a_repository_is_taken_at_the_revision_asked_for(versions, revision, version):
+def test_repository_is_loaded_at_the_given_revision(versions, revision, version):
     commits, networks = versions
     loaded = load(f"hf-hub:me/pets{revision.format(*commits)}")
     assert loaded.plan.labels.display_names == (("x", "y", "z"), ("p", "q"))[version]
     torch.testing.assert_close(logits(loaded.network), logits(networks[version]))
 
 
-def test_config_and_weights_are_of_one_commit(hub, versions):
+def test_config_and_weights_are_of_the_same_commit(hub, versions):
     (old, _), networks = versions
     planned = plan("hf-hub:me/pets")
     hub.put("me/pets", timm_repo(networks[1], label_names=["p", "q"]))  # somebody pushes in between
@@ -624,9 +627,15 @@ def test_config_and_weights_are_of_one_commit(hub, versions):
     assert {path.partition("/")[0] for _, path in hub.asked("me/pets") if "model" in path} == {old}
 
 
-def test_a_source_that_a_fork_adds_works_through_the_service(make_service, fakes, image):
+def test_added_source_works_through_the_service(make_service, fakes, image):
     answer = make_service("backbones: [{name: mine, backbone: 'fake:a'}]").classify(image)
     assert (answer.backbone, answer.predictions[0].label) == ("mine", "cat")
+
+
+def test_duplicate_source_name_raises():
+    sources = [*registry.SOURCES.items(), ("timm", registry.SOURCES["torchvision"])]
+    with pytest.raises(ValueError, match="expected unique names; got 'timm' twice; rename one of them"):
+        registry.by_name(sources)
 
 
 # --- every twentieth architecture of timm, every model of torchvision ---
@@ -641,7 +650,7 @@ TORCHVISION = [
 
 
 @pytest.mark.parametrize("name", [*timm.list_models()[::20], *TORCHVISION])
-def test_an_architecture_answers_with_random_weights(image, name):
+def test_untrained_architecture_returns_finite_logits(image, name):
     entry = {"backbone": name, "pretrained": False}
     if not name.startswith("torchvision/") and get_pretrained_cfg(name).num_classes == 0:
         assert "expected a number of classes" in refusal(entry)
@@ -659,14 +668,14 @@ def test_an_architecture_answers_with_random_weights(image, name):
 # --- what once went wrong ---
 
 
-def test_torchvisions_transformers_take_the_size_of_their_transform(image):
+def test_torchvision_vit_has_the_input_size_of_its_transform(image):
     planned = plan({"backbone": "torchvision/vit_b_16@IMAGENET1K_SWAG_E2E_V1", "pretrained": False})
     assert planned.transform.input_size == (384, 384)
     with torch.device("meta"):
         assert planned.make(None)(torch.empty(1, 3, 384, 384)).shape == (1, 1000)
 
 
-def test_a_checkpoint_of_googlenet_answers_as_its_published_weights_do(fresh_cache, image):
+def test_googlenet_checkpoint_matches_published_weights(fresh_cache, image):
     chosen = models.GoogLeNet_Weights.DEFAULT
     keep_torchvision_weights(fresh_cache, "googlenet", chosen)
     file = fresh_cache / "torch" / "hub" / "checkpoints" / Path(chosen.url).name
@@ -675,7 +684,7 @@ def test_a_checkpoint_of_googlenet_answers_as_its_published_weights_do(fresh_cac
     torch.testing.assert_close(published.network(batch), own.network(batch))
 
 
-def test_a_folder_with_several_files_is_read_in_timms_order(tmp_path):
+def test_weights_in_a_folder_have_timms_order_of_preference(tmp_path):
     good, other = (timm_repo(seeded_timm(TINY, num_classes=count)) for count in (3, 5))
     keep(tmp_path / "pets", {**good, "ema.safetensors": other["model.safetensors"]})
     load("local-dir:pets", tmp_path)
@@ -684,12 +693,12 @@ def test_a_folder_with_several_files_is_read_in_timms_order(tmp_path):
     assert "of another shape" in refusal("local-dir:mixed", tmp_path)
 
 
-def test_a_backbone_for_grey_images_is_refused(hub, fresh_cache):
+def test_backbone_for_greyscale_images_is_refused(hub, fresh_cache):
     hub.put("me/grey", {"config.json": timm_config(model_args={"in_chans": 1})})
     assert "it takes 1 channels" in refusal("hf-hub:me/grey")
 
 
-def test_somebodys_own_backbone_may_have_any_number_of_classes(tmp_path):
+def test_own_backbone_may_have_any_number_of_classes(tmp_path):
     keep(tmp_path / "pets", timm_repo(seeded_timm(TINY, num_classes=128)))
     assert plan("local-dir:pets", tmp_path).num_classes == 128
 
@@ -698,22 +707,22 @@ def test_somebodys_own_backbone_may_have_any_number_of_classes(tmp_path):
     ("name", "kept"),
     [("a list", [torch.ones(1)]), ("a training state", {"net": {"a": torch.ones(1)}}), ("a text", None)],
 )
-def test_a_file_that_holds_no_state_dict_is_told_without_internals(tmp_path, name, kept):
+def test_error_of_a_file_without_state_dict_shows_no_internals(tmp_path, name, kept):
     if kept is None:
         (tmp_path / "m.pth").write_text("hello")
     else:
         torch.save(kept, tmp_path / "m.pth")
     text = refusal({"backbone": TINY, "checkpoint": "m.pth"}, tmp_path)
-    assert "m.pth: expected a state dict and nothing else; this is something else, or cut off" in text
+    assert "m.pth: expected a state dict and nothing else; the file holds something else, or is truncated" in text
     assert "object" not in text
 
 
-def test_a_path_that_is_too_long_is_one_that_is_not_there(tmp_path):
-    assert "is not there" in refusal({"backbone": TINY, "checkpoint": "a" * 5000}, tmp_path)
-    assert "is not there" in refusal({"backbone": f"local-dir:{'a' * 5000}", "name": "x"}, tmp_path)
+def test_too_long_path_does_not_exist(tmp_path):
+    assert "does not exist" in refusal({"backbone": TINY, "checkpoint": "a" * 5000}, tmp_path)
+    assert "does not exist" in refusal({"backbone": f"local-dir:{'a' * 5000}", "name": "x"}, tmp_path)
 
 
-def test_torchs_compiler_is_not_imported_and_is_there_for_whoever_wants_it():
+def test_torch_compiler_is_not_imported_but_stays_available():
     code = """
 import sys
 from lineup.registry import lean_imports

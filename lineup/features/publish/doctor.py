@@ -25,7 +25,7 @@ from lineup.features.publish.files import MANIFEST
 from lineup.features.publish.space import is_another_app
 from lineup.hub import downloads
 from lineup.hub.files import HubFile
-from lineup.hub.problems import TOKENS, told
+from lineup.hub.problems import TOKENS, hub_errors
 
 TIMEOUT_S = 5.0
 NAMES = ("reach", "token", "download", "space", "write", "hardware", "uploads")
@@ -81,7 +81,7 @@ def examine(file: HubFile, hardware: str, space: str = "") -> Iterator[Check]:
 def _reach() -> Check:
     started = time.monotonic()
     try:
-        with told(constants.ENDPOINT, "an answer", command="try"):
+        with hub_errors(constants.ENDPOINT, "an answer", command="try"):
             # without the token: it is checked separately
             response = get_session().head(constants.ENDPOINT, timeout=TIMEOUT_S)
             if response.status_code >= 500:
@@ -97,7 +97,7 @@ def _token() -> tuple[Check, Account | None]:
     session = get_session()
     before, session.timeout = session.timeout, TIMEOUT_S  # whoami takes no timeout
     try:
-        with told("the token", "to read its owner", command="try"):
+        with hub_errors("the token", "to read its owner", command="try"):
             account: Account = HfApi().whoami()
     except LineupError as error:
         return _failed("token", error), None
@@ -151,7 +151,7 @@ def _push(token: Check, account: Account | None, space: str, hardware: str) -> I
 
 def _space(space: str, account: Account | None) -> tuple[Check, SpaceInfo | None]:
     try:
-        with told(space, "to read the Space", command="try"):
+        with hub_errors(space, "to read the Space", command="try"):
             info = HfApi().space_info(space, timeout=TIMEOUT_S)
     except LineupError as error:
         if not isinstance(error.__cause__, RepositoryNotFoundError):
@@ -224,7 +224,7 @@ def _uploads(file: HubFile, account: Account | None) -> Check:
         )
     address = f"{constants.ENDPOINT}/api/models/{file.repo}/xet-read-token/{quote(file.revision or 'main', safe='')}"
     try:
-        with told(file.repo, "the address of its storage", command="try"):
+        with hub_errors(file.repo, "the address of its storage", command="try"):
             headers = build_hf_headers(token=None if account else False)
             response = get_session().get(address, headers=headers, timeout=TIMEOUT_S)
             hf_raise_for_status(response)
@@ -235,7 +235,7 @@ def _uploads(file: HubFile, account: Account | None) -> Check:
     if not host:
         return Check("uploads", "skipped", "the storage of large files is unknown: the Hub returned none")
     try:
-        with told(host, "an answer", command="try"):
+        with hub_errors(host, "an answer", command="try"):
             get_session().head(storage, timeout=TIMEOUT_S)
     except LineupError:
         remedy = "allow connections to it, or set HF_HUB_DISABLE_XET=1"

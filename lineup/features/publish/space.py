@@ -19,7 +19,7 @@ from huggingface_hub.utils._http import get_session  # huggingface_hub does not 
 
 from lineup.errors import LineupError
 from lineup.features.publish.files import MANIFEST, File
-from lineup.hub.problems import RefusalError, told
+from lineup.hub.problems import HubRequestError, hub_errors
 
 ASK_TIMEOUT_S = 10.0
 ANSWER_TIMEOUT_S = 120.0  # the Hub's client has no timeout of its own
@@ -91,7 +91,7 @@ def plan(files: Mapping[str, File], options: PushOptions, hardware: str, dry_run
     new = replace(options, hardware=options.hardware or hardware)
     try:
         info, manifest = _fetch(options)
-    except RefusalError as error:
+    except HubRequestError as error:
         if not dry_run:
             raise
         return Plan(new, f"unknown: {error.got}", "", files, dict.fromkeys(files, "push"))
@@ -126,7 +126,7 @@ def is_another_app(paths: Iterable[str]) -> bool:
 def _fetch(options: PushOptions) -> tuple[SpaceInfo | None, Mapping[str, Sequence[str]]]:
     """Return the info of the Space, None if it does not exist, and the manifest of the last push."""
     api = HfApi()
-    with told(options.repo, "to read the Space"):
+    with hub_errors(options.repo, "to read the Space"):
         try:
             info = api.space_info(options.repo, files_metadata=True, timeout=ASK_TIMEOUT_S)
         except RepositoryNotFoundError:
@@ -153,11 +153,11 @@ def push(plan: Plan, progress: Callable[[str], None]) -> str:
     api, options, head = HfApi(), plan.options, plan.head
     get_session().timeout = ANSWER_TIMEOUT_S
     if plan.state == "new":
-        with told(options.repo, f"to create the Space on {options.hardware}", options.hardware):
+        with hub_errors(options.repo, f"to create the Space on {options.hardware}", options.hardware):
             settings: dict[str, Any] = {"private": options.private or None, "space_hardware": options.hardware}
             api.create_repo(options.repo, repo_type="space", space_sdk="gradio", **settings)
         progress(f"created {options.url} on {options.hardware}")
-    with told(options.repo, "to set the Space's hardware, secrets and variables", options.hardware):
+    with hub_errors(options.repo, "to set the Space's hardware, secrets and variables", options.hardware):
         _apply_settings(api, plan, progress)
     if plan.nothing_changes:
         progress("nothing changed: no commit")
@@ -167,7 +167,7 @@ def push(plan: Plan, progress: Callable[[str], None]) -> str:
         for path, change in plan.changes.items()
         if change != "same"
     ]
-    with told(options.repo, f"to commit {len(operations)} files"):
+    with hub_errors(options.repo, f"to commit {len(operations)} files"):
         message = "Push with python -m lineup push"
         commit = api.create_commit(
             options.repo, operations, commit_message=message, repo_type="space", parent_commit=head or None
@@ -200,7 +200,7 @@ def wait(options: PushOptions, commit: str, progress: Callable[[str], None]) -> 
         LineupError: the build or the start failed (with the relevant lines of the log) or timed out.
     """
     api, started, stage = HfApi(), time.monotonic(), ""
-    with told(options.repo, "to see the Space's build"):
+    with hub_errors(options.repo, "to see the Space's build"):
         while True:
             runtime, waited_s = api.get_space_runtime(options.repo), time.monotonic() - started
             is_current = runtime.raw.get("sha") in (None, commit) or waited_s > SETTLE_S

@@ -18,9 +18,8 @@ FILES = {"config.json": b'{"architecture": "resnet18"}', "model.safetensors": b"
 SPACE = {"README.md": b"", "app.py": b"app", "lineup/__main__.py": b"main"}
 TOKEN = "hf_never_print_this"
 NEW_TOKEN = "create a token with write access at https://huggingface.co/settings/tokens, and set HF_TOKEN"
-OTHER_TOKEN = (
-    "make one that may write at https://huggingface.co/settings/tokens, and set HF_TOKEN to it"  # of the Hub's errors
-)
+# of the Hub's errors
+OTHER_TOKEN = "create one with write access at https://huggingface.co/settings/tokens, and set HF_TOKEN to it"
 
 
 @dataclass
@@ -299,7 +298,7 @@ def test_unreachable_hub_fails_and_the_rest_is_skipped(run_doctor, hub):
 @pytest.mark.parametrize(
     ("fault", "finding"),
     [
-        ("hung", "no answer came in time; try again"),
+        ("hung", "the request timed out; try again"),
         ("500", "the Hub failed (500); try again later"),
         ("503", "the Hub failed (503); try again later"),
     ],
@@ -326,8 +325,8 @@ def test_refusing_proxy_is_reported(run_doctor, hub, monkeypatch):
 
 
 DOWNLOADS = {
-    "corrupt": "other bytes came, twice; try again later, or look for a proxy that changes downloads",
-    "hung": "nothing has arrived for 1 s; try again later, or raise limits.hub_timeout_s if the connection is slow",
+    "corrupt": "its hash did not match, twice; try again later, or check for a proxy that changes downloads",
+    "hung": "no data was received for 1 s; try again later, or raise limits.hub_timeout_s if the connection is slow",
     "500": "the server failed (500); try again later",
     "404": "there is no such file (404); check the name",
 }
@@ -346,11 +345,11 @@ def test_failed_download_does_not_stop_the_other_checks(run_doctor, hub, fault, 
     ("step", "fault", "name", "finding"),
     [
         ("whoami", "500", "token", "the Hub failed (500); try again later"),
-        ("whoami", "429", "token", "too many requests (429); try again in some minutes"),
-        ("whoami", "hung", "token", "no answer came in time; try again"),
-        ("info", "hung", "space", "me/lineup: no answer came in time; try again"),
+        ("whoami", "429", "token", "too many requests (429); try again in a few minutes"),
+        ("whoami", "hung", "token", "the request timed out; try again"),
+        ("info", "hung", "space", "me/lineup: the request timed out; try again"),
         ("info", "503", "space", "me/lineup: the Hub failed (503); try again later"),
-        ("info", "cut off", "space", "me/lineup: the connection broke off; try again"),
+        ("info", "cut off", "space", "me/lineup: the connection was interrupted; try again"),
     ],
 )
 def test_failed_request_fails_only_its_check(run_doctor, hub, step, fault, name, finding):

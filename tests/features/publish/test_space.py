@@ -249,7 +249,11 @@ def test_config_with_a_problem_is_not_pushed(fork):
 @pytest.mark.parametrize(
     ("fault", "arguments", "error"),
     [
-        (("create", "401"), [], "to create the Space on zero-a10g; the token is not accepted (401); make one that may"),
+        (
+            ("create", "401"),
+            [],
+            "to create the Space on zero-a10g; the token is not accepted (401); create one with write",
+        ),
         (
             ("create", "402"),
             ["--hardware", "cpu-basic"],
@@ -263,30 +267,42 @@ def test_config_with_a_problem_is_not_pushed(fork):
         (
             ("create", "403"),
             [],
-            "the token may not do that (403); use one that may write to me, or push to a name of yo",
+            "the token has no permission for this (403); use one with write access to me, or push to a name of yo",
         ),
         (
             ("create", "409"),
             [],
-            "the name is taken (409); choose another one, or use a token that may see what is there",
+            "the name is taken (409); choose another one, or use a token with access to the existing one",
         ),
-        (("info", "403"), [], "to read the Space; the token may not do that (403); use one that may write to me"),
+        (
+            ("info", "403"),
+            [],
+            "to read the Space; the token has no permission for this (403); use one with write access to me",
+        ),
         (
             ("variables", "500"),
             ["--variable", "A=1"],
-            "the Hub failed (500); push again later: what is done stays done",
+            "the Hub failed (500); push again later: completed steps are kept",
         ),
-        (("commit", "409"), [], "to commit 10 files; somebody changed the Space meanwhile (409); push again"),
-        (("commit", "412"), [], "somebody changed the Space meanwhile (412); push again"),
-        (("commit", "429"), [], "too many requests (429); push again in some minutes"),
+        (("commit", "409"), [], "to commit 10 files; the Space was changed in the meantime (409); push again"),
+        (("commit", "412"), [], "the Space was changed in the meantime (412); push again"),
+        (("commit", "429"), [], "too many requests (429); push again in a few minutes"),
         (
             ("commit", "cut off"),
             [],
-            "to commit 10 files; the connection broke off; push again: what is done stays done",
+            "to commit 10 files; the connection was interrupted; push again: completed steps are kept",
         ),
-        (("commit", "lost"), [], "to commit 10 files; the connection broke off; push again: what is done stays done"),
-        (("create", "lost"), [], "the connection broke off; push again: what is done stays done"),
-        (("secrets", "cut off"), ["--secret", "HF_TOKEN"], "the connection broke off; push again: what is done stays"),
+        (
+            ("commit", "lost"),
+            [],
+            "to commit 10 files; the connection was interrupted; push again: completed steps are kept",
+        ),
+        (("create", "lost"), [], "the connection was interrupted; push again: completed steps are kept"),
+        (
+            ("secrets", "cut off"),
+            ["--secret", "HF_TOKEN"],
+            "the connection was interrupted; push again: completed steps are",
+        ),
         (("runtime", "503"), [], "to see the Space's build; the Hub failed (503); push again later"),
     ],
 )
@@ -359,12 +375,16 @@ def test_image_is_uploaded_with_lfs_on_every_push(fork):
 @pytest.mark.parametrize(
     ("step", "fault", "error"),
     [
-        ("upload", "cut off", "the connection broke off; push again: what is done stays done"),
-        ("upload", "lost", "the connection broke off; push again: what is done stays done"),
-        ("upload", "403", "127.0.0.1 refused the upload (403); push again, or look for a proxy on the way"),
-        ("upload", "500", "the Hub failed (500); push again later: what is done stays done"),
-        ("batch", "403", "the token may not do that (403); use one that may write to me, or push to a name of your"),
-        ("batch", "full", "`Storage limit reached; mend that, and push again"),
+        ("upload", "cut off", "the connection was interrupted; push again: completed steps are kept"),
+        ("upload", "lost", "the connection was interrupted; push again: completed steps are kept"),
+        ("upload", "403", "127.0.0.1 refused the upload (403); push again, or check for a proxy in between"),
+        ("upload", "500", "the Hub failed (500); push again later: completed steps are kept"),
+        (
+            "batch",
+            "403",
+            "the token has no permission for this (403); use one with write access to me, or push to a name of your",
+        ),
+        ("batch", "full", "`Storage limit reached; fix that, and push again"),
         ("verify", "404", "the Hub refused (404); push again later"),
     ],
 )
@@ -407,7 +427,7 @@ def test_concurrent_edit_is_not_overwritten(fork):
         result = fork.push()
     finally:
         del fork.hub.spaces._post_preupload
-    assert "somebody changed the Space meanwhile (412); push again" in result.err
+    assert "the Space was changed in the meantime (412); push again" in result.err
     assert fork.files["app.py"] == b"edited meanwhile"
     assert "note: app.py was edited on the Space since the last push: this push overwrites it" in fork.push().out
 
@@ -417,7 +437,7 @@ def test_missing_token_error_names_the_settings_page(fork, monkeypatch):
     result = fork.push()
     assert result.err == (
         "error: me/birds: expected to create the Space on zero-a10g; there is no token (401); "
-        "make one that may write at https://huggingface.co/settings/tokens, and set HF_TOKEN to it\n"
+        "create one with write access at https://huggingface.co/settings/tokens, and set HF_TOKEN to it\n"
     )
 
 
@@ -444,7 +464,7 @@ def test_push_rejects_another_app_and_a_public_space(fork):
 def test_invalid_card_is_reported_with_the_message_of_the_hub(fork):
     fork.write(**{"config.yaml": CONFIG + "space: {emoji: x}\n"})
     result = fork.push()
-    assert '"emoji" is not valid; mend that, and push again' in result.err
+    assert '"emoji" is not valid; fix that, and push again' in result.err
     assert result.err.count("\n") == 1
 
 
