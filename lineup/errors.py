@@ -8,9 +8,12 @@ into ``error: …`` and exit status 2. Any other exception is a bug in Lineup, a
 
 import copy
 import difflib
-from typing import Any, Self
+from collections.abc import Iterable
+from typing import Any, Self, TypeVar
 
 WENT_WRONG = "Something went wrong on the server; its log has the details."  # shown for any other exception
+T = TypeVar("T")
+
 DID_YOU_MEAN = "did you mean"  # prefix of a remedy that is a suggestion
 
 
@@ -93,6 +96,20 @@ class ClientDisconnected(LineupError):
 
     def __init__(self) -> None:
         super().__init__("", "", "the client disconnected")
+
+
+def unique_names(table: str, rows: Iterable[tuple[str, T]]) -> dict[str, T]:
+    """Return a table of an extension point, such as ENGINES, as a dict.
+
+    Raises:
+        ValueError: when two rows have the same name, which a dict literal accepts silently.
+    """
+    index: dict[str, T] = {}
+    for name, value in rows:
+        if name in index:
+            raise ValueError(f"{table}: expected unique names; got {name!r} twice; rename one of them")
+        index[name] = value
+    return index
 
 
 def did_you_mean(word: str, known: list[str]) -> str:

@@ -2,6 +2,7 @@ import ast
 import copy
 import json
 import pickle
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from lineup.errors import (
     LineupError,
     UnreachableError,
     brief,
+    unique_names,
 )
 from lineup.hub.problems import HubRequestError
 
@@ -179,3 +181,20 @@ def test_errors_are_constructed_from_their_parts():
 )
 def test_preformatted_messages_are_detected(text):
     assert is_preformatted(ast.parse(text, mode="eval").body)
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("lineup.registry", "SOURCES"),
+        ("lineup.engines.choice", "ENGINES"),
+        ("lineup.images.formats", "FORMATS"),
+        ("lineup.features", "FEATURES"),
+    ],
+)
+def test_duplicate_name_in_an_extension_point_raises(module, name):
+    table = getattr(import_module(module), name)
+    assert unique_names(name, table.items()) == table
+    key = next(iter(table))
+    with pytest.raises(ValueError, match=f"{name}: expected unique names; got '{key}' twice; rename one of them"):
+        unique_names(name, [*table.items(), (key, table[key])])

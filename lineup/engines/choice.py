@@ -3,34 +3,20 @@
 A fork adds an engine with one module, which defines an EngineType, and one line in ENGINES.
 """
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from lineup.config import Config
 from lineup.engines import openvino_cache, torch_engine
 from lineup.engines.engine import EngineType, Precision
-from lineup.errors import BackboneError, ConfigError, LineupError, did_you_mean
+from lineup.errors import BackboneError, ConfigError, LineupError, did_you_mean, unique_names
 
 if TYPE_CHECKING:
     from lineup.registry import Plan
 
 
-def by_name(engines: Iterable[EngineType]) -> dict[str, EngineType]:
-    """Return engines by name.
-
-    Raises:
-        ValueError: when two have the same name.
-    """
-    names: dict[str, EngineType] = {}
-    for engine in engines:
-        if engine.name in names:
-            raise ValueError(f"engines: expected each name once; got {engine.name!r} again; rename one of the two")
-        names[engine.name] = engine
-    return names
-
-
 # In order of preference.
-ENGINES = by_name([openvino_cache.ENGINE, torch_engine.ENGINE])
+_ENGINES = [openvino_cache.ENGINE, torch_engine.ENGINE]
+ENGINES = unique_names("ENGINES", ((engine.name, engine) for engine in _ENGINES))
 
 
 def check(config: Config) -> None:

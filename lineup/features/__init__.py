@@ -4,8 +4,9 @@ No lower layer imports a feature: app.py and __main__.py pass them in, as Starle
 `middleware=`. Each part is named as ``module:attribute`` and imported lazily.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
+
+from lineup.errors import unique_names
 
 
 @dataclass(frozen=True)
@@ -26,28 +27,13 @@ class Feature:
     notes: str = ""
 
 
-def by_name(features: Iterable[Feature]) -> dict[str, Feature]:
-    """Index features by name.
-
-    Raises:
-        ValueError: two features have the same name.
-    """
-    index: dict[str, Feature] = {}
-    for feature in features:
-        if feature.name in index:
-            raise ValueError(f"features: expected unique names; got {feature.name!r} twice; rename one of them")
-        index[feature.name] = feature
-    return index
-
-
-FEATURES = by_name(
-    [
-        Feature("benchmark", panel="lineup.features.benchmark.panel:BenchmarkPanel"),
-        Feature("snippets", panel="lineup.features.snippets.panel:SnippetsPanel"),
-        Feature(
-            "publish",
-            commands="lineup.features.publish.commands:add",
-            notes="lineup.features.publish.commands:stale_card",
-        ),
-    ]
-)
+_FEATURES = [
+    Feature("benchmark", panel="lineup.features.benchmark.panel:BenchmarkPanel"),
+    Feature("snippets", panel="lineup.features.snippets.panel:SnippetsPanel"),
+    Feature(
+        "publish",
+        commands="lineup.features.publish.commands:add",
+        notes="lineup.features.publish.commands:stale_card",
+    ),
+]
+FEATURES = unique_names("FEATURES", ((feature.name, feature) for feature in _FEATURES))

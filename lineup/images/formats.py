@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from lineup.errors import unique_names
+
 
 @dataclass(frozen=True)
 class Format:
@@ -15,13 +17,16 @@ class Format:
     max_megapixels: int | None = None
 
 
-FORMATS: dict[str, Format] = {
-    "JPEG": Format((".jpg", ".jpeg"), max_megapixels=200),
-    "PNG": Format((".png",)),
-    "WEBP": Format((".webp",)),
-    "GIF": Format((".gif",)),
-    "BMP": Format((".bmp",), max_megapixels=4),
-    "TIFF": Format((".tif", ".tiff")),
-    "AVIF": Format((".avif",)),
-}
+FORMATS = unique_names(
+    "FORMATS",
+    [
+        ("JPEG", Format((".jpg", ".jpeg"), max_megapixels=200)),
+        ("PNG", Format((".png",))),
+        ("WEBP", Format((".webp",))),
+        ("GIF", Format((".gif",))),
+        ("BMP", Format((".bmp",), max_megapixels=4)),
+        ("TIFF", Format((".tif", ".tiff"))),
+        ("AVIF", Format((".avif",))),
+    ],
+)
 SUFFIXES = tuple(suffix for known in FORMATS.values() for suffix in known.suffixes)

@@ -6,19 +6,18 @@ its first entry is planned.
 """
 
 import logging
-from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lineup.config import Entry
-from lineup.errors import BackboneError, LineupError, brief, did_you_mean
+from lineup.errors import BackboneError, LineupError, brief, did_you_mean, unique_names
 from lineup.registry.plan import Context, Plan, Source, Transform
 
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["SOURCES", "Context", "Plan", "Source", "Transform", "build", "by_name", "plan"]
+__all__ = ["SOURCES", "Context", "Plan", "Source", "Transform", "build", "plan"]
 
 _log = logging.getLogger(__name__)
 
@@ -34,21 +33,8 @@ def _source(module: str, function: str) -> Source:
     return plan
 
 
-def by_name(sources: Iterable[tuple[str, Source]]) -> dict[str, Source]:
-    """Index sources by name.
-
-    Raises:
-        ValueError: two sources have the same name.
-    """
-    index: dict[str, Source] = {}
-    for name, source in sources:
-        if name in index:
-            raise ValueError(f"sources: expected unique names; got {name!r} twice; rename one of them")
-        index[name] = source
-    return index
-
-
-SOURCES = by_name(
+SOURCES = unique_names(
+    "SOURCES",
     [
         ("timm", _source("timm_models", "pretrained")),
         ("hf-hub", _source("timm_models", "from_hub")),
@@ -56,7 +42,7 @@ SOURCES = by_name(
         ("torchvision", _source("torchvision_models", "pretrained")),
         ("checkpoint", _source("own_weights", "plan")),
         ("untrained", _source("own_weights", "plan")),
-    ]
+    ],
 )
 
 

@@ -632,12 +632,6 @@ def test_added_source_works_through_the_service(make_service, fakes, image):
     assert (answer.backbone, answer.predictions[0].label) == ("mine", "cat")
 
 
-def test_duplicate_source_name_raises():
-    sources = [*registry.SOURCES.items(), ("timm", registry.SOURCES["torchvision"])]
-    with pytest.raises(ValueError, match="expected unique names; got 'timm' twice; rename one of them"):
-        registry.by_name(sources)
-
-
 # --- every twentieth architecture of timm, every model of torchvision ---
 
 RUN_AT_MOST = 100_000_000  # parameters: more take too long on two cores
