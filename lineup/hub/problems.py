@@ -111,9 +111,9 @@ def download_errors(file: str, host: str) -> Iterator[None]:
         raise
     except Exception as error:
         wording = Wording(host, _LATER, _LATER, network, _download_status, _DOWNLOAD_ERRORS)
-        found = _explain(error, wording) or Explanation(brief(error, line=0), _LATER)
-        kind = UnreachableError if found.unreachable else HubError
-        raise kind(file, f"a download from {host}", found.got, found.remedy) from error
+        explanation = _explain(error, wording) or Explanation(brief(error, line=0), _LATER)
+        kind = UnreachableError if explanation.unreachable else HubError
+        raise kind(file, f"a download from {host}", explanation.got, explanation.remedy) from error
 
 
 def _download_status(status: int) -> Explanation:
@@ -147,8 +147,8 @@ def hub_errors(repo: str, expected: str, hardware: str = "", command: str = "pus
             return _request_status(code, repo, expected, hardware, retry)
 
         wording = Wording("the Hub", retry, f"{retry}{done}", f"check this machine's network, and {retry}", status)
-        found = _explain(root, wording) or Explanation(brief(root, most=300), f"fix that, and {retry}")
-        raise HubRequestError(repo, expected, found.got, found.remedy) from error
+        explanation = _explain(root, wording) or Explanation(brief(root, most=300), f"fix that, and {retry}")
+        raise HubRequestError(repo, expected, explanation.got, explanation.remedy) from error
 
 
 def _request_status(status: int, repo: str, expected: str, hardware: str, retry: str) -> Explanation | None:

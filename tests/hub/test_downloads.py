@@ -121,7 +121,7 @@ def test_cached_file_is_used_during_a_fault(pets, monkeypatch, fault):
     else:
         took = seconds(fetch, FILE, 30)
     assert took < 4.5  # CACHED_TIMEOUT_S and some slack
-    assert fetch(HubFile(FILE.repo, FILE.names, path.parent.name), 30) == path  # a full commit asks nobody
+    assert fetch(HubFile(FILE.repo, FILE.names, path.parent.name), 30) == path  # a pinned commit takes no request
 
 
 def test_new_version_replaces_cached_file(pets):
@@ -178,7 +178,7 @@ def test_hash_mismatch_is_retried_once_and_caches_nothing(pets, name):
 def test_progress_ignores_repeated_bytes():
     reports = []
     bar = downloads._reporting_bar(lambda *report: reports.append(report))(total=9)
-    for step in (4, -4, 2, 2, 5):  # it starts over: the server cannot go on in the middle
+    for step in (4, -4, 2, 2, 5):  # it restarts: the server does not support ranges
         bar.update(step)
     assert reports == [(4, 9), (9, 9)]
 
@@ -262,7 +262,7 @@ def test_url_hash_mismatch_is_retried_once(pets, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("fault", "sha256", "told"),
+    ("fault", "sha256", "message"),
     [
         ("", "0badc0de", "expected the file that 127.0.0.1 publishes; its hash did not match, twice; try again later"),
         ("corrupt", hashlib.sha256(BODY).hexdigest()[:8], "its hash did not match, twice"),
@@ -274,12 +274,12 @@ def test_url_hash_mismatch_is_retried_once(pets, tmp_path):
         ("stalled", "", "no data was received for 1 s"),
     ],
 )
-def test_url_fault_is_reported_and_caches_nothing(pets, tmp_path, fault, sha256, told):
+def test_url_fault_is_reported_and_caches_nothing(pets, tmp_path, fault, sha256, message):
     pets.faults["me/pets"] = fault
     file = url_file(pets, tmp_path, sha256=sha256)
     text = refusal(file, timeout_s=1)
     assert text.startswith("model.safetensors: expected ")
-    assert told in text
+    assert message in text
     assert cached(file) is None
     assert fault in ("hung", "stalled") or not list(tmp_path.glob("*/*.partial"))
 

@@ -16,7 +16,7 @@ OLD, NEW = os.urandom(600_000), os.urandom(600_000)
 SLACK_S = 5
 SILENT = "no data was received for 1 s; try again later, or raise limits.hub_timeout_s if the connection is slow"
 TOKEN = "set HF_TOKEN to a valid one, or unset it: public files need none"
-FAULTS = {  # what a visitor is told
+FAULTS = {  # fault → end of the message
     "401": f"the token is not accepted (401); {TOKEN}",
     "404": "there is no such file (404); check the name",
     "gated": "the repository is gated; accept the terms on its page, and set HF_TOKEN",
