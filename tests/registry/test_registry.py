@@ -520,7 +520,7 @@ def cut(path: Path) -> None:
 INVALID = {  # file name → how it is written, part of the message
     "other.pth": (
         lambda state, path: torch.save(seeded_timm("test_vit", num_classes=3).state_dict(), path),
-        "name the architecture",
+        "use the architecture",
     ),
     "list.pth": (lambda state, path: torch.save([1, 2], path), "expected a state dict and nothing else"),
     "text.pth": (lambda state, path: path.write_text("no weights at all"), "expected a state dict and nothing else"),
