@@ -107,7 +107,7 @@ def test_refused_connection_fails_at_once(pets):
 def test_offline_mode_is_named_and_sends_no_request(pets, monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     assert "HF_HUB_OFFLINE is set" in refusal(FILE)
-    assert pets.asked("me/pets") == []
+    assert pets.requests_to("me/pets") == []
 
 
 @pytest.mark.parametrize("fault", ["hung", "500", "429", "gated", "401", "gone", "offline"])
@@ -134,7 +134,7 @@ def test_newest_cached_file_takes_one_head_request(pets):
     path = fetch(FILE, 30)
     pets.requests.clear()
     assert fetch(FILE, 30) == path
-    assert pets.asked("me/pets") == [("HEAD", "main/model.safetensors")]
+    assert pets.requests_to("me/pets") == [("HEAD", "main/model.safetensors")]
 
 
 def test_companion_files_are_updated_together(pets):
@@ -170,7 +170,7 @@ def test_hash_mismatch_is_retried_once_and_caches_nothing(pets, name):
     pets.faults["me/pets"] = "corrupt"
     got = "its hash did not match, twice; try again later, or"
     assert refusal(file).startswith(f"me/pets/{name}: expected the file that {pets.url} publishes; {got}")
-    assert [method for method, _ in pets.asked("me/pets")].count("GET") == 2
+    assert [method for method, _ in pets.requests_to("me/pets")].count("GET") == 2
     assert [path for path in Path(constants.HF_HUB_CACHE).rglob("*") if path.is_symlink()] == []
     assert not list(Path(constants.HF_HUB_CACHE).glob("*/blobs/*"))
 
@@ -187,7 +187,7 @@ def test_retry_after_hash_mismatch_succeeds(pets, monkeypatch):
     first = iter([False])
     monkeypatch.setattr(downloads, "matches_etag", lambda *_: next(first, True))
     assert fetch(FILE, 30).read_bytes() == BODY
-    assert [method for method, _ in pets.asked("me/pets")].count("GET") == 2
+    assert [method for method, _ in pets.requests_to("me/pets")].count("GET") == 2
 
 
 def test_response_without_hub_metadata_is_an_error(pets, monkeypatch):
@@ -219,7 +219,7 @@ def test_safetensors_is_preferred_over_pytorch_model_bin(hub):
 
 def test_hub_file_size_takes_a_head_request_unless_cached(pets):
     assert download_bytes(FILE) == len(BODY)
-    assert pets.asked("me/pets") == [("HEAD", "main/model.safetensors")]
+    assert pets.requests_to("me/pets") == [("HEAD", "main/model.safetensors")]
     fetch(FILE, 30)
     pets.requests.clear()
     assert download_bytes(FILE) == len(BODY)
@@ -258,7 +258,7 @@ def test_url_file_is_downloaded_once_and_verified(pets, tmp_path):
 
 def test_url_hash_mismatch_is_retried_once(pets, tmp_path):
     refusal(url_file(pets, tmp_path, sha256="0badc0de"))
-    assert len(pets.asked("me/pets")) == 2
+    assert len(pets.requests_to("me/pets")) == 2
 
 
 @pytest.mark.parametrize(

@@ -293,7 +293,7 @@ def test_timm_name_has_no_figures_if_the_download_is_unverified(monkeypatch):
 
 
 def weight_requests(hub) -> list[str]:
-    return [method for method, path in hub.asked("me/copy") if path.endswith("model.safetensors")]
+    return [method for method, path in hub.requests_to("me/copy") if path.endswith("model.safetensors")]
 
 
 def test_uncached_copy_takes_one_head_request(hub, cached, make_service):

@@ -624,7 +624,7 @@ def test_config_and_weights_are_of_the_same_commit(hub, versions):
     hub.put("me/pets", timm_repo(networks[1], label_names=["p", "q"]))  # a push in between
     built = registry.build(planned, downloads.fetch(planned.weights, 30))
     torch.testing.assert_close(logits(built), logits(networks[0]))
-    assert {path.partition("/")[0] for _, path in hub.asked("me/pets") if "model" in path} == {old}
+    assert {path.partition("/")[0] for _, path in hub.requests_to("me/pets") if "model" in path} == {old}
 
 
 def test_added_source_works_through_the_service(make_service, fakes, image):

@@ -81,7 +81,7 @@ class Hub:
         repo.branches[branch] = commit
         return commit
 
-    def asked(self, name: str) -> list[tuple[str, str]]:
+    def requests_to(self, name: str) -> list[tuple[str, str]]:
         """Return the requests to a repository: method, and path from the revision on."""
         prefix = f"/{name}/resolve/"
         return [(method, path.removeprefix(prefix)) for method, path in self.requests if path.startswith(prefix)]
