@@ -60,7 +60,7 @@ def served(home, publish, image, standing_hub):
     """Serve one page with backbones of every source, valid and invalid."""
     import torch
     import torchvision
-    from networks import outspoken
+    from networks import scale_head
     from safetensors.torch import save_file
 
     hub = standing_hub
@@ -78,7 +78,7 @@ def served(home, publish, image, standing_hub):
     checkpoints = home / "torch" / "hub" / "checkpoints"
     checkpoints.mkdir(parents=True)
     torch.manual_seed(0)
-    torch.save(outspoken(torchvision.models.squeezenet1_1(weights=None)).state_dict(), checkpoints / SQUEEZENET)
+    torch.save(scale_head(torchvision.models.squeezenet1_1(weights=None)).state_dict(), checkpoints / SQUEEZENET)
     (home / "config.yaml").write_text(CONFIG)
     env = {**os.environ, **caches(home), "PYTHONPATH": str(ROOT), "GRADIO_TEMP_DIR": str(home / "uploads")}
     with serving(home / "config.yaml", env, home / "log.txt") as app:

@@ -1,4 +1,4 @@
-"""The ready line-ups in recipes/: each can be served, and each figure in its comments is the published one."""
+"""The example configs in recipes/: each is valid, and the figures in its comments are the published ones."""
 
 import re
 from pathlib import Path
@@ -26,27 +26,31 @@ def test_recipe_passes_check_offline(path, capsys, monkeypatch, hub):
     monkeypatch.chdir(ROOT)
     with hub.gone():
         status = run_command(["check", "--offline", "--config", str(path.relative_to(ROOT))])
-    told = capsys.readouterr()
-    assert (status, told.err) == (0, "")
-    assert not re.search("^note:", told.out, re.MULTILINE)  # every example is there
+    output = capsys.readouterr()
+    assert (status, output.err) == (0, "")
+    assert not re.search("^note:", output.out, re.MULTILINE)  # all examples exist
 
 
 @pytest.mark.parametrize("path", [path for path in RECIPES if path != OWN], ids=lambda path: path.stem)
 def test_recipe_figures_are_the_published_ones(path):
     chosen = config.load(path)
-    said = {name: (accuracy, gmacs) for name, accuracy, gmacs in FIGURES.findall(path.read_text(encoding="utf-8"))}
-    found = {status.name: status.facts for status in Service(chosen).probe(offline=True)}
-    assert said == {name: (f"{its['imagenet_top1']:.1f}", f"{its['gmacs']:.2f}") for name, its in found.items()}
+    written = {name: (accuracy, gmacs) for name, accuracy, gmacs in FIGURES.findall(path.read_text(encoding="utf-8"))}
+    published = {status.name: status.facts for status in Service(chosen).probe(offline=True)}
+    assert written == {
+        name: (f"{facts['imagenet_top1']:.1f}", f"{facts['gmacs']:.2f}") for name, facts in published.items()
+    }
 
 
 def test_recipe_latencies_are_close_to_the_measured_ones():
     text = (ROOT / "recipes" / "fastest-on-two-cores.yaml").read_text(encoding="utf-8")
     table = (ROOT / "benchmarks" / "RESULTS.md").read_text(encoding="utf-8").split("## A forward pass")[1]
     measured = dict(re.findall(r"^\| (\w+) \([^|]*\| openvino \| ([\d.]+) ms", table, re.MULTILINE))
-    said = re.findall(r"- (\S+) .* GMACs; about (\d+) ms", text)
-    assert len(said) == 3
-    for name, about_ms in said:
-        assert float(measured[name]) == pytest.approx(float(about_ms), rel=0.5), "mend the recipe: it was measured anew"
+    latencies = re.findall(r"- (\S+) .* GMACs; about (\d+) ms", text)
+    assert len(latencies) == 3
+    for name, about_ms in latencies:
+        assert float(measured[name]) == pytest.approx(float(about_ms), rel=0.5), (
+            "update the recipe to the new measurement"
+        )
 
 
 def test_model_family_recipe_fits_into_one_comparison():
@@ -59,7 +63,7 @@ def test_labels_of_own_classes_recipe_are_unique_wordnet_lemmas():
     info = ImageNetInfo("imagenet-1k")
     assert len(set(lines)) == len(lines) == 1000
     for synset, line in zip(info.label_names(), lines, strict=True):
-        name = line.partition(" (")[0]  # what is in parentheses tells two classes of one name apart
+        name = line.partition(" (")[0]  # parentheses disambiguate equal names
         assert name in info.label_name_to_description(synset).split(", "), line
 
 
@@ -70,6 +74,6 @@ def test_labels_of_own_classes_recipe_are_unique_wordnet_lemmas():
 def test_own_classes_recipe_classifies_offline(image, folder, renamed, groups, hub):
     service = Service(config.load(OWN))
     with hub.gone():
-        found = service.compare(ROOT / "examples" / f"{image}.jpg", ["folder", "renamed"])
-    assert [found.answers[name].predictions[0].label for name in ("folder", "renamed")] == [folder, renamed]
-    assert len(found.to_json()["agreement"]["groups"]) == groups
+        comparison = service.compare(ROOT / "examples" / f"{image}.jpg", ["folder", "renamed"])
+    assert [comparison.answers[name].predictions[0].label for name in ("folder", "renamed")] == [folder, renamed]
+    assert len(comparison.to_json()["agreement"]["groups"]) == groups

@@ -1,7 +1,7 @@
 """Translates what the Hub's client, httpx and urllib raise into one sentence each, with a remedy."""
 
 import errno
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -38,7 +38,7 @@ class Wording:
         resume: the remedy after an interruption.
         network: the remedy if the server cannot be reached.
         status: explains an HTTP error status; None if the message of the error itself says more.
-        known: errors of the Hub's client that have an explanation of their own.
+        known: the `got` and the `remedy` of specific errors of the Hub's client.
     """
 
     host: str
@@ -46,16 +46,16 @@ class Wording:
     resume: str
     network: str
     status: Callable[[int], Explanation | None]
-    known: tuple[tuple[type[BaseException], Explanation], ...] = ()
+    known: Mapping[type[BaseException], tuple[str, str]]
 
 
 def _explain(error: BaseException, wording: Wording) -> Explanation | None:
     """Explain the first known error in a chain of causes; None if there is none."""
     cause: BaseException | None = error
     while cause:
-        for kind, explanation in wording.known:
+        for kind, got_and_remedy in wording.known.items():
             if isinstance(cause, kind):
-                return explanation
+                return Explanation(*got_and_remedy)
         if isinstance(cause, HfHubHTTPError) and (response := getattr(cause, "response", None)) is not None:
             if response.status_code == 403 and response.request.method == "PUT":  # a signed URL, which takes no token
                 remedy = f"{wording.retry}, or check for a proxy in between"
@@ -78,21 +78,14 @@ def _explain(error: BaseException, wording: Wording) -> Explanation | None:
 
 
 _LATER = "try again later"
-_DOWNLOAD_ERRORS: tuple[tuple[type[BaseException], Explanation], ...] = tuple(
-    (kind, Explanation(got, remedy))
-    for kind, got, remedy in (
-        (
-            errors.GatedRepoError,
-            "the repository is gated",
-            "accept the terms on its page, and set HF_TOKEN",
-        ),
-        (errors.RevisionNotFoundError, "it has no such revision", "check the part after the @"),
-        (errors.RepositoryNotFoundError, "no such public repository", "check the name; for a private one set HF_TOKEN"),
-        (errors.RemoteEntryNotFoundError, "the repository has no such file", "check that it is in timm's format"),
-        (errors.OfflineModeIsEnabled, "HF_HUB_OFFLINE is set and the file is not cached", "unset it, or fetch it once"),
-        (errors.FileMetadataError, "the response is not the Hub's", "check HF_ENDPOINT, and any proxy in between"),
-    )
-)
+_DOWNLOAD_ERRORS: dict[type[BaseException], tuple[str, str]] = {  # subclasses before their base class
+    errors.GatedRepoError: ("the repository is gated", "accept the terms on its page, and set HF_TOKEN"),
+    errors.RevisionNotFoundError: ("it has no such revision", "check the part after the @"),
+    errors.RepositoryNotFoundError: ("no such public repository", "check the name; for a private one set HF_TOKEN"),
+    errors.RemoteEntryNotFoundError: ("the repository has no such file", "check that it is in timm's format"),
+    errors.OfflineModeIsEnabled: ("HF_HUB_OFFLINE is set and the file is not cached", "unset it, or fetch it once"),
+    errors.FileMetadataError: ("the response is not the Hub's", "check HF_ENDPOINT, and any proxy in between"),
+}
 _DOWNLOAD_STATUSES = {
     401: ("the token is not accepted (401)", "set HF_TOKEN to a valid one, or unset it: public files need none"),
     403: ("access was refused (403)", "set HF_TOKEN to a token that may read it"),
@@ -111,9 +104,9 @@ def download_errors(file: str, host: str) -> Iterator[None]:
         raise
     except Exception as error:
         wording = Wording(host, _LATER, _LATER, network, _download_status, _DOWNLOAD_ERRORS)
-        found = _explain(error, wording) or Explanation(brief(error, line=0), _LATER)
-        kind = UnreachableError if found.unreachable else HubError
-        raise kind(file, f"a download from {host}", found.got, found.remedy) from error
+        explanation = _explain(error, wording) or Explanation(brief(error, line=0), _LATER)
+        kind = UnreachableError if explanation.unreachable else HubError
+        raise kind(file, f"a download from {host}", explanation.got, explanation.remedy) from error
 
 
 def _download_status(status: int) -> Explanation:
@@ -146,9 +139,12 @@ def hub_errors(repo: str, expected: str, hardware: str = "", command: str = "pus
                 return Explanation(f"the Hub failed ({code})", f"{retry} later{done}")
             return _request_status(code, repo, expected, hardware, retry)
 
-        wording = Wording("the Hub", retry, f"{retry}{done}", f"check this machine's network, and {retry}", status)
-        found = _explain(root, wording) or Explanation(brief(root, most=300), f"fix that, and {retry}")
-        raise HubRequestError(repo, expected, found.got, found.remedy) from error
+        network = f"check this machine's network, and {retry}"
+        offline = ("HF_HUB_OFFLINE is set", f"unset it, and {retry}")
+        known: dict[type[BaseException], tuple[str, str]] = {errors.OfflineModeIsEnabled: offline}
+        wording = Wording("the Hub", retry, f"{retry}{done}", network, status, known)
+        explanation = _explain(root, wording) or Explanation(brief(root, most=300), f"fix that, and {retry}")
+        raise HubRequestError(repo, expected, explanation.got, explanation.remedy) from error
 
 
 def _request_status(status: int, repo: str, expected: str, hardware: str, retry: str) -> Explanation | None:

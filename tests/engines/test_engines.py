@@ -6,7 +6,7 @@ import threading
 import numpy as np
 import pytest
 import torch
-from networks import outspoken, seeded_timm
+from networks import scale_head, seeded_timm
 from torchvision import models
 
 from lineup.engines import openvino_engine
@@ -41,7 +41,7 @@ HERE = {"precision": "float32", "threads": 1}
 def network_of(name):
     if name.startswith("torchvision/"):
         torch.manual_seed(0)
-        return outspoken(models.get_model(name.partition("/")[2], weights=None))
+        return scale_head(models.get_model(name.partition("/")[2], weights=None))
     return seeded_timm(name)
 
 

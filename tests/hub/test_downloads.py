@@ -107,7 +107,7 @@ def test_refused_connection_fails_at_once(pets):
 def test_offline_mode_is_named_and_sends_no_request(pets, monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     assert "HF_HUB_OFFLINE is set" in refusal(FILE)
-    assert pets.asked("me/pets") == []
+    assert pets.requests_to("me/pets") == []
 
 
 @pytest.mark.parametrize("fault", ["hung", "500", "429", "gated", "401", "gone", "offline"])
@@ -121,7 +121,7 @@ def test_cached_file_is_used_during_a_fault(pets, monkeypatch, fault):
     else:
         took = seconds(fetch, FILE, 30)
     assert took < 4.5  # CACHED_TIMEOUT_S and some slack
-    assert fetch(HubFile(FILE.repo, FILE.names, path.parent.name), 30) == path  # a full commit asks nobody
+    assert fetch(HubFile(FILE.repo, FILE.names, path.parent.name), 30) == path  # a pinned commit takes no request
 
 
 def test_new_version_replaces_cached_file(pets):
@@ -134,7 +134,7 @@ def test_newest_cached_file_takes_one_head_request(pets):
     path = fetch(FILE, 30)
     pets.requests.clear()
     assert fetch(FILE, 30) == path
-    assert pets.asked("me/pets") == [("HEAD", "main/model.safetensors")]
+    assert pets.requests_to("me/pets") == [("HEAD", "main/model.safetensors")]
 
 
 def test_companion_files_are_updated_together(pets):
@@ -170,7 +170,7 @@ def test_hash_mismatch_is_retried_once_and_caches_nothing(pets, name):
     pets.faults["me/pets"] = "corrupt"
     got = "its hash did not match, twice; try again later, or"
     assert refusal(file).startswith(f"me/pets/{name}: expected the file that {pets.url} publishes; {got}")
-    assert [method for method, _ in pets.asked("me/pets")].count("GET") == 2
+    assert [method for method, _ in pets.requests_to("me/pets")].count("GET") == 2
     assert [path for path in Path(constants.HF_HUB_CACHE).rglob("*") if path.is_symlink()] == []
     assert not list(Path(constants.HF_HUB_CACHE).glob("*/blobs/*"))
 
@@ -178,7 +178,7 @@ def test_hash_mismatch_is_retried_once_and_caches_nothing(pets, name):
 def test_progress_ignores_repeated_bytes():
     reports = []
     bar = downloads._reporting_bar(lambda *report: reports.append(report))(total=9)
-    for step in (4, -4, 2, 2, 5):  # it starts over: the server cannot go on in the middle
+    for step in (4, -4, 2, 2, 5):  # it restarts: the server does not support ranges
         bar.update(step)
     assert reports == [(4, 9), (9, 9)]
 
@@ -187,7 +187,7 @@ def test_retry_after_hash_mismatch_succeeds(pets, monkeypatch):
     first = iter([False])
     monkeypatch.setattr(downloads, "matches_etag", lambda *_: next(first, True))
     assert fetch(FILE, 30).read_bytes() == BODY
-    assert [method for method, _ in pets.asked("me/pets")].count("GET") == 2
+    assert [method for method, _ in pets.requests_to("me/pets")].count("GET") == 2
 
 
 def test_response_without_hub_metadata_is_an_error(pets, monkeypatch):
@@ -219,7 +219,7 @@ def test_safetensors_is_preferred_over_pytorch_model_bin(hub):
 
 def test_hub_file_size_takes_a_head_request_unless_cached(pets):
     assert download_bytes(FILE) == len(BODY)
-    assert pets.asked("me/pets") == [("HEAD", "main/model.safetensors")]
+    assert pets.requests_to("me/pets") == [("HEAD", "main/model.safetensors")]
     fetch(FILE, 30)
     pets.requests.clear()
     assert download_bytes(FILE) == len(BODY)
@@ -258,11 +258,11 @@ def test_url_file_is_downloaded_once_and_verified(pets, tmp_path):
 
 def test_url_hash_mismatch_is_retried_once(pets, tmp_path):
     refusal(url_file(pets, tmp_path, sha256="0badc0de"))
-    assert len(pets.asked("me/pets")) == 2
+    assert len(pets.requests_to("me/pets")) == 2
 
 
 @pytest.mark.parametrize(
-    ("fault", "sha256", "told"),
+    ("fault", "sha256", "message"),
     [
         ("", "0badc0de", "expected the file that 127.0.0.1 publishes; its hash did not match, twice; try again later"),
         ("corrupt", hashlib.sha256(BODY).hexdigest()[:8], "its hash did not match, twice"),
@@ -274,12 +274,12 @@ def test_url_hash_mismatch_is_retried_once(pets, tmp_path):
         ("stalled", "", "no data was received for 1 s"),
     ],
 )
-def test_url_fault_is_reported_and_caches_nothing(pets, tmp_path, fault, sha256, told):
+def test_url_fault_is_reported_and_caches_nothing(pets, tmp_path, fault, sha256, message):
     pets.faults["me/pets"] = fault
     file = url_file(pets, tmp_path, sha256=sha256)
     text = refusal(file, timeout_s=1)
     assert text.startswith("model.safetensors: expected ")
-    assert told in text
+    assert message in text
     assert cached(file) is None
     assert fault in ("hung", "stalled") or not list(tmp_path.glob("*/*.partial"))
 

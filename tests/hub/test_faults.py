@@ -1,4 +1,4 @@
-"""Twelve faults of the Hub, met with nothing downloaded and with an older version: what a visitor gets, and when."""
+"""Twelve faults of the Hub, with an empty cache and with an older cached version: the error, and the time it takes."""
 
 import os
 import time
@@ -16,7 +16,7 @@ OLD, NEW = os.urandom(600_000), os.urandom(600_000)
 SLACK_S = 5
 SILENT = "no data was received for 1 s; try again later, or raise limits.hub_timeout_s if the connection is slow"
 TOKEN = "set HF_TOKEN to a valid one, or unset it: public files need none"
-FAULTS = {  # what a visitor is told
+FAULTS = {  # fault → end of the message
     "401": f"the token is not accepted (401); {TOKEN}",
     "404": "there is no such file (404); check the name",
     "gated": "the repository is gated; accept the terms on its page, and set HF_TOKEN",
@@ -30,13 +30,13 @@ FAULTS = {  # what a visitor is told
     "corrupt": "its hash did not match, twice; try again later, or check for a proxy that changes downloads",
     "disk full": "the disk is full; free some space in the cache (HF_HOME, TORCH_HOME)",
 }
-# The Hub's client tries five times, a second apart, before it calls a connection cut off.
+# The Hub's client retries an interrupted connection five times, one second apart.
 HUB_TIMEOUT_S = {fault: 8 if fault == "cut off" else 1 for fault in FAULTS}
 
 
 @pytest.fixture
 def loads(make_service, fakes, hub, fresh_cache):
-    """Return a function that starts anew with a backbone of no weights, and one of the Hub's; and what was loaded."""
+    """Return a function that restarts the service with a local and a Hub backbone, and the list of loaded weights."""
     import torch
 
     loaded = []
@@ -57,7 +57,7 @@ def loads(make_service, fakes, hub, fresh_cache):
 
 @contextmanager
 def broken(hub, fault, monkeypatch):
-    """Let the Hub, or the disk, fail for a while."""
+    """Inject a fault of the Hub or the disk inside the block."""
     if fault == "refused":
         with hub.gone():
             yield
@@ -65,7 +65,7 @@ def broken(hub, fault, monkeypatch):
         opened = Path.open
 
         def full(path, mode="r", **options):
-            """Write downloads where the kernel itself says that nothing is left."""
+            """Redirect downloads to /dev/full, where writes fail with ENOSPC."""
             return opened(Path("/dev/full") if path.suffix == ".incomplete" else path, mode, **options)
 
         with monkeypatch.context() as patch:
@@ -99,7 +99,7 @@ def test_failed_first_download_has_own_message_and_blocks_no_other(loads, hub, m
     assert took_s < HUB_TIMEOUT_S[fault] + SLACK_S
     assert service.status("fake:b").reason == text
     assert (loaded, cached(FILE)) == ([], None)
-    assert start(8)._pool.get("fake:b")  # it has come back
+    assert start(8)._pool.get("fake:b")  # the Hub is available again
     assert loaded == [NEW]
 
 
@@ -114,7 +114,7 @@ def test_cached_version_is_served_while_the_update_fails(loads, hub, monkeypatch
         started = time.monotonic()
         service._pool.get("fake:b")
         assert time.monotonic() - started < CACHED_TIMEOUT_S + SLACK_S
-        assert cached(FILE).read_bytes() == OLD  # and so it stays for the next start, with or without the Hub
+        assert cached(FILE).read_bytes() == OLD  # also for the next start, with or without the Hub
     assert loaded == [OLD, OLD]
     start(8)._pool.get("fake:b")
     assert loaded == [OLD, OLD, NEW]

@@ -153,7 +153,7 @@ def test_looking_asks_whether_a_file_at_an_address_can_be_had(make_pool, fakes, 
     assert [loading.status(name).status for name in loading.names] == ["idle", "unavailable"]
     assert loading.status("fake:a").download_bytes == 4  # what the server says goes before what the plan says
     assert "there is no such file" in loading.status("fake:b").reason
-    assert len(hub.asked("me/pets")) == 3  # what can be had is asked for once
+    assert len(hub.requests_to("me/pets")) == 3  # what can be had is asked for once
 
 
 def test_a_server_that_does_not_answer_keeps_no_other_from_being_asked(make_pool, fakes, hub, fresh_cache, tmp_path):

@@ -1,6 +1,6 @@
-"""The bundled backbones are what their cards say, and answer as plain timm does: no step of preprocessing is off.
+"""The bundled backbones match their cards, and their predictions match plain timm, which verifies the preprocessing.
 
-bundled/answers.py computed the reference with timm's own transform; nothing of Lineup is in it.
+bundled/answers.py computed the reference with timm's own transform, without Lineup.
 """
 
 import hashlib
@@ -35,8 +35,8 @@ def read_config(backbone):
 def test_card_has_sha256_of_weights_and_folder_has_licence(backbone):
     weights = folder(backbone) / "model.safetensors"
     card = (folder(backbone) / "README.md").read_text(encoding="utf-8")
-    [told] = re.findall(r"`model\.safetensors` has the SHA-256\s+`([0-9a-f]{64})`", card)
-    assert hashlib.sha256(weights.read_bytes()).hexdigest() == told
+    [sha256] = re.findall(r"`model\.safetensors` has the SHA-256\s+`([0-9a-f]{64})`", card)
+    assert hashlib.sha256(weights.read_bytes()).hexdigest() == sha256
     assert weights.stat().st_size <= 13_000_000
     assert "license: apache-2.0" in card
     assert (folder(backbone) / "LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()
@@ -65,11 +65,11 @@ def test_every_stored_tensor_is_loaded_as_float32(backbone):
     assert [name for name in stored if not torch.equal(loaded[name], stored[name].to(loaded[name].dtype))] == []
 
 
-# --- the answers ---
+# --- predictions ---
 
 
 def classify(make_service, backbone, more="", where=None, engine="torch"):
-    """Return what a service answers on each example: all classes, the most probable first."""
+    """Return the predictions of a service for each example: all classes, the most probable first."""
     entry = f"{{name: {backbone}, backbone: 'local-dir:{where or folder(backbone)}'{more}}}"
     service = make_service(f"engine: {engine}\nprecision: float32\nbackbones: [{entry}]")
     answers = {path.stem: service.classify(path, backbone, 1000) for path in EXAMPLES}
@@ -78,24 +78,27 @@ def classify(make_service, backbone, more="", where=None, engine="torch"):
 
 
 def out_of_order(answers, backbone):
-    """Return the examples whose classes stand in another order, but for those that are nearly as likely."""
-    found = []
+    """Return the examples whose top five differ from the reference, except for nearly equal probabilities."""
+    examples = []
     for example, predictions in answers.items():
-        right, said = ANSWERS[backbone][example], {each.id: each.probability for each in predictions[:5]}
-        least = right[-1][1] - TOLERANCE
-        if predictions[0].id != right[0][0] or any(probability < least for probability in said.values()):
-            found.append(example)
-        found += [example for key, probability in right if key not in said and probability > least + 2 * TOLERANCE]
-    return found
+        reference = ANSWERS[backbone][example]
+        top5 = {prediction.id: prediction.probability for prediction in predictions[:5]}
+        minimum = reference[-1][1] - TOLERANCE
+        if predictions[0].id != reference[0][0] or any(probability < minimum for probability in top5.values()):
+            examples.append(example)
+        examples += [
+            example for key, probability in reference if key not in top5 and probability > minimum + 2 * TOLERANCE
+        ]
+    return examples
 
 
 def differences(answers, backbone):
     """Return for each example the largest difference from the reference, over the reference's five classes."""
-    found = {}
+    largest = {}
     for example, predictions in answers.items():
-        probabilities = {each.id: each.probability for each in predictions}
-        found[example] = max(abs(probabilities[key] - right) for key, right in ANSWERS[backbone][example])
-    return found
+        probabilities = {prediction.id: prediction.probability for prediction in predictions}
+        largest[example] = max(abs(probabilities[key] - expected) for key, expected in ANSWERS[backbone][example])
+    return largest
 
 
 def test_reference_covers_every_backbone_and_example():
@@ -114,7 +117,7 @@ def test_predictions_match_plain_timm(make_service, backbone, engine):
 
 
 def other_architecture(tmp_path, backbone):
-    """Write the folder anew for the architecture that pads as PyTorch does, not as TensorFlow does."""
+    """Write a copy of the folder for the architecture with PyTorch's padding instead of TensorFlow's."""
     settings = read_config(backbone)
     made = tmp_path / "other" / backbone
     made.mkdir(parents=True)
@@ -131,7 +134,7 @@ WRONG = {
 }
 
 
-UNSEEN_IN_THE_FIRST_CLASS = ("bilinear", "PyTorch's padding")  # why the tests compare probabilities
+SAME_TOP1 = ("bilinear", "PyTorch's padding")  # why the tests compare probabilities
 
 
 @pytest.mark.parametrize("wrong", WRONG)
@@ -140,12 +143,12 @@ def test_preprocessing_mistake_changes_probabilities_beyond_tolerance(make_servi
     where = other_architecture(tmp_path, backbone) if wrong == "PyTorch's padding" else None
     answers = classify(make_service, backbone, WRONG[wrong], where)
     assert max(differences(answers, backbone).values()) > 10 * TOLERANCE
-    if wrong in UNSEEN_IN_THE_FIRST_CLASS:
+    if wrong in SAME_TOP1:
         firsts = {example: predictions[0].id for example, predictions in answers.items()}
         assert firsts == {example: answer[0][0] for example, answer in ANSWERS[backbone].items()}
 
 
-# --- what the examples show ---
+# --- examples ---
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
@@ -153,10 +156,12 @@ def test_examples_with_an_imagenet_class_are_classified_correctly(make_service, 
     assert {path.stem for path in EXAMPLES} == {*CLASSES, *WITHOUT_CLASS}
     firsts = {example: predictions[0] for example, predictions in classify(make_service, backbone).items()}
     assert {example: firsts[example].id for example in CLASSES} == CLASSES
-    assert {example: firsts[example].label for example in CLASSES} == {each: label_of(each) for each in CLASSES}
+    assert {example: firsts[example].label for example in CLASSES} == {
+        example: label_of(example) for example in CLASSES
+    }
 
 
 def test_backbones_agree_on_the_kingfisher_but_not_on_the_owl(make_service):
     firsts = {name: classify(make_service, name) for name in BACKBONES}
-    said = {example: [firsts[name][example][0].label for name in BACKBONES] for example in WITHOUT_CLASS}
-    assert said == {"kingfisher": ["jacamar", "jacamar"], "owl": ["house finch", "great grey owl"]}
+    labels = {example: [firsts[name][example][0].label for name in BACKBONES] for example in WITHOUT_CLASS}
+    assert labels == {"kingfisher": ["jacamar", "jacamar"], "owl": ["house finch", "great grey owl"]}

@@ -1,4 +1,4 @@
-"""Published figures belong to weights: a file's SHA-256 decides whether it has any, and no name does."""
+"""Published figures belong to weights: they are assigned by the SHA-256 of a file, not by its name."""
 
 import csv
 import hashlib
@@ -11,7 +11,7 @@ import torch
 from hub import with_config
 from huggingface_hub import constants
 from networks import seeded_timm
-from planning import keep, plan
+from planning import plan, write_folder
 from timm.models import get_pretrained_cfg
 from torchvision import models
 
@@ -22,8 +22,8 @@ from lineup.registry import known_weights, timm_models
 ROOT = Path(__file__).parents[2]
 TABLE = ROOT / "lineup" / "registry" / "known_weights.csv"
 BUNDLED = {"efficientnet_lite0": 74.846, "efficientnet_lite2": 77.47}
-REMARK = "figures published for timm's conversion of the same checkpoint"
-OWN = "test_resnet.r160_in1k"  # a small one of timm's that has figures, and no address that states a hash
+NOTE = "figures published for timm's conversion of the same checkpoint"
+OWN = "test_resnet.r160_in1k"  # a small timm model with figures, whose URL contains no hash
 OWN_FILE = HubFile(f"timm/{OWN}", timm_models.WEIGHT_FILES)
 
 
@@ -32,7 +32,7 @@ def top1(value, folder: Path = Path()) -> float | None:
 
 
 def change(path: Path) -> None:
-    """Change a weight a little: the file keeps its form, and its hash is another."""
+    """Change one byte of a weight: the file stays valid, with another hash."""
     body = bytearray(path.read_bytes())
     body[-1] ^= 1
     path.write_bytes(body)
@@ -40,42 +40,42 @@ def change(path: Path) -> None:
 
 @pytest.fixture
 def own(hub, fresh_cache, publish):
-    """Return the files of timm's own repository, which is not in the cache yet."""
+    """Return the files of timm's own repository, which is not cached."""
     return publish(OWN)
 
 
 @pytest.fixture
 def cached(own):
-    """Return the same files once timm's own weights are in the cache."""
+    """Return the same files, with timm's own weights cached."""
     downloads.fetch(OWN_FILE, 30)
     return own
 
 
-# --- files that were made from published checkpoints ---
+# --- files converted from published checkpoints ---
 
 
 @pytest.mark.parametrize("name", BUNDLED)
 def test_bundled_weights_have_figures_and_note_in_any_folder(tmp_path, name):
     body = (ROOT / "bundled" / name / "model.safetensors").read_bytes()
     config = (ROOT / "bundled" / name / "config.json").read_bytes()
-    keep(tmp_path / "mine", {"config.json": config, "model.safetensors": body})
+    write_folder(tmp_path / "mine", {"config.json": config, "model.safetensors": body})
     for value in (
         f"local-dir:{ROOT / 'bundled' / name}",
         "local-dir:mine",
         {"backbone": f"tf_{name}", "checkpoint": "mine/model.safetensors"},
     ):
-        found = plan(value, tmp_path)
-        assert (found.facts["imagenet_top1"], found.facts_note) == (BUNDLED[name], REMARK)
+        planned = plan(value, tmp_path)
+        assert (planned.facts["imagenet_top1"], planned.facts_note) == (BUNDLED[name], NOTE)
 
 
 @pytest.mark.parametrize("name", BUNDLED)
 def test_one_changed_byte_removes_figures_of_bundled_weights(tmp_path, name):
-    keep(tmp_path / name, {path.name: path.read_bytes() for path in (ROOT / "bundled" / name).iterdir()})
+    write_folder(tmp_path / name, {path.name: path.read_bytes() for path in (ROOT / "bundled" / name).iterdir()})
     assert plan(f"local-dir:{name}", tmp_path).facts
     change(tmp_path / name / "model.safetensors")
     for value in (f"local-dir:{name}", {"backbone": f"tf_{name}", "checkpoint": f"{name}/model.safetensors"}):
-        found = plan(value, tmp_path)
-        assert (found.facts, found.facts_note) == ({}, "")
+        planned = plan(value, tmp_path)
+        assert (planned.facts, planned.facts_note) == ({}, "")
 
 
 def test_table_lists_bundled_files_and_their_origin():
@@ -94,19 +94,19 @@ def test_table_lists_bundled_files_and_their_origin():
     ]
 
 
-# --- the digits in the names of timm's files ---
+# --- the hash prefix in the names of timm's files ---
 
 
 @pytest.fixture
 def released(tmp_path, monkeypatch):
-    """Write a checkpoint, lcnet.pth, whose hash is the one that timm's address of lcnet_050.ra2_in1k states."""
+    """Write lcnet.pth, whose hash is the one in timm's URL of lcnet_050.ra2_in1k."""
     torch.save(seeded_timm("lcnet_050").state_dict(), tmp_path / "lcnet.pth")
-    state_in_addresses(monkeypatch, "lcnet_050-f447553b.pth", tmp_path / "lcnet.pth")
+    put_hash_in_url(monkeypatch, "lcnet_050-f447553b.pth", tmp_path / "lcnet.pth")
     return tmp_path
 
 
-def state_in_addresses(monkeypatch, name: str, path: Path) -> None:
-    """Let a file's hash be the one that a published address ends in, as nobody here has the published file."""
+def put_hash_in_url(monkeypatch, name: str, path: Path) -> None:
+    """Make the hash of a file the one in a published URL, as the published file is not available here."""
     digits, usual = checksums.sha256(path)[:8], files.sha256_in_name
     monkeypatch.setattr(files, "sha256_in_name", lambda url: digits if url.endswith(name) else usual(url))
 
@@ -115,24 +115,24 @@ LCNET = {"backbone": "lcnet_050", "checkpoint": "lcnet.pth"}
 
 
 def test_checkpoint_released_by_timm_has_its_figures(released):
-    found = plan(LCNET, released)
-    assert (found.facts["imagenet_top1"], found.facts["gmacs"], found.facts_note) == (63.138, 0.05, "")
+    planned = plan(LCNET, released)
+    assert (planned.facts["imagenet_top1"], planned.facts["gmacs"], planned.facts_note) == (63.138, 0.05, "")
     change(released / "lcnet.pth")
     assert plan(LCNET, released).facts == {}
 
 
 @pytest.mark.parametrize(
-    "said",
+    "overrides",
     [{"mean": (0.4, 0.4, 0.4)}, {"crop_pct": 0.5}, {"interpolation": "nearest"}],
-    ids=lambda said: next(iter(said)),
+    ids=lambda overrides: next(iter(overrides)),
 )
-def test_released_checkpoint_with_other_transform_has_no_figures(released, said):
-    assert plan({**LCNET, **said}, released).facts == {}
+def test_released_checkpoint_with_other_transform_has_no_figures(released, overrides):
+    assert plan({**LCNET, **overrides}, released).facts == {}
 
 
 def test_released_checkpoint_with_explicit_default_transform_has_figures(released):
-    said = {"mean": get_pretrained_cfg("lcnet_050").mean, "crop_pct": get_pretrained_cfg("lcnet_050").crop_pct}
-    assert plan({**LCNET, **said}, released).facts == plan(LCNET, released).facts != {}
+    overrides = {"mean": get_pretrained_cfg("lcnet_050").mean, "crop_pct": get_pretrained_cfg("lcnet_050").crop_pct}
+    assert plan({**LCNET, **overrides}, released).facts == plan(LCNET, released).facts != {}
 
 
 def test_figures_match_the_input_size_of_the_entry(released):
@@ -148,7 +148,8 @@ def test_labels_do_not_affect_figures_of_a_checkpoint(released):
 @pytest.mark.parametrize("value", [{"backbone": "lcnet_050", "checkpoint": "own.pth"}, "local-dir:own"])
 def test_file_without_candidates_is_not_hashed(tmp_path, monkeypatch, value, publish):
     torch.save(seeded_timm("lcnet_050", num_classes=3).state_dict(), tmp_path / "own.pth")
-    keep(tmp_path / "own", with_config(publish(OWN), architecture="test_resnet"))  # timm's own is not in the cache
+    # timm's own file is not cached
+    write_folder(tmp_path / "own", with_config(publish(OWN), architecture="test_resnet"))
     monkeypatch.setattr(checksums, "sha256", None)
     assert plan(value, tmp_path).facts == {}
 
@@ -164,14 +165,15 @@ def test_torchvision_checkpoint_has_figures_with_its_own_transform_only(tmp_path
     torch.save(models.mobilenet_v2().state_dict(), tmp_path / "mobile.pth")
     first, second = models.MobileNet_V2_Weights.IMAGENET1K_V1, models.MobileNet_V2_Weights.IMAGENET1K_V2
     with monkeypatch.context() as patched:
-        state_in_addresses(patched, Path(first.url).name, tmp_path / "mobile.pth")
-        assert plan(MOBILE, tmp_path).facts == {}  # the default's transform is assumed, which resizes to 232, not 256
-    state_in_addresses(monkeypatch, Path(second.url).name, tmp_path / "mobile.pth")
-    found = plan(MOBILE, tmp_path)
-    assert (found.facts, found.facts_note) == (plan("torchvision/mobilenet_v2").facts, "")
-    assert found.facts["imagenet_top1"] == 72.154
-    for said in ({"input_size": 192}, {"crop_pct": 0.8}):
-        assert plan({**MOBILE, **said}, tmp_path).facts == {}
+        put_hash_in_url(patched, Path(first.url).name, tmp_path / "mobile.pth")
+        # the transform of the default weights is assumed, which resizes to 232, not 256
+        assert plan(MOBILE, tmp_path).facts == {}
+    put_hash_in_url(monkeypatch, Path(second.url).name, tmp_path / "mobile.pth")
+    planned = plan(MOBILE, tmp_path)
+    assert (planned.facts, planned.facts_note) == (plan("torchvision/mobilenet_v2").facts, "")
+    assert planned.facts["imagenet_top1"] == 72.154
+    for overrides in ({"input_size": 192}, {"crop_pct": 0.8}):
+        assert plan({**MOBILE, **overrides}, tmp_path).facts == {}
     change(tmp_path / "mobile.pth")
     assert plan(MOBILE, tmp_path).facts == {}
 
@@ -181,7 +183,7 @@ def test_torchvision_checkpoint_has_figures_with_its_own_transform_only(tmp_path
 
 def test_copy_of_timms_file_has_its_figures_in_any_location(hub, cached, tmp_path):
     hub.put("me/copy", cached)
-    keep(tmp_path / "copy", cached)
+    write_folder(tmp_path / "copy", cached)
     downloads.fetch(HubFile("me/copy", timm_models.WEIGHT_FILES), 30)
     checkpoint = {"backbone": "test_resnet", "checkpoint": "copy/model.safetensors"}
     for value in ("hf-hub:me/copy", "local-dir:copy", checkpoint):
@@ -201,12 +203,12 @@ def test_other_bytes_under_timms_name_have_no_figures(hub, cached):
 def test_copy_has_no_figures_unless_timms_file_is_cached(hub, own, tmp_path):
     hub.put("me/copy", own)
     downloads.fetch(HubFile("me/copy", timm_models.WEIGHT_FILES), 30)
-    keep(tmp_path / "copy", own)
+    write_folder(tmp_path / "copy", own)
     for value in ("hf-hub:me/copy", "local-dir:copy"):
         assert plan(value, tmp_path).facts == {}
 
 
-EDITED = {  # in config.json's pretrained_cfg: test_resnet.r160_in1k says something else
+EDITED = {  # in pretrained_cfg of config.json: differs from test_resnet.r160_in1k
     "mean": [0.4, 0.5, 0.5],
     "std": [0.5, 0.5, 0.4],
     "interpolation": "bicubic",
@@ -222,7 +224,7 @@ def edited(files, **changes):
 @pytest.mark.parametrize("key", EDITED)
 def test_edited_transform_has_no_figures(hub, cached, tmp_path, key):
     files = edited(cached, **{key: EDITED[key]})
-    keep(tmp_path / "copy", files)
+    write_folder(tmp_path / "copy", files)
     hub.put("me/edited", files)
     downloads.fetch(HubFile("me/edited", timm_models.WEIGHT_FILES), 30)
     for value in ("local-dir:copy", "hf-hub:me/edited"):
@@ -230,14 +232,14 @@ def test_edited_transform_has_no_figures(hub, cached, tmp_path, key):
 
 
 def test_edited_input_size_has_the_figures_of_that_size(cached, tmp_path):
-    keep(tmp_path / "copy", edited(cached, input_size=[3, 192, 192]))
+    write_folder(tmp_path / "copy", edited(cached, input_size=[3, 192, 192]))
     assert top1("local-dir:copy", tmp_path) is None
     assert top1({"backbone": "local-dir:copy", "input_size": 160}, tmp_path) == 41.602
 
 
 def test_same_weights_with_other_pooling_have_no_figures(cached, tmp_path):
-    keep(tmp_path / "max", with_config(cached, model_args={"global_pool": "max"}))
-    keep(tmp_path / "avg", with_config(cached, model_args={"global_pool": "avg"}))
+    write_folder(tmp_path / "max", with_config(cached, model_args={"global_pool": "max"}))
+    write_folder(tmp_path / "avg", with_config(cached, model_args={"global_pool": "avg"}))
     assert [top1(f"local-dir:{name}", tmp_path) for name in ("max", "avg")] == [None, 41.602]
 
 
@@ -246,7 +248,7 @@ def test_same_weights_with_other_pooling_have_no_figures(cached, tmp_path):
 
 @pytest.fixture
 def pinned(hub, own, fresh_cache):
-    """Put a second version into timm's repository for a while; return the commits of the older and of the newer."""
+    """Temporarily add a second version to timm's repository; return the older and the newer commit."""
     repo = hub.repos[OWN_FILE.repo]
     newer, older = repo.branches["main"], "0123456789abcdef0123456789abcdef01234567"
     body = own["model.safetensors"]
@@ -264,7 +266,7 @@ def test_timms_repository_at_main_has_its_figures(own, revision):
 def test_pinned_revision_has_figures_only_with_a_known_hash(pinned):
     older, newer = pinned
     values = [f"hf-hub:timm/{OWN}@{revision}" for revision in (newer, older, "v1")]
-    assert [plan(value).facts for value in values] == [{}, {}, {}]  # nothing is known of their hashes
+    assert [plan(value).facts for value in values] == [{}, {}, {}]  # their hashes are unknown
     for revision in (None, older):
         downloads.fetch(HubFile(OWN_FILE.repo, OWN_FILE.names, revision), 30)
     assert [top1(value) for value in values] == [41.602, None, None]
@@ -287,11 +289,11 @@ def test_timm_name_has_no_figures_if_the_download_is_unverified(monkeypatch):
     assert plan("lcnet_050").facts == {}
 
 
-# --- whom it asks ---
+# --- requests ---
 
 
-def asked_for_weights(hub) -> list[str]:
-    return [method for method, path in hub.asked("me/copy") if path.endswith("model.safetensors")]
+def weight_requests(hub) -> list[str]:
+    return [method for method, path in hub.requests_to("me/copy") if path.endswith("model.safetensors")]
 
 
 def test_uncached_copy_takes_one_head_request(hub, cached, make_service):
@@ -299,12 +301,12 @@ def test_uncached_copy_takes_one_head_request(hub, cached, make_service):
     (status,) = make_service("backbones: ['hf-hub:me/copy']").probe()
     assert status.facts["imagenet_top1"] == 41.602
     assert status.download_bytes == len(cached["model.safetensors"])
-    assert asked_for_weights(hub) == ["HEAD"]
+    assert weight_requests(hub) == ["HEAD"]
 
 
 def test_cached_copy_takes_no_request(hub, cached, make_service):
     hub.put("me/copy", cached)
-    config = plan("hf-hub:me/copy").weights  # config.json is in the cache now
+    config = plan("hf-hub:me/copy").weights  # caches config.json
     downloads.fetch(config, 30)
     hub.requests.clear()
     (status,) = make_service("backbones: ['hf-hub:me/copy']").probe(offline=True)

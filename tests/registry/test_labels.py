@@ -24,27 +24,27 @@ def label_file(tmp_path, data):
 
 
 def test_synset_label_has_first_lemma_and_definition():
-    told = "tench, Tinca tinca: freshwater dace-like game fish"
-    assert WORDNET.label("n01440764") == Label("n01440764", "tench", told)
+    description = "tench, Tinca tinca: freshwater dace-like game fish"
+    assert WORDNET.label("n01440764") == Label("n01440764", "tench", description)
     assert WORDNET.label("n03126707") == Label("n03126707", "crane", "crane")
 
 
 def test_equal_names_are_disambiguated_by_wordnet_id():
-    found = labels.from_synsets(["n02012849", "n01440764", "n03126707"], WORDNET, "ImageNet")
-    assert found.display_names == ("crane (n02012849)", "tench", "crane (n03126707)")
-    assert [label.name for label in found.labels] == ["crane", "tench", "crane"]
+    label_set = labels.from_synsets(["n02012849", "n01440764", "n03126707"], WORDNET, "ImageNet")
+    assert label_set.display_names == ("crane (n02012849)", "tench", "crane (n03126707)")
+    assert [label.name for label in label_set.labels] == ["crane", "tench", "crane"]
 
 
 def test_equal_names_without_ids_are_disambiguated_by_class_index():
-    found = labels.from_names(iter(["a", "b", "a ", "a"]), "mine")
-    assert found.labels == tuple(Label(None, name) for name in "abaa")
-    assert found.display_names == ("a (class 0)", "b", "a (class 2)", "a (class 3)")
+    label_set = labels.from_names(iter(["a", "b", "a ", "a"]), "mine")
+    assert label_set.labels == tuple(Label(None, name) for name in "abaa")
+    assert label_set.display_names == ("a (class 0)", "b", "a (class 2)", "a (class 3)")
 
 
 def test_unnamed_classes_are_numbered():
-    found = labels.numbered(3)
-    assert found.display_names == ("class 0", "class 1", "class 2")
-    assert (found.origin, found.named) == ("unnamed classes", False)
+    label_set = labels.numbered(3)
+    assert label_set.display_names == ("class 0", "class 1", "class 2")
+    assert (label_set.origin, label_set.named) == ("unnamed classes", False)
 
 
 FILES = {
@@ -59,8 +59,12 @@ FILES = {
 
 @pytest.mark.parametrize("text", FILES.values(), ids=FILES)
 def test_label_file_has_one_name_per_line(tmp_path, text):
-    found = labels.read_file(label_file(tmp_path, text.encode()))
-    assert (found.display_names, found.origin, found.named) == (("jay", "crow", "Grünspecht"), "birds.txt", True)
+    label_set = labels.read_file(label_file(tmp_path, text.encode()))
+    assert (label_set.display_names, label_set.origin, label_set.named) == (
+        ("jay", "crow", "Grünspecht"),
+        "birds.txt",
+        True,
+    )
 
 
 EMPTY_LINES = [
@@ -75,8 +79,8 @@ EMPTY_LINES = [
 @pytest.mark.parametrize(("data", "line"), EMPTY_LINES)
 def test_empty_line_in_label_file_is_an_error(tmp_path, data, line):
     path = label_file(tmp_path, data)
-    told = f"labels: expected a name in every line; {line}{path} is empty; each line is one class"
-    assert refusal(labels.read_file, path) == told
+    message = f"labels: expected a name in every line; {line}{path} is empty; each line is one class"
+    assert refusal(labels.read_file, path) == message
 
 
 def test_unreadable_label_file_is_named_in_the_error(tmp_path):
@@ -92,15 +96,15 @@ def test_unreadable_label_file_is_named_in_the_error(tmp_path):
     )
 
 
-ELEVEN = ["n01440764", *(f"bird {index}" for index in range(1, 11))]  # as text, "10" comes before "2"
+ELEVEN = ["n01440764", *(f"bird {index}" for index in range(1, 11))]  # as strings, "10" sorts before "2"
 BY_INDEX = {str(index): name for index, name in sorted(enumerate(ELEVEN), reverse=True)}
 
 
 @pytest.mark.parametrize("names", [ELEVEN, tuple(ELEVEN), BY_INDEX, dict(enumerate(ELEVEN))], ids=type)
 def test_hub_names_are_ordered_by_class_index(names):
-    found = labels.from_hub(names, {"bird 1": "a jay", "n01440764": "not used"}, WORDNET, "owner/repo")
+    label_set = labels.from_hub(names, {"bird 1": "a jay", "n01440764": "not used"}, WORDNET, "owner/repo")
     others = [Label(None, name, "a jay" if name == "bird 1" else "") for name in ELEVEN[1:]]
-    assert (found.labels, found.origin) == ((WORDNET.label("n01440764"), *others), "owner/repo")
+    assert (label_set.labels, label_set.origin) == ((WORDNET.label("n01440764"), *others), "owner/repo")
 
 
 @pytest.mark.parametrize("descriptions", [None, ["a corvid"], "a corvid"])
@@ -131,7 +135,7 @@ def test_wrong_number_of_names_is_an_error(outputs):
 
 
 def test_display_names_stay_unique_if_a_suffixed_name_exists():
-    found = labels.from_names(["a", "a", "a (class 1)"], "x").display_names
-    assert len(set(found)) == 3
+    names = labels.from_names(["a", "a", "a (class 1)"], "x").display_names
+    assert len(set(names)) == 3
     twins = labels.LabelSet((labels.Label("n1", "crane"), labels.Label("n1", "crane")), "x")
     assert len(set(twins.display_names)) == 2

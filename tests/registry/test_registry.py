@@ -13,9 +13,9 @@ import pytest
 import timm
 import torch
 from hub import timm_repo, with_config
-from networks import outspoken, seeded_timm
+from networks import scale_head, seeded_timm
 from PIL import Image
-from planning import keep, plan
+from planning import plan, write_folder
 from safetensors.torch import save_file
 from timm.models import get_pretrained_cfg
 from torchvision import models, transforms
@@ -56,7 +56,7 @@ def softmax_of(network, transform, image: Path) -> np.ndarray:
 
 
 def probabilities(service, image: Path) -> np.ndarray:
-    """Return what the service answers, in the order of the classes."""
+    """Return the probabilities that the service returns, by class index."""
     answer = service.classify(image, top_k=30_000)
     by_class = {prediction.class_index: prediction.probability for prediction in answer.predictions}
     return np.array([by_class[index] for index in range(len(by_class))])
@@ -69,11 +69,11 @@ def logits(network) -> torch.Tensor:
 
 
 def assert_same(ours: np.ndarray, theirs: np.ndarray) -> None:
-    assert 0.02 < theirs.max() < 0.999  # a flat or a one-sided answer would prove nothing
+    assert 0.02 < theirs.max() < 0.999  # a uniform or saturated distribution would prove nothing
     np.testing.assert_allclose(ours, theirs, atol=1e-5)
 
 
-# --- numbers ---
+# --- predictions ---
 
 
 @pytest.mark.parametrize(
@@ -91,8 +91,8 @@ def assert_same(ours: np.ndarray, theirs: np.ndarray) -> None:
 def test_timm_predictions_match_plain_timm(make_service, publish, hub, image, name, arguments, safe):
     assert ("model.safetensors" in publish(name, safe)) == safe
     network = timm.create_model(name, pretrained=True, **arguments)
-    said = {"input_size": (3, *arguments["img_size"])} if arguments else {}
-    data = timm.data.resolve_model_data_config(network, args=said)
+    overrides = {"input_size": (3, *arguments["img_size"])} if arguments else {}
+    data = timm.data.resolve_model_data_config(network, args=overrides)
     theirs = softmax_of(network, timm.data.create_transform(**data, is_training=False), image)
     size = f", input_size: {list(arguments['img_size'])}" if arguments else ""
     service = make_service(f"backbones: [{{backbone: {name}{size}}}]")
@@ -103,17 +103,17 @@ def test_timm_predictions_match_plain_timm(make_service, publish, hub, image, na
 @pytest.mark.parametrize("name", ["squeezenet1_0", "mobilenet_v3_small", "shufflenet_v2_x0_5", "googlenet"])
 def test_torchvision_predictions_match_plain_torchvision(make_service, fresh_cache, image, name):
     chosen = models.get_model_weights(name).DEFAULT
-    keep_torchvision_weights(fresh_cache, name, chosen)
+    cache_torchvision_weights(fresh_cache, name, chosen)
     theirs = softmax_of(models.get_model(name, weights=chosen), chosen.transforms(), image)
     assert_same(probabilities(make_service(f"backbones: [torchvision/{name}]"), image), theirs)
 
 
-def keep_torchvision_weights(cache: Path, name: str, chosen) -> None:
+def cache_torchvision_weights(cache: Path, name: str, chosen) -> None:
     torch.manual_seed(0)
-    aside = {"init_weights": False, "aux_logits": True} if name == "googlenet" else {}
+    options = {"init_weights": False, "aux_logits": True} if name == "googlenet" else {}
     path = cache / "torch" / "hub" / "checkpoints" / Path(chosen.url).name
     path.parent.mkdir(parents=True)
-    torch.save(outspoken(models.get_model(name, weights=None, **aside)).state_dict(), path)
+    torch.save(scale_head(models.get_model(name, weights=None, **options)).state_dict(), path)
 
 
 def test_plain_name_is_the_library_default_and_takes_no_request(publish, hub):
@@ -130,14 +130,14 @@ def test_plain_name_is_the_library_default_and_takes_no_request(publish, hub):
 
 
 @pytest.mark.parametrize(
-    ("backbone", "told"),
+    ("backbone", "expected"),
     [
         ("torchvision/resnet50", "training data's terms may apply; code BSD-3-Clause"),
         ("torchvision/vit_b_16@IMAGENET1K_SWAG_E2E_V1", "CC-BY-NC-4.0 (SWAG)"),
     ],
 )
-def test_torchvision_licence_is_the_one_torchvision_states(backbone, told):
-    assert plan(backbone).license == told
+def test_torchvision_licence_is_the_one_torchvision_states(backbone, expected):
+    assert plan(backbone).license == expected
     stated = " ".join(metadata("torchvision").get_payload().split())
     assert "may have their own licenses or terms and conditions derived from the dataset used for training" in stated
     assert "SWAG models are released under the CC-BY-NC 4.0 license" in stated
@@ -149,16 +149,16 @@ def test_unknown_torchvision_licence_is_shown_verbatim(monkeypatch):
 
 
 def test_no_torchvision_licence_is_a_bare_url():
-    chosen = [each for name in models.list_models(module=models) for each in models.get_model_weights(name)]
-    told = Counter(torchvision_models._license(each) for each in chosen)
-    assert told == {"training data's terms may apply; code BSD-3-Clause": 103, "CC-BY-NC-4.0 (SWAG)": 12}
+    published = [weights for name in models.list_models(module=models) for weights in models.get_model_weights(name)]
+    licenses = Counter(torchvision_models._license(weights) for weights in published)
+    assert licenses == {"training data's terms may apply; code BSD-3-Clause": 103, "CC-BY-NC-4.0 (SWAG)": 12}
 
 
-# --- what an entry says about the transform ---
+# --- overrides of the transform ---
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
-SAID = [
+OVERRIDES = [
     {"input_size": 96},
     {"input_size": [96, 128]},
     {"mean": [0.1, 0.2, 0.3]},
@@ -168,32 +168,32 @@ SAID = [
 ]
 
 
-@pytest.mark.parametrize("said", SAID, ids=lambda said: next(iter(said)))
-def test_timm_transform_applies_overrides_of_the_entry(image, said):
+@pytest.mark.parametrize("overrides", OVERRIDES, ids=lambda overrides: next(iter(overrides)))
+def test_timm_transform_applies_overrides_of_the_entry(image, overrides):
     usual = {"mean": IMAGENET_MEAN, "std": IMAGENET_STD, "crop_pct": 0.95, "interpolation": "bicubic"}
-    theirs = timm.data.create_transform(**{**usual, **said, "input_size": (3, *size_of(said))})
-    check_transform("resnet18.a1_in1k", said, theirs, image)
+    theirs = timm.data.create_transform(**{**usual, **overrides, "input_size": (3, *size_of(overrides))})
+    check_transform("resnet18.a1_in1k", overrides, theirs, image)
 
 
-@pytest.mark.parametrize("said", [SAID[0], *SAID[2:]], ids=lambda said: next(iter(said)))
-def test_torchvision_transform_applies_overrides_of_the_entry(image, said):
-    resized = round(min(size_of(said)) / said.get("crop_pct", 224 / 256))
+@pytest.mark.parametrize("overrides", [OVERRIDES[0], *OVERRIDES[2:]], ids=lambda overrides: next(iter(overrides)))
+def test_torchvision_transform_applies_overrides_of_the_entry(image, overrides):
+    resized = round(min(size_of(overrides)) / overrides.get("crop_pct", 224 / 256))
     steps = (
-        transforms.Resize(resized, InterpolationMode(said.get("interpolation", "bilinear"))),
-        transforms.CenterCrop(size_of(said)),
+        transforms.Resize(resized, InterpolationMode(overrides.get("interpolation", "bilinear"))),
+        transforms.CenterCrop(size_of(overrides)),
         transforms.ToTensor(),
-        transforms.Normalize(said.get("mean", IMAGENET_MEAN), said.get("std", IMAGENET_STD)),
+        transforms.Normalize(overrides.get("mean", IMAGENET_MEAN), overrides.get("std", IMAGENET_STD)),
     )
-    check_transform("torchvision/resnet18", said, transforms.Compose(steps), image)
+    check_transform("torchvision/resnet18", overrides, transforms.Compose(steps), image)
 
 
-def size_of(said) -> list[int]:
-    size = said.get("input_size", 224)
+def size_of(overrides) -> list[int]:
+    size = overrides.get("input_size", 224)
     return size if isinstance(size, list) else [size, size]
 
 
-def check_transform(backbone: str, said, theirs, image: Path) -> None:
-    usual, ours = plan(backbone).transform(rgb(image)), plan({"backbone": backbone, **said}).transform
+def check_transform(backbone: str, overrides, theirs, image: Path) -> None:
+    usual, ours = plan(backbone).transform(rgb(image)), plan({"backbone": backbone, **overrides}).transform
     batch = ours(rgb(image))
     assert batch.dtype == np.float32
     assert batch.shape == (1, 3, *ours.input_size)
@@ -214,7 +214,7 @@ def test_as_image_inverts_the_normalisation(tmp_path):
         assert transform.as_image(transform(red)).getpixel((100, 100)) == (250, 10, 60)
 
 
-# --- what is published of the weights ---
+# --- published figures ---
 
 
 @pytest.mark.parametrize(
@@ -233,12 +233,12 @@ def test_as_image_inverts_the_normalisation(tmp_path):
 def test_published_weights_have_their_figures(publish, tmp_path, value, top1, gmacs):
     publish("resnet18.a1_in1k")
     (tmp_path / "names.txt").write_text("\n".join(map(str, range(1000))))
-    found = plan(value, tmp_path).facts
-    assert (found["imagenet_top1"], found["gmacs"]) == (top1, gmacs)
-    assert found["imagenet_top5"] > top1
+    facts = plan(value, tmp_path).facts
+    assert (facts["imagenet_top1"], facts["gmacs"]) == (top1, gmacs)
+    assert facts["imagenet_top5"] > top1
 
 
-PREPARED_OTHERWISE = [
+OTHER_TRANSFORMS = [
     {"mean": [0.4, 0.4, 0.4]},
     {"std": [1, 2, 3]},
     {"crop_pct": 0.5},
@@ -247,33 +247,33 @@ PREPARED_OTHERWISE = [
 
 
 @pytest.mark.parametrize("backbone", ["resnet18", "torchvision/resnet18"])
-@pytest.mark.parametrize("said", PREPARED_OTHERWISE, ids=lambda said: next(iter(said)))
-def test_overridden_transform_has_no_figures(backbone, said):
-    assert plan({"backbone": backbone, **said}).facts == {}
+@pytest.mark.parametrize("overrides", OTHER_TRANSFORMS, ids=lambda overrides: next(iter(overrides)))
+def test_overridden_transform_has_no_figures(backbone, overrides):
+    assert plan({"backbone": backbone, **overrides}).facts == {}
 
 
-SPELLED_OUT = {
+EXPLICIT_DEFAULTS = {
     "resnet18": {"mean": IMAGENET_MEAN, "crop_pct": 0.95, "interpolation": "bicubic", "input_size": 224},
     "torchvision/resnet18": {"mean": IMAGENET_MEAN, "crop_pct": 0.875, "interpolation": "bilinear", "input_size": 224},
 }
 
 
-@pytest.mark.parametrize("backbone", SPELLED_OUT)
+@pytest.mark.parametrize("backbone", EXPLICIT_DEFAULTS)
 def test_explicit_default_transform_has_the_published_figures(backbone):
-    spelled_out = plan({"backbone": backbone, **SPELLED_OUT[backbone]})
-    assert spelled_out.facts == plan(backbone).facts != {}
+    explicit = plan({"backbone": backbone, **EXPLICIT_DEFAULTS[backbone]})
+    assert explicit.facts == plan(backbone).facts != {}
 
 
 def test_unpublished_input_size_has_no_accuracies():
     assert plan({"backbone": "resnet18", "input_size": [224, 288]}).facts == {}
     assert plan({"backbone": "torchvision/squeezenet1_1", "input_size": 128}).facts == {}
-    found = plan({"backbone": "resnet18", "input_size": 100}).facts
-    assert "imagenet_top1" not in found
+    facts = plan({"backbone": "resnet18", "input_size": 100}).facts
+    assert "imagenet_top1" not in facts
 
 
 def test_own_weights_have_no_figures(hub, fresh_cache, publish, tmp_path):
     files = publish("resnet18.a1_in1k")
-    keep(tmp_path / "copy", files)
+    write_folder(tmp_path / "copy", files)
     hub.put("me/resnet18.a1_in1k", files)
     hub.put("timm/another", files)
     own = [
@@ -307,7 +307,7 @@ def test_own_weights_have_no_figures(hub, fresh_cache, publish, tmp_path):
         ({"label_names": ["a", "b", "c"]}, {"labels": ["x", "y", "z"]}, Label(None, "x"), "the config"),
         ({"label_names": ["a", "b", "c"]}, {"labels": "names.txt"}, Label(None, "one"), "names.txt"),
         ({"num_classes": 1000, "tag": "a1_in1k"}, {}, TENCH, "ImageNet-1k"),
-        ({"num_classes": 512}, {}, Label(None, "class 0"), "unnamed classes"),  # nobody else's: no embedding
+        ({"num_classes": 512}, {}, Label(None, "class 0"), "unnamed classes"),  # not published: no embedding
         ({"num_classes": 1000, "tag": "pets"}, {}, Label(None, "class 0"), "unnamed classes"),
         ({"num_classes": 1000, "tag": ""}, {}, Label(None, "class 0"), "unnamed classes"),
     ],
@@ -315,12 +315,12 @@ def test_own_weights_have_no_figures(hub, fresh_cache, publish, tmp_path):
 def test_label_sources_have_an_order_of_precedence(hub, fresh_cache, tmp_path, config, entry, first, origin):
     (tmp_path / "names.txt").write_text("one\ntwo\nthree\n")
     hub.put("me/labels", {"config.json": timm_config(**config)})
-    found = plan({"backbone": "hf-hub:me/labels", **entry}, tmp_path).labels
-    assert found.origin == origin
-    assert found.named == (origin != "unnamed classes")
-    assert found.labels[0].name == first.name
-    assert found.labels[0].id == first.id
-    assert found.labels[0].description.startswith(first.description)
+    label_set = plan({"backbone": "hf-hub:me/labels", **entry}, tmp_path).labels
+    assert label_set.origin == origin
+    assert label_set.named == (origin != "unnamed classes")
+    assert label_set.labels[0].name == first.name
+    assert label_set.labels[0].id == first.id
+    assert label_set.labels[0].description.startswith(first.description)
 
 
 def timm_config(num_classes: int = 3, tag: str = "", **config) -> bytes:
@@ -329,7 +329,7 @@ def timm_config(num_classes: int = 3, tag: str = "", **config) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("config", "entry", "told"),
+    ("config", "entry", "message"),
     [
         ({"label_names": ["a", "b"]}, {}, "expected 3 names, one for each output"),
         ({"label_names": ["a", "b", "c"]}, {"labels": ["x", "y"]}, "the config has 2"),
@@ -339,9 +339,9 @@ def timm_config(num_classes: int = 3, tag: str = "", **config) -> bytes:
         ({"architecture": CLIP, "tag": "openai", "num_classes": 512}, {}, "an embedding of 512 numbers"),
     ],
 )
-def test_labels_that_do_not_match_the_head_are_an_error(hub, fresh_cache, config, entry, told):
+def test_labels_that_do_not_match_the_head_are_an_error(hub, fresh_cache, config, entry, message):
     hub.put("me/labels", {"config.json": timm_config(**config)})
-    assert told in refusal({"backbone": "hf-hub:me/labels", **entry})
+    assert message in refusal({"backbone": "hf-hub:me/labels", **entry})
 
 
 def test_display_names_of_both_imagenet_cranes_are_unique():
@@ -371,9 +371,9 @@ def test_class_names_are_the_same_in_both_libraries():
     ],
 )
 def test_larger_imagenet_subsets_have_their_own_labels(name, origin, num_classes):
-    found = plan(name).labels
-    assert (found.origin, len(found), len(set(found.display_names))) == (origin, num_classes, num_classes)
-    assert [label.id for label in found.labels] == timm.data.ImageNetInfo(origin.lower()).label_names()
+    label_set = plan(name).labels
+    assert (label_set.origin, len(label_set), len(set(label_set.display_names))) == (origin, num_classes, num_classes)
+    assert [label.id for label in label_set.labels] == timm.data.ImageNetInfo(origin.lower()).label_names()
 
 
 def test_every_pretrained_timm_tag_is_labelled_or_refused():
@@ -383,13 +383,13 @@ def test_every_pretrained_timm_tag_is_labelled_or_refused():
         cfg = asdict(get_pretrained_cfg(name))
         try:
             num_classes = timm_models._num_classes(cfg, name)
-            found = wordnet.for_tag(cfg["tag"], num_classes)
-            timm_models._refuse_embedding(name, num_classes, found)
+            label_set = wordnet.for_tag(cfg["tag"], num_classes)
+            timm_models._refuse_embedding(name, num_classes, label_set)
         except BackboneError as error:
             count["no head" if "no classification head" in str(error) else "embedding"] += 1
             continue
-        count[found.origin if found else "numbered"] += 1
-        numbered += [] if found else [name]
+        count[label_set.origin if label_set else "numbered"] += 1
+        numbered += [] if label_set else [name]
         assert isinstance(timm_models._weights_file({**cfg, "architecture": name}), files.HubFile | files.UrlFile)
     assert count == {
         "no head": 269,
@@ -412,11 +412,11 @@ def test_every_pretrained_timm_tag_is_labelled_or_refused():
     ]
 
 
-# --- refusals ---
+# --- errors ---
 
 
 @pytest.mark.parametrize(
-    ("value", "told"),
+    ("value", "message"),
     [
         ("resnet19", "expected a model name of timm; got 'resnet19'; did you mean 'resnet18'?"),
         ("qqqq", "timm.list_models() lists all names"),
@@ -451,10 +451,10 @@ def test_every_pretrained_timm_tag_is_labelled_or_refused():
         ("torchvision/resnet50@imagenet1k_v1", "did you mean 'IMAGENET1K_V1'?"),
     ],
 )
-def test_invalid_backbone_is_refused_with_a_reason(value, told):
+def test_invalid_backbone_is_refused_with_a_reason(value, message):
     text = refusal(value)
     assert text.startswith(value["backbone"] if isinstance(value, dict) else value)
-    assert told in text
+    assert message in text
 
 
 def test_missing_repository_is_a_hub_error(hub):
@@ -464,15 +464,15 @@ def test_missing_repository_is_a_hub_error(hub):
 
 # --- checkpoints ---
 
-ARCHITECTURES = {  # three classes and a head of the same shape are all that the two have in common
+ARCHITECTURES = {  # with the same number of classes, and otherwise different
     TINY: lambda: seeded_timm(TINY, num_classes=3),
-    "torchvision/shufflenet_v2_x0_5": lambda: outspoken(models.shufflenet_v2_x0_5(num_classes=3)),
+    "torchvision/shufflenet_v2_x0_5": lambda: scale_head(models.shufflenet_v2_x0_5(num_classes=3)),
 }
 
 
 @pytest.fixture(params=ARCHITECTURES)
 def mine(request):
-    """Return a backbone's name, and a network of that kind with weights of one's own."""
+    """Return the name of a backbone, and a network of that architecture with weights of the user."""
     torch.manual_seed(0)
     return request.param, ARCHITECTURES[request.param]()
 
@@ -499,8 +499,8 @@ def test_checkpoint_without_labels_has_the_classes_of_its_head(mine, tmp_path):
     torch.save(mine[1].state_dict(), tmp_path / "mine.pth")
     entry = {"backbone": mine[0], "checkpoint": "mine.pth"}
     assert plan(entry, tmp_path).labels.display_names == ("class 0", "class 1", "class 2")
-    told = {"input_size": 64, "mean": [0, 0, 0], "std": [1, 1, 1], "crop_pct": 1, "interpolation": "bilinear"}
-    assert plan({**entry, **told}, tmp_path).notes == ()
+    settings = {"input_size": 64, "mean": [0, 0, 0], "std": [1, 1, 1], "crop_pct": 1, "interpolation": "bilinear"}
+    assert plan({**entry, **settings}, tmp_path).notes == ()
 
 
 class Harmful:
@@ -517,10 +517,10 @@ def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
-SPOILED = {  # file name → how it is written, what is said
+INVALID = {  # file name → how it is written, part of the message
     "other.pth": (
         lambda state, path: torch.save(seeded_timm("test_vit", num_classes=3).state_dict(), path),
-        "name the architecture",
+        "use the architecture",
     ),
     "list.pth": (lambda state, path: torch.save([1, 2], path), "expected a state dict and nothing else"),
     "text.pth": (lambda state, path: path.write_text("no weights at all"), "expected a state dict and nothing else"),
@@ -538,12 +538,12 @@ SPOILED = {  # file name → how it is written, what is said
 }
 
 
-@pytest.mark.parametrize("name", SPOILED)
+@pytest.mark.parametrize("name", INVALID)
 def test_invalid_checkpoint_is_refused_without_executing_its_code(mine, tmp_path, name):
-    write, told = SPOILED[name]
+    write, message = INVALID[name]
     write(mine[1].state_dict(), tmp_path / name)
     text = refusal({"backbone": mine[0], "checkpoint": name}, tmp_path)
-    assert told in text
+    assert message in text
     assert not (tmp_path / "touched").exists()
 
 
@@ -572,14 +572,14 @@ CONFIG = {"label_names": ["x", "y", "z"]}
 @pytest.mark.parametrize("safe", [True, False])
 def test_folder_in_timm_format_is_loaded(tmp_path, safe):
     network = seeded_timm(TINY, num_classes=3)
-    keep(tmp_path / "pets #1", timm_repo(network, safe, **CONFIG))
+    write_folder(tmp_path / "pets #1", timm_repo(network, safe, **CONFIG))
     loaded = load("local-dir:pets #1", tmp_path)
     assert loaded.plan.labels.display_names == ("x", "y", "z")
     torch.testing.assert_close(logits(loaded.network), logits(network))
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (lambda files: {}, "expected weights in"),
         (lambda files: {**files, "config.json": None}, "config.json; it does not exist"),
@@ -595,15 +595,15 @@ def test_folder_in_timm_format_is_loaded(tmp_path, safe):
         ),
     ],
 )
-def test_invalid_folder_is_refused(tmp_path, change, told):
+def test_invalid_folder_is_refused(tmp_path, change, message):
     files = change(timm_repo(seeded_timm(TINY, num_classes=3), **CONFIG))
-    keep(tmp_path / "pets", {name: body for name, body in files.items() if body is not None})
-    assert told in refusal("local-dir:pets", tmp_path)
+    write_folder(tmp_path / "pets", {name: body for name, body in files.items() if body is not None})
+    assert message in refusal("local-dir:pets", tmp_path)
 
 
 @pytest.fixture
 def versions(hub, fresh_cache):
-    """Put two versions of a repository on the Hub; return their commits and the networks in them."""
+    """Put two versions of a repository on the Hub; return their commits and networks."""
     networks = [seeded_timm(TINY, num_classes=3), seeded_timm(TINY, num_classes=2)]
     old, new = timm_repo(networks[0], **CONFIG), timm_repo(networks[1], label_names=["p", "q"])
     commits = [hub.put("me/pets", old), hub.put("me/pets", new, "refs/pr/1")]
@@ -621,10 +621,10 @@ def test_repository_is_loaded_at_the_given_revision(versions, revision, version)
 def test_config_and_weights_are_of_the_same_commit(hub, versions):
     (old, _), networks = versions
     planned = plan("hf-hub:me/pets")
-    hub.put("me/pets", timm_repo(networks[1], label_names=["p", "q"]))  # somebody pushes in between
+    hub.put("me/pets", timm_repo(networks[1], label_names=["p", "q"]))  # a push in between
     built = registry.build(planned, downloads.fetch(planned.weights, 30))
     torch.testing.assert_close(logits(built), logits(networks[0]))
-    assert {path.partition("/")[0] for _, path in hub.asked("me/pets") if "model" in path} == {old}
+    assert {path.partition("/")[0] for _, path in hub.requests_to("me/pets") if "model" in path} == {old}
 
 
 def test_added_source_works_through_the_service(make_service, fakes, image):
@@ -634,12 +634,12 @@ def test_added_source_works_through_the_service(make_service, fakes, image):
 
 # --- every twentieth architecture of timm, every model of torchvision ---
 
-RUN_AT_MOST = 100_000_000  # parameters: more take too long on two cores
+MAX_PARAMETERS = 100_000_000  # larger networks take too long on two cores
 
 TORCHVISION = [
     f"torchvision/{name}"
     for name in models.list_models(module=models)
-    if models.get_model_weights(name).DEFAULT.meta["num_params"] <= RUN_AT_MOST
+    if models.get_model_weights(name).DEFAULT.meta["num_params"] <= MAX_PARAMETERS
 ]
 
 
@@ -650,8 +650,8 @@ def test_untrained_architecture_returns_finite_logits(image, name):
         assert "expected a number of classes" in refusal(entry)
         entry["labels"] = ["x", "y"]
     planned = plan(entry)
-    # the meta device knows shapes and no numbers: good enough for the large ones
-    device = "cpu" if planned.parameters <= RUN_AT_MOST else "meta"
+    # the meta device computes only shapes, which is sufficient for large networks
+    device = "cpu" if planned.parameters <= MAX_PARAMETERS else "meta"
     with torch.device(device), torch.inference_mode():
         network = registry.build(planned, None)
         answer = network(torch.from_numpy(planned.transform(rgb(image))).to(device))
@@ -659,7 +659,7 @@ def test_untrained_architecture_returns_finite_logits(image, name):
     assert device == "meta" or answer.isfinite().all()
 
 
-# --- what once went wrong ---
+# --- regressions ---
 
 
 def test_torchvision_vit_has_the_input_size_of_its_transform(image):
@@ -671,7 +671,7 @@ def test_torchvision_vit_has_the_input_size_of_its_transform(image):
 
 def test_googlenet_checkpoint_matches_published_weights(fresh_cache, image):
     chosen = models.GoogLeNet_Weights.DEFAULT
-    keep_torchvision_weights(fresh_cache, "googlenet", chosen)
+    cache_torchvision_weights(fresh_cache, "googlenet", chosen)
     file = fresh_cache / "torch" / "hub" / "checkpoints" / Path(chosen.url).name
     published, own = load("torchvision/googlenet"), load({"backbone": "torchvision/googlenet", "checkpoint": str(file)})
     batch = torch.from_numpy(published.plan.transform(rgb(image)))
@@ -680,10 +680,10 @@ def test_googlenet_checkpoint_matches_published_weights(fresh_cache, image):
 
 def test_weights_in_a_folder_have_timms_order_of_preference(tmp_path):
     good, other = (timm_repo(seeded_timm(TINY, num_classes=count)) for count in (3, 5))
-    keep(tmp_path / "pets", {**good, "ema.safetensors": other["model.safetensors"]})
+    write_folder(tmp_path / "pets", {**good, "ema.safetensors": other["model.safetensors"]})
     load("local-dir:pets", tmp_path)
     weights_of = {"best.safetensors": good["model.safetensors"], "model.safetensors": other["model.safetensors"]}
-    keep(tmp_path / "mixed", {**good, **weights_of})
+    write_folder(tmp_path / "mixed", {**good, **weights_of})
     assert "of another shape" in refusal("local-dir:mixed", tmp_path)
 
 
@@ -693,19 +693,19 @@ def test_backbone_for_greyscale_images_is_refused(hub, fresh_cache):
 
 
 def test_own_backbone_may_have_any_number_of_classes(tmp_path):
-    keep(tmp_path / "pets", timm_repo(seeded_timm(TINY, num_classes=128)))
+    write_folder(tmp_path / "pets", timm_repo(seeded_timm(TINY, num_classes=128)))
     assert plan("local-dir:pets", tmp_path).num_classes == 128
 
 
 @pytest.mark.parametrize(
-    ("name", "kept"),
+    ("name", "content"),
     [("a list", [torch.ones(1)]), ("a training state", {"net": {"a": torch.ones(1)}}), ("a text", None)],
 )
-def test_error_of_a_file_without_state_dict_shows_no_internals(tmp_path, name, kept):
-    if kept is None:
+def test_error_of_a_file_without_state_dict_shows_no_internals(tmp_path, name, content):
+    if content is None:
         (tmp_path / "m.pth").write_text("hello")
     else:
-        torch.save(kept, tmp_path / "m.pth")
+        torch.save(content, tmp_path / "m.pth")
     text = refusal({"backbone": TINY, "checkpoint": "m.pth"}, tmp_path)
     assert "m.pth: expected a state dict and nothing else; the file holds something else, or is truncated" in text
     assert "object" not in text

@@ -1,12 +1,12 @@
-"""A stand-in for the Hugging Face Hub on 127.0.0.1: real requests, real answers, and faults on demand.
+"""A fake Hugging Face Hub on 127.0.0.1: an HTTP server with fault injection.
 
-It serves what the Hub's client asks for, ``/{owner}/{name}/resolve/{revision}/{file}``, from memory::
+It serves the requests of the Hub's client, ``/{owner}/{name}/resolve/{revision}/{file}``, from memory::
 
     hub = Hub()
     commit = hub.put("me/pets", {"config.json": b"…", "model.safetensors": b"…"})
     hub.faults["me/pets"] = "500"
 
-Whatever begins with ``/api/``, or is Git LFS's, is about Spaces, and answered in space_hub.py.
+Paths that start with ``/api/``, and those of Git LFS, belong to Spaces, and are handled in space_hub.py.
 """
 
 import hashlib
@@ -25,21 +25,21 @@ from space_hub import Spaces, git_oid
 
 Files = dict[str, bytes]
 
-FAULTS = {  # what may be wrong with a repository; a number is a status that every request gets
-    "gated": "its owner has not let us in",
-    "private": "only who sends a token is let in",
-    "401": "our token is not a token",
-    "hung": "connections are accepted and never answered",
-    "stalled": "no byte comes after the first half of a file",
-    "slow": "a file takes SLOW_S seconds; bytes come all the while",
+FAULTS = {  # faults of a repository; a number is the status of every response
+    "gated": "access has not been granted",
+    "private": "a request without a token is refused",
+    "401": "the token is invalid",
+    "hung": "connections are accepted, and never get a response",
+    "stalled": "no byte is sent after the first half of a file",
+    "slow": "a file takes SLOW_S seconds, with steady progress",
     "cut off": "connections end after the first half of a file, and resumed ones at once",
-    "too short": "a file is ten bytes shorter than was said",
+    "too short": "a file is ten bytes shorter than its metadata says",
     "corrupt": "the last ten bytes of a file are wrong",
 }
 SLOW_S = 2
-PATIENCE_S = 60  # nothing hangs for longer, whatever a test forgets
-PIECES = 20  # that a file is sent in
-SMALL = (".json", ".md", ".txt")  # what the Hub keeps in git itself
+MAX_HANG_S = 60  # even if a test does not reset the fault
+CHUNKS = 20  # per file
+SMALL = (".json", ".md", ".txt")  # stored in git itself
 
 
 @dataclass
@@ -55,13 +55,13 @@ class Repo:
 class Hub:
     """Serves repositories until it is closed.
 
-    `faults` maps a repository's name to one of FAULTS. `resume` lets what is hung or stalled go on.
+    `faults` maps the name of a repository to one of FAULTS. `resume` releases hung and stalled requests.
     """
 
     def __init__(self) -> None:
         self.repos: dict[str, Repo] = {}
         self.faults: dict[str, str] = {}
-        self.requests: list[tuple[str, str]] = []  # method and path, in the order they came
+        self.requests: list[tuple[str, str]] = []  # method and path, in order
         self.resume = threading.Event()
         self.spaces = Spaces(self)
         self._server: ThreadingHTTPServer | None = None
@@ -73,7 +73,7 @@ class Hub:
         return f"http://127.0.0.1:{self._port}"
 
     def put(self, name: str, files: Files, branch: str = "main") -> str:
-        """Put files on a repository's branch, which loses its others, and return the new commit."""
+        """Replace the files on a branch of a repository, and return the new commit."""
         repo = self.repos.setdefault(name, Repo())
         parts = [name, branch, *(f"{path} {hashlib.sha256(body).hexdigest()}" for path, body in sorted(files.items()))]
         commit = hashlib.sha1("\n".join(parts).encode()).hexdigest()
@@ -81,13 +81,13 @@ class Hub:
         repo.branches[branch] = commit
         return commit
 
-    def asked(self, name: str) -> list[tuple[str, str]]:
-        """Return what was asked of one repository: method and path from the revision on."""
+    def requests_to(self, name: str) -> list[tuple[str, str]]:
+        """Return the requests to a repository: method, and path from the revision on."""
         prefix = f"/{name}/resolve/"
         return [(method, path.removeprefix(prefix)) for method, path in self.requests if path.startswith(prefix)]
 
     def reset(self) -> None:
-        """Mend all faults, let go of whoever hangs, and forget what was asked; repositories stay, Spaces do not."""
+        """Clear faults, requests and Spaces, and release hung requests; repositories remain."""
         self.faults.clear()
         self.spaces.reset()
         self.resume.set()
@@ -96,7 +96,7 @@ class Hub:
 
     @contextmanager
     def gone(self) -> Iterator[None]:
-        """Refuse connections for a while, then come back at the same address."""
+        """Refuse connections inside the block, then listen on the same port again."""
         self.close()
         try:
             yield
@@ -120,7 +120,7 @@ class Hub:
 
 
 def _handler_of(hub: Hub) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):  # speaks HTTP/1.0: one request a connection, so closing is clean
+    class Handler(BaseHTTPRequestHandler):  # HTTP/1.0: one request per connection, so that closing is clean
         def log_message(self, *_: object) -> None: ...
 
         def do_GET(self) -> None:
@@ -132,7 +132,7 @@ def _handler_of(hub: Hub) -> type[BaseHTTPRequestHandler]:
             name, (revision, _, path) = unquote(owner_and_name), rest.partition("/")
             fault, repo = hub.faults.get(name, ""), hub.repos.get(name)
             if fault == "hung":
-                hub.resume.wait(PATIENCE_S)
+                hub.resume.wait(MAX_HANG_S)
                 return
             if fault == "401" or (self.headers.get("Authorization") and hub.spaces.me is None):
                 self._refuse(401, message="Invalid credentials in Authorization header")
@@ -141,7 +141,7 @@ def _handler_of(hub: Hub) -> type[BaseHTTPRequestHandler]:
             elif fault == "gated":
                 self._refuse(403, "GatedRepo")
             elif repo is None or (fault == "private" and not self.headers.get("Authorization")):
-                self._refuse(401, "RepoNotFound")  # as the Hub does: it does not tell private from missing
+                self._refuse(401, "RepoNotFound")  # like the Hub, which does not distinguish private from missing
             elif (commit := repo.commit(unquote(revision))) is None:
                 self._refuse(404, "RevisionNotFound")
             elif (body := repo.commits[commit].get(unquote(path))) is None:
@@ -152,14 +152,14 @@ def _handler_of(hub: Hub) -> type[BaseHTTPRequestHandler]:
         def _answer(self) -> None:
             length = int(self.headers.get("Content-Length") or 0)
             if self.command == "PUT" and hub.spaces.faults.get("upload") == "cut off":
-                length //= 2  # what was not read when the connection ends never arrives
+                length //= 2  # the rest is lost when the connection is closed
             body = self.rfile.read(length)
             path, token = unquote(self.path.partition("?")[0]), self.headers.get("Authorization", "")
-            answer = hub.spaces.answer(self.command, path, body, token)
-            if answer:
-                status, headers, said = answer
-                self._head(status, len(said), Content_Type="application/json", **headers)
-                self.wfile.write(said)
+            response = hub.spaces.answer(self.command, path, body, token)
+            if response:
+                status, headers, content = response
+                self._head(status, len(content), Content_Type="application/json", **headers)
+                self.wfile.write(content)
 
         def _refuse(self, status: int, code: str = "", commit: str = "", message: str = "") -> None:
             self._head(status, 0, X_Error_Code=code, X_Repo_Commit=commit, X_Error_Message=message)
@@ -175,14 +175,14 @@ def _handler_of(hub: Hub) -> type[BaseHTTPRequestHandler]:
                 self._send_slowly(body, start, fault)
 
         def _send_slowly(self, body: bytes, start: int, fault: str) -> None:
-            step = len(body) // PIECES + 1
-            half, resume = PIECES // 2 * step, hub.resume  # who is let go once does not stall again
+            step = len(body) // CHUNKS + 1
+            half, resume = CHUNKS // 2 * step, hub.resume  # a released request does not stall again
             for at in range(start, len(body), step):
                 if at >= half and fault == "cut off":
                     return
                 if at >= half and fault == "stalled":
-                    resume.wait(PATIENCE_S)
-                time.sleep(SLOW_S / PIECES if fault == "slow" else 0)
+                    resume.wait(MAX_HANG_S)
+                time.sleep(SLOW_S / CHUNKS if fault == "slow" else 0)
                 self.wfile.write(body[at : at + step])
 
         def _head(self, status: int, length: int, **headers: str) -> None:
@@ -193,7 +193,7 @@ def _handler_of(hub: Hub) -> type[BaseHTTPRequestHandler]:
             self.end_headers()
 
         def handle(self) -> None:
-            with suppress(ConnectionError):  # whoever asked has gone: most tests of faults end like this
+            with suppress(ConnectionError):  # the client has disconnected, as in most tests of faults
                 super().handle()
 
         do_HEAD = do_POST = do_PUT = do_GET
@@ -202,7 +202,7 @@ def _handler_of(hub: Hub) -> type[BaseHTTPRequestHandler]:
 
 
 def _etag(path: str, body: bytes) -> str:
-    """Return what the Hub says of a file: git's SHA-1 of a small one, the SHA-256 of all others."""
+    """Return the etag of a file: git's SHA-1 of a small one, the SHA-256 of all others."""
     if path.endswith(SMALL):
         return f'"{git_oid(body)}"'
     return f'"{hashlib.sha256(body).hexdigest()}"'
@@ -218,7 +218,7 @@ def timm_repo(model: "object", safe: bool = True, **config: object) -> Files:
 
 
 def with_config(files: Files, **changes: object) -> Files:
-    """Return the same files with other values in config.json; None takes a key out."""
+    """Return the same files with other values in config.json; None removes a key."""
     config = {**json.loads(files["config.json"]), **changes}
-    kept = {key: value for key, value in config.items() if value is not None}
-    return {**files, "config.json": json.dumps(kept).encode()}
+    remaining = {key: value for key, value in config.items() if value is not None}
+    return {**files, "config.json": json.dumps(remaining).encode()}

@@ -1,4 +1,4 @@
-"""Networks with seeded random weights whose answers differ."""
+"""Networks with seeded random weights, whose predictions are not uniform."""
 
 
 def seeded_timm(name: str, **arguments):
@@ -6,11 +6,11 @@ def seeded_timm(name: str, **arguments):
     import torch
 
     torch.manual_seed(0)
-    return outspoken(timm.create_model(name, pretrained=False, **arguments))
+    return scale_head(timm.create_model(name, pretrained=False, **arguments))
 
 
-def outspoken(network):
-    """Scale the last layer: fresh weights call every class as likely, and so would hide mistakes."""
+def scale_head(network):
+    """Scale the last layer: the nearly uniform predictions of fresh weights would hide mistakes."""
     import torch
     from torch import nn
 

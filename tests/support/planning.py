@@ -1,4 +1,4 @@
-"""Plans entries, and writes folders for them."""
+"""Helpers that plan an entry, and write a folder for it."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ def plan(value, folder: Path = Path()) -> registry.Plan:
     return registry.plan(Entry.model_validate(value), registry.Context(folder, lambda file: downloads.fetch(file, 30)))
 
 
-def keep(folder: Path, files: dict[str, bytes]) -> None:
+def write_folder(folder: Path, files: dict[str, bytes]) -> None:
     folder.mkdir()
     for name, body in files.items():
         (folder / name).write_bytes(body)

@@ -1,4 +1,4 @@
-"""What the bundled backbones must answer on the examples: bundled/answers.csv, and what each photograph shows."""
+"""The reference predictions of the bundled backbones, bundled/answers.csv, and the classes of the examples."""
 
 import csv
 from collections import defaultdict
@@ -7,7 +7,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 BACKBONES = ("efficientnet_lite0", "efficientnet_lite2")
 EXAMPLES = sorted((ROOT / "examples").glob("*.jpg"))
-CLASSES = {  # example → WordNet id of what it shows
+CLASSES = {  # example → WordNet id
     "castle": "n02980441",
     "coffee": "n07920052",
     "giant_panda": "n02510455",
@@ -19,7 +19,7 @@ CLASSES = {  # example → WordNet id of what it shows
     "stupa": "n04346328",
     "viaduct": "n04532670",
 }
-WITHOUT_CLASS = ("kingfisher", "owl")  # ImageNet-1k has no class for what these show
+WITHOUT_CLASS = ("kingfisher", "owl")  # not a class of ImageNet-1k
 _SHORT_NAMES = {"coffee": "espresso", "polar_bear": "ice bear", "red_panda": "lesser panda"}
 
 Answer = list[tuple[str, float]]  # WordNet ids and probabilities, the most probable first

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import yaml
-from lfs_hub import SAMPLE, LargeFiles, is_large
+from lfs_hub import SAMPLE_BYTES, LargeFiles, is_large
 
 if TYPE_CHECKING:
     from hub import Files, Hub
@@ -221,7 +221,7 @@ class Spaces:
 
     def _regular(self, value: Mapping[str, Any], attributes: bytes) -> bytes:
         content = base64.b64decode(value["content"])
-        if is_large(value["path"], content[:SAMPLE], len(content), attributes):
+        if is_large(value["path"], content[:SAMPLE_BYTES], len(content), attributes):
             raise Refusal(400, f"{value['path']} contains binary files: please use LFS or Xet to store them")
         return content
 
@@ -256,7 +256,7 @@ class Spaces:
 
 def oid(path: str, body: bytes, attributes: bytes) -> dict[str, Any]:
     """Return the ids of a file's content; a large file is an LFS pointer in git."""
-    if not is_large(path, body[:SAMPLE], len(body), attributes):
+    if not is_large(path, body[:SAMPLE_BYTES], len(body), attributes):
         return {"blobId": git_oid(body)}
     pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{sha256(body)}\nsize {len(body)}\n".encode()
     lfs = {"sha256": sha256(body), "size": len(body), "pointerSize": len(pointer)}

@@ -106,7 +106,7 @@ def test_download_check_bypasses_the_cache(run_doctor, hub, fresh_cache):
     run_doctor()
     hub.requests.clear()
     run_doctor()
-    assert [method for method, path in hub.asked("me/birds") if path.endswith("config.json")].count("GET") == 1
+    assert [method for method, path in hub.requests_to("me/birds") if path.endswith("config.json")].count("GET") == 1
     assert not list(fresh_cache.rglob("config.json"))
     assert str(fresh_cache / "hf" / "hub") == doctor.constants.HF_HUB_CACHE
 
@@ -139,7 +139,7 @@ def test_download_check_uses_the_first_entry_on_the_hub(run_doctor, hub, config,
         hub.put("me/birds", FILES, branch="old")
         result = run_doctor(config=config)
         assert result.line("download").startswith(f"ok {file}: 28 bytes in ")
-        assert ("HEAD", "old/config.json") in hub.asked("me/birds") or "@old" not in config
+        assert ("HEAD", "old/config.json") in hub.requests_to("me/birds") or "@old" not in config
     finally:
         for repo in ("timm/resnet18.a1_in1k", "timm/resnet50.a1_in1k"):
             del hub.repos[repo]

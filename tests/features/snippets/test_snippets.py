@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 from drawing import draw
 from hub import timm_repo
-from networks import outspoken, seeded_timm
+from networks import scale_head, seeded_timm
 from PIL import ExifTags, Image
 from serving import ROOT, caches, serving
 
@@ -93,10 +93,10 @@ def weights(home, standing_hub, publish):
     state = seeded_timm("test_vit", num_classes=20, img_size=(96, 96)).state_dict()
     torch.save({"state_dict": {f"module.{key}": value for key, value in state.items()}}, home / "wrapped.pth")
     torch.manual_seed(0)
-    torch.save(outspoken(models.squeezenet1_1(num_classes=20)).state_dict(), home / "squeezenet.pth")
+    torch.save(scale_head(models.squeezenet1_1(num_classes=20)).state_dict(), home / "squeezenet.pth")
     cache = home / "torch" / "hub" / "checkpoints"
     cache.mkdir(parents=True)
-    torch.save(outspoken(models.squeezenet1_1()).state_dict(), cache / "squeezenet1_1-b8a52dc0.pth")
+    torch.save(scale_head(models.squeezenet1_1()).state_dict(), cache / "squeezenet1_1-b8a52dc0.pth")
 
 
 @pytest.fixture(scope="module")
