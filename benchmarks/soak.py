@@ -414,7 +414,7 @@ def faults(quick: bool) -> list[Row]:
             "an exception, MemoryError, a hang in a backbone",
             "only that backbone is affected",
             "tests/server/test_admission.py",
-            "raises or hangs",
+            "hanging_forward_pass or network_error",
         ),
         _tests(
             "kill -9 in a download, a cache write, a request",
