@@ -52,9 +52,8 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-ARGUMENTS = _arguments(
-    None if __name__ == "__main__" else []
-)  # sys.argv is of another program when this file is imported
+# When this file is imported, sys.argv belongs to another program.
+ARGUMENTS = _arguments(None if __name__ == "__main__" else [])
 from lineup import config, engines  # after parsing: --help does not wait for pydantic
 
 try:
