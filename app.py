@@ -7,7 +7,7 @@ no port, starts no thread and loads no weights.
 from lineup.engines import zerogpu
 
 if zerogpu.on_zerogpu():
-    import spaces  # noqa: F401  (it has to be imported before torch)
+    import spaces  # noqa: F401  (must be imported before torch)
 
 import argparse
 import logging
@@ -25,11 +25,11 @@ from lineup import fast_import
 from lineup.engines import devices
 from lineup.errors import ConfigError
 
-# Gradio would sum up all past requests anew at the end of each, for a page that is turned off.
+# Gradio would aggregate all past requests after each one, for its monitoring page, which is disabled here.
 os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", str(10**9))
 os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "1")
-os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # Gradio's own client, which serves MCP, would report itself
-# Uploads lie apart from those of other apps on this machine: old ones are removed.
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # Gradio's client, which serves MCP, would send telemetry
+# A folder of its own: old uploads are removed, and those of other apps on this machine must not be.
 os.environ.setdefault("GRADIO_TEMP_DIR", str(Path(tempfile.gettempdir()) / "lineup-uploads"))
 
 
@@ -52,8 +52,9 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-ARGUMENTS = _arguments(None if __name__ == "__main__" else [])  # who imports this file has arguments of its own
-from lineup import config  # --help does not wait for pydantic
+# When this file is imported, sys.argv belongs to another program.
+ARGUMENTS = _arguments(None if __name__ == "__main__" else [])
+from lineup import config  # after parsing: --help does not wait for pydantic
 from lineup.engines import choice
 
 try:
@@ -77,11 +78,11 @@ from lineup.server.input_guard import guard
 from lineup.service import Service
 
 if TYPE_CHECKING:
-    from lineup.server.admission import Gate
+    from lineup.server.admission import AdmissionMiddleware
 
 
-def build(service: Service, given: Iterable[Feature] = FEATURES.values()) -> gr.Blocks:
-    """Assemble the page of a service with some features. Nothing is loaded by it: `service.start` does that."""
+def build(service: Service, features: Iterable[Feature] = FEATURES.values()) -> gr.Blocks:
+    """Assemble the page of a service and its features. Loads no backbone: `service.start` does."""
     with gr.Blocks(title=service.config.title, analytics_enabled=False) as demo:
         page = Page(service, CONNECTIONS)
         page.add_header()
@@ -95,20 +96,20 @@ def build(service: Service, given: Iterable[Feature] = FEATURES.values()) -> gr.
                 page.add_top_k()
                 page.add_results()
         page.add_table()
-        panels = _panels(service, given)
+        panels = _panels(service, features)
         for panel in panels:
             panel.build(service)
         wiring.connect(demo, page, panels)
         api.add(service, CONNECTIONS)
     guard(demo)
-    demo.api_open = False  # what goes past the queue; to say it by `queue` builds the whole server once more: 0.1 s
+    demo.api_open = False  # no requests past the queue; set here, as `demo.queue` would build the server again: 0.1 s
     return demo
 
 
-def _panels(service: Service, given: Iterable[Feature]) -> list[Panel]:
-    """Return the panels that have a use here, in the order of their features."""
-    made: list[Panel] = [resolve_name(feature.panel)() for feature in given if feature.panel]
-    return [panel for panel in made if panel.applies(service)]
+def _panels(service: Service, features: Iterable[Feature]) -> list[Panel]:
+    """Return the panels that apply to this service, in the order of their features."""
+    panels: list[Panel] = [resolve_name(feature.panel)() for feature in features if feature.panel]
+    return [panel for panel in panels if panel.applies(service)]
 
 
 if gr.NO_RELOAD:  # `gradio app.py` runs this file again after each change: loaded backbones survive it
@@ -116,14 +117,16 @@ if gr.NO_RELOAD:  # `gradio app.py` runs this file again after each change: load
 demo = build(SERVICE)
 
 
-def launch(service: Service, port: int | None = None, page: gr.Blocks | None = None) -> tuple[gr.Blocks, "Gate"]:
-    """Serve a service's page in the background; return Gradio's Blocks and the middleware before it."""
+def launch(
+    service: Service, port: int | None = None, page: gr.Blocks | None = None
+) -> tuple[gr.Blocks, "AdmissionMiddleware"]:
+    """Serve a service's page in the background; return Gradio's Blocks and the middleware in front of it."""
     from starlette.middleware import Middleware
 
-    from lineup.server.admission import Gate
+    from lineup.server.admission import AdmissionMiddleware
 
     limits, blocks = service.config.limits, page or build(service)
-    gate = Gate(service, blocks, CONNECTIONS)
+    middleware = AdmissionMiddleware(service, blocks, CONNECTIONS)
     if not service.loads_on_demand:
         service.start()  # on ZeroGPU backbones are moved to the GPU on this thread, before the page is served
     settings: dict[str, Any] = {
@@ -135,17 +138,17 @@ def launch(service: Service, port: int | None = None, page: gr.Blocks | None = N
         "max_file_size": f"{limits.max_upload_mb}mb",
         "allowed_paths": [example.image for example in service.examples if not example.is_remote],
         "enable_monitoring": False,
-        "state_session_capacity": 500,  # each holds the answers that one open page shows
-        "max_threads": Gate.most_events(limits),  # a request that waits for a download keeps no other waiting
-        "app_kwargs": {"middleware": [Middleware(gate.before)]},
+        "state_session_capacity": 500,  # each has the answers that an open page shows
+        "max_threads": AdmissionMiddleware.max_events(limits),  # a request that waits for a download blocks no other
+        "app_kwargs": {"middleware": [Middleware(middleware.wrap)]},
         "ssr_mode": False,
         "mcp_server": True,
     }
     blocks.launch(prevent_thread_lock=True, server_port=port, **settings)
-    threading.Thread(target=gate.sweep_for_ever, name="sweep", daemon=True).start()
+    threading.Thread(target=middleware.sweep_for_ever, name="sweep", daemon=True).start()
     if service.loads_on_demand:
         service.start()
-    return blocks, gate
+    return blocks, middleware
 
 
 def main() -> None:
@@ -154,8 +157,8 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
-        _, gate = launch(SERVICE, ARGUMENTS.port, demo)
-    except OSError as error:  # Gradio's text about a port that is taken is for programmers
+        _, middleware = launch(SERVICE, ARGUMENTS.port, demo)
+    except OSError as error:  # Gradio's message about a port in use is for developers
         taken = f"expected a port that is free; {ARGUMENTS.port} is not ({error.args[-1]}); name another"
         print(f"error: --port: {taken}")
         os._exit(2)
@@ -164,12 +167,12 @@ def main() -> None:
     try:
         stop.wait()
         logging.getLogger("lineup").info("stopping; running requests may finish")
-        gate.drain()
+        middleware.drain()
     except KeyboardInterrupt:  # at a terminal
         pass
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(0)  # threads that compute or download are not waited for
+    os._exit(0)  # without waiting for threads that compute or download
 
 
 if __name__ == "__main__" and gr.NO_RELOAD:  # a reload runs this file under the same name

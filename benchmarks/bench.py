@@ -1,4 +1,4 @@
-"""Measures this app beside its peers, in one run, and says which targets hold; `make bench` runs it.
+"""Benchmarks this app against its peers in one run, and reports which targets hold; `make bench` runs it.
 
     python benchmarks/bench.py              # about a quarter of an hour; writes benchmarks/RESULTS.md
     python benchmarks/bench.py --quick      # once, briefly; writes nothing
@@ -31,7 +31,7 @@ from served import ROOT, App, running
 HERE = Path(__file__).parent
 NETWORKS = ("resnet18", "mobilenetv3_small_100", "convnext_tiny", "vit_tiny_patch16_224")
 SWAP_S = 60
-FIRST = "lineup, first start"  # nothing is converted yet
+FIRST = "lineup, first start"  # with an empty cache of converted networks
 Figures = dict[str, float]
 Rounds = dict[str, list[Figures]]  # by app
 
@@ -61,13 +61,13 @@ class Effort:
 
     rounds: int
     requests: int  # of one client, for each size
-    seconds: float  # the most that these take, and what sixteen clients take
+    seconds: float  # at most, for these requests; and how long sixteen clients run
     forward_s: int
     soak: int
 
 
 def main() -> None:
-    """Measure everything, print it, and write it down."""
+    """Measure everything, print it, and write the results."""
     parser = argparse.ArgumentParser(description="Measure this app beside its peers.")
     parser.add_argument("--rounds", type=int, default=3, help="how often each app is started (default: 3)")
     parser.add_argument("--quick", action="store_true", help="one round, few requests; writes no file")
@@ -93,7 +93,7 @@ def main() -> None:
 
 
 def served(effort: Effort) -> tuple[Rounds, dict[str, str]]:
-    """Measure every app in every round: its figures, and why one has none."""
+    """Measure every app in every round: its figures, or the error."""
     rounds: Rounds = {}
     problems: dict[str, str] = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -101,7 +101,7 @@ def served(effort: Effort) -> tuple[Rounds, dict[str, str]]:
         config = write_config(home, ("resnet18",), "device: cpu\nlimits: {queue_size: 1000}")
         images = {size: Images(home, size) for size in (SMALL, LARGE)}
         for number in range(effort.rounds):
-            kept = home / f"kept-{number}"  # the first start of a round converts, the second one finds that
+            kept = home / f"kept-{number}"  # the first start of a round converts, the second uses the cache
             env = {
                 "HF_HUB_OFFLINE": "1",
                 "GRADIO_ANALYTICS_ENABLED": "False",
@@ -112,7 +112,7 @@ def served(effort: Effort) -> tuple[Rounds, dict[str, str]]:
                 print(f"round {number + 1} of {effort.rounds}: {app.name}", file=sys.stderr, flush=True)
                 try:
                     rounds.setdefault(app.name, []).append(measure(app, home, env, images, effort))
-                except Exception as error:  # an app that fails is a row that says so
+                except Exception as error:  # a failed app is reported in its row
                     problems[app.name] = " ".join(str(error).split())[-300:] or type(error).__name__
     return rounds, problems
 
@@ -127,7 +127,7 @@ def apps(config: Path) -> Iterator[App]:
 
 
 def measure(app: App, home: Path, env: dict[str, str], images: dict[Any, Images], effort: Effort) -> Figures:
-    """Start an app, ask it, and return its figures."""
+    """Start an app, send it requests, and return its figures."""
     with running(app, home, env) as served:
         client = client_of(served.url)
         ask(client, app.api, images[SMALL])
@@ -150,13 +150,13 @@ def measure(app: App, home: Path, env: dict[str, str], images: dict[Any, Images]
 
 
 def _memory(served: Any) -> Figures:
-    """Return a process's peak, what it has now, and how much of that is no file's: what a machine can run out of."""
+    """Return a process's peak memory, its memory now, and how much of that is anonymous (not backed by a file)."""
     names = {"peak_mb": "VmHWM", "resident_mb": "VmRSS", "own_mb": "RssAnon"}
     return {key: served.memory_mb(name) for key, name in names.items()}
 
 
 def _swapped(served: Any, client: Any, api: str, images: Images) -> float:
-    """Wait until OpenVINO answers, and return the seconds since the start; infinite if that does not come."""
+    """Wait until OpenVINO answers, and return the seconds since the start; infinite if it never does."""
     until = time.perf_counter() + SWAP_S
     while time.perf_counter() < until:
         if ask(client, api, images)[1]["engine"] == "openvino":
@@ -166,7 +166,7 @@ def _swapped(served: Any, client: Any, api: str, images: Images) -> float:
 
 
 def inside(job: str, *arguments: object) -> dict[str, Any]:
-    """Run a measurement of inside.py in a process of its own; a failure is its `error`."""
+    """Run a measurement of inside.py in a process of its own; a failure is returned as `error`."""
     print(f"{job} {' '.join(map(str, arguments))}", file=sys.stderr, flush=True)
     command = [sys.executable, str(HERE / "inside.py"), job, *map(str, arguments)]
     ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=1200)
@@ -184,7 +184,7 @@ def report(
     soak: dict[str, Any],
     gpu: dict[str, dict[str, Any]],
 ) -> str:
-    """Write everything down as Markdown."""
+    """Return the results as Markdown."""
     parts = [
         "# Beside its peers, measured",
         f"Written by `make bench`, {date.today():%Y-%m-%d}; {effort.rounds} round(s), every app started anew in "
@@ -208,7 +208,7 @@ def report(
 
 
 def machine() -> str:
-    """Say in words what this ran on."""
+    """Describe the machine."""
     cpu = platform.processor() or "unknown processor"
     info = Path("/proc/cpuinfo")
     if info.exists():
@@ -225,7 +225,7 @@ def machine() -> str:
 
 
 def targets(rounds: Rounds, forwards: dict[str, Any], switch: dict[str, Any], soak: dict[str, Any]) -> str:
-    """Compare each target with what came out."""
+    """Compare each target with its measurement."""
     empty, eager = "empty", "eager"
     rows = [
         ("p50, 1024×768, against the empty function", ratio(rounds, "small_p50", empty), "≤", 1.15),
@@ -288,7 +288,7 @@ def _cell(found: list[Figures], key: str) -> str:
 
 
 def shares(rounds: Rounds) -> str:
-    """Say what of a request is Gradio's, and what is ours."""
+    """Break a request's latency down into Gradio's part and this app's."""
     ours, empty = rounds.get("lineup", []), rounds.get("empty", [])
     if not ours or not empty:
         return "not measured"
@@ -313,7 +313,7 @@ def shares(rounds: Rounds) -> str:
 
 
 def forward_table(forwards: dict[str, dict[str, Any]]) -> str:
-    """List the networks' forward passes in this app's engine, in OpenVINO's own tool, and in torch."""
+    """List the networks' forward passes in this app's engine, in OpenVINO's benchmark_app, and in torch."""
     rows = []
     for name, found in forwards.items():
         if "error" in found:
@@ -326,7 +326,7 @@ def forward_table(forwards: dict[str, dict[str, Any]]) -> str:
 
 
 def lasting(switch: dict[str, Any], soak: dict[str, Any]) -> str:
-    """Say what a switch costs, and what happens to memory."""
+    """Report the cost of a switch of backbones, and the memory over time."""
     if problem := switch.get("error") or soak.get("error"):
         return f"failed: {problem}"
     slope = "not measured" if soak["slope"] is None else f"{soak['slope']:.1f} MB per 1,000 requests"
@@ -361,7 +361,7 @@ def gpu_table(gpu: dict[str, dict[str, Any]]) -> str:
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:
-    """Write a table that can be read in a terminal and as Markdown."""
+    """Format a table for a terminal and for Markdown."""
     widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
     write: Callable[[list[str]], str] = lambda cells: (  # noqa: E731
         f"| {' | '.join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True))} |"

@@ -1,4 +1,4 @@
-"""Measures parts of the app without a server; each in a process of its own, which prints its figures as JSON.
+"""Measures parts of the app without a server; each in a process of its own, which prints its results as JSON.
 
 python benchmarks/inside.py forward resnet18 5        # seconds in all
 python benchmarks/inside.py switch 9                  # repeats
@@ -20,7 +20,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
-sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # importing OpenVINO would report that to Intel
+sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # importing OpenVINO would send telemetry to Intel
 
 import numpy as np
 import psutil
@@ -33,7 +33,7 @@ SOAKED = ("resnet18", "mobilenetv3_small_100")
 
 
 def checkpoint(name: str, folder: Path) -> Path:
-    """Write a timm network's random weights, always the same ones, and return the file."""
+    """Write a timm network's seeded random weights, and return the file."""
     import timm
     import torch
     from safetensors.torch import save_file
@@ -72,7 +72,7 @@ def forward(name: str, seconds: str) -> dict[str, Any]:
         torch.set_num_threads(cores())
         for _ in range(3):
             ours = _median_ms(lambda: pool.get(name).engine(batch), turn_s)
-            time.sleep(0.3)  # threads that just computed still spin for a moment
+            time.sleep(0.3)  # idle worker threads spin for a moment
             theirs = _benchmark_app(model, cores(), max(1, round(turn_s)))
             found.append((ours, theirs, _median_ms(lambda: _eager(network, batch), turn_s)))
             time.sleep(0.3)
@@ -139,9 +139,9 @@ def switch(repeats: str) -> dict[str, Any]:
         config = _loaded(write_config(Path(folder), SOAKED))
         torch_only = config.model_copy(update={"engine": "torch"})
         file = str(Path(folder) / "resnet18.safetensors")
-        _swapped(config, "resnet18")  # keeps what it converted
+        _swapped(config, "resnet18")  # fills the cache of converted networks
         found = []
-        for _ in range(int(repeats) + 1):  # the first one warms up
+        for _ in range(int(repeats) + 1):  # the first is a warm-up
             kept, engine = _timed(lambda: _pool(config).get("resnet18").engine.name)
             plain, _ = _timed(lambda: _pool(torch_only).get("resnet18"))
             theirs, _ = _timed(lambda: timm.create_model("resnet18", checkpoint_path=file).eval())
@@ -161,7 +161,7 @@ def switch(repeats: str) -> dict[str, Any]:
 
 
 def soak(requests: str) -> dict[str, Any]:
-    """Fit a line through the memory of a process that answers, and changes its backbone at every tenth answer.
+    """Fit a line to the memory of a process that answers, and switches its backbone at every tenth answer.
 
     Only one of two backbones fits into memory: each change unloads one and loads the other.
     """
@@ -176,7 +176,7 @@ def soak(requests: str) -> dict[str, Any]:
         config = _loaded(write_config(Path(folder), SOAKED, "device: cpu\nlimits: {memory_mb: 210}"))
         images, service, resident, used = Images(Path(folder), SMALL), Service(config), [], []
         for name in SOAKED:
-            _swapped(config, name)  # from here on each load takes what was converted
+            _swapped(config, name)  # later loads use the converted networks
         started = time.perf_counter()
         for number in range(-warm, total):
             name = SOAKED[number // 10 % 2]
@@ -222,7 +222,7 @@ def _pool(config: Any) -> Any:
 
 
 def _swapped(config: Any, name: str) -> tuple[Any, float]:
-    """Return a pool whose backbone runs on OpenVINO, unless it does not come to that, and the seconds it took."""
+    """Return a pool whose backbone runs on OpenVINO if that is possible, and the seconds until it does."""
     pool, started = _pool(config), time.perf_counter()
     while pool.get(name).engine.name != "openvino" and time.perf_counter() - started < SWAP_S:
         time.sleep(0.1)
@@ -239,7 +239,7 @@ def _saved(network: Any, shape: tuple[int, ...], folder: Path) -> Path:
 
 
 def _benchmark_app(model: Path, threads: int, seconds: int) -> float:
-    """Return the median latency in milliseconds that OpenVINO's own tool finds."""
+    """Return the median latency in milliseconds as measured by OpenVINO's benchmark_app."""
     wish = ["-m", str(model), "-hint", "none", "-nstreams", "1", "-t", str(seconds), "-nthreads", str(threads)]
     ran = subprocess.run([sys.executable, "-c", BENCHMARK_APP, *wish], capture_output=True, text=True, timeout=120)
     found = re.search(r"Median:\s+([\d.]+) (ms|us)", ran.stdout)
@@ -261,11 +261,11 @@ def _flops(network: Any, batch: np.ndarray) -> int:
 
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         network(torch.from_numpy(batch))
-    return counter.get_total_flops()  # two for each multiply-add
+    return counter.get_total_flops()  # two per multiply-add
 
 
 def _alternated(service: Any, folder: Path) -> tuple[float, float]:
-    """Return the median milliseconds of an answer by the backbone of the last one, and by the other."""
+    """Return the median milliseconds of an answer by the same backbone as the last one, and by the other."""
     from load import SMALL, Images
 
     images, took = Images(folder, SMALL), {"same": [], "other": []}
@@ -288,7 +288,7 @@ def _timed(call: Callable[[], Any]) -> tuple[float, Any]:
 
 
 def _median_ms(call: Callable[[], Any], seconds: float) -> float:
-    """Return the median of calls for so long, after some that warm up."""
+    """Return the median duration of repeated calls, after a warm-up."""
     for _ in range(3):
         call()
     until, took = time.perf_counter() + seconds, []

@@ -1,4 +1,4 @@
-"""Asks a running app as its visitors do: one after the other, and sixteen at once, each time with another image."""
+"""Sends requests to a running app: sequentially, and from sixteen clients at once, each with a new image."""
 
 import itertools
 import random
@@ -21,19 +21,19 @@ TIMEOUT_S = 180
 
 
 class Images:
-    """Makes JPEG files of one image, of which no two have the same content hash."""
+    """Makes JPEG files of one image with distinct content hashes."""
 
     def __init__(self, folder: Path, size: tuple[int, int]) -> None:
         self._folder, self._jpeg, self._count = folder, _jpeg(size), itertools.count()
 
     @contextmanager
     def fresh(self) -> Iterator[Path]:
-        """Write a file that nobody has seen yet, and remove it afterwards."""
+        """Write a file with a new content hash, and remove it afterwards."""
         number = next(self._count)
         comment = f"{id(self)} {number}".encode()
         segment = b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment
         path = self._folder / f"image-{id(self)}-{number}.jpg"
-        path.write_bytes(self._jpeg[:2] + segment + self._jpeg[2:])  # a comment, right after the start of the file
+        path.write_bytes(self._jpeg[:2] + segment + self._jpeg[2:])  # a comment segment after the SOI marker
         try:
             yield path
         finally:
@@ -41,7 +41,7 @@ class Images:
 
 
 def _jpeg(size: tuple[int, int]) -> bytes:
-    """Draw something with flat parts, edges and grain, as a photograph has them."""
+    """Draw an image with flat areas, edges and grain, as a photograph has."""
     chance = random.Random(0)
     coarse = Image.merge("RGB", [Image.effect_noise((16, 12), 90) for _ in "RGB"]).resize(
         size, Image.Resampling.BICUBIC
@@ -57,7 +57,7 @@ def _jpeg(size: tuple[int, int]) -> bytes:
 
 
 def client_of(url: str) -> Client:
-    """Return a client that reports to nobody."""
+    """Return a client without analytics."""
     return Client(url, verbose=False, analytics_enabled=False)
 
 
@@ -69,32 +69,32 @@ def ask(client: Client, api: str, images: Images) -> tuple[float, Any]:
         return time.perf_counter() - started, answer
 
 
-def one_by_one(client: Client, api: str, images: Images, most: int, seconds: float) -> list[tuple[float, Any]]:
-    """Ask again and again, up to a number or a time, whichever comes first, but at least twice."""
-    until, asked = time.perf_counter() + seconds, []
-    while len(asked) < 2 or (len(asked) < most and time.perf_counter() < until):
-        asked.append(ask(client, api, images))
-    return asked
+def one_by_one(client: Client, api: str, images: Images, max_count: int, seconds: float) -> list[tuple[float, Any]]:
+    """Send requests until a count or a time is reached, whichever is first, but at least two."""
+    deadline, answers = time.perf_counter() + seconds, []
+    while len(answers) < 2 or (len(answers) < max_count and time.perf_counter() < deadline):
+        answers.append(ask(client, api, images))
+    return answers
 
 
 def per_second(url: str, api: str, images: Images, seconds: float) -> float:
-    """Return how many answers a second come when each of sixteen clients always waits for one."""
+    """Return the throughput in answers per second of sixteen clients without pauses."""
     clients = [client_of(url) for _ in range(CLIENTS)]
-    together = threading.Barrier(CLIENTS + 1)
+    barrier = threading.Barrier(CLIENTS + 1)
 
-    def visit(client: Client) -> tuple[int, float]:
-        together.wait()
-        until, count = time.perf_counter() + seconds, 0
-        while time.perf_counter() < until:
+    def run_client(client: Client) -> tuple[int, float]:
+        barrier.wait()
+        deadline, count = time.perf_counter() + seconds, 0
+        while time.perf_counter() < deadline:
             ask(client, api, images)
             count += 1
         return count, time.perf_counter()
 
     with ThreadPoolExecutor(CLIENTS) as threads:
-        visits = [threads.submit(visit, client) for client in clients]
-        together.wait()
+        futures = [threads.submit(run_client, client) for client in clients]
+        barrier.wait()
         started = time.perf_counter()
-        done = [each.result() for each in visits]
+        done = [future.result() for future in futures]
     for client in clients:
         client.close()
     return sum(count for count, _ in done) / (max(ended for _, ended in done) - started)

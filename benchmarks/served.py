@@ -1,4 +1,4 @@
-"""Starts an app as a process of its own, tells when its page and its first answer came, and what memory it took."""
+"""Starts an app as a process of its own; measures the time to its page and first answer, and its memory."""
 
 import os
 import subprocess
@@ -18,7 +18,7 @@ sys.path.append(str(ROOT / "tests" / "support"))
 
 from serving import free_port
 
-PATIENCE_S = 120
+START_TIMEOUT_S = 120
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class App:
     """An app to measure: its name in the tables, how it is started, and which endpoint answers."""
 
     name: str
-    command: tuple[str, ...]  # after the interpreter; {port} stands for the port
+    command: tuple[str, ...]  # arguments of the interpreter; {port} is replaced
     api: str = "/predict"
 
 
@@ -44,18 +44,18 @@ class Running:
         """Return the seconds since the process was started."""
         return time.perf_counter() - self.started
 
-    def memory_mb(self, what: str) -> float:
+    def memory_mb(self, field: str) -> float:
         """Return the sum over the process and its children of `VmHWM` (peak) or `VmRSS` (now)."""
         main = psutil.Process(self.process.pid)
-        return sum(_memory_kb(each.pid, what) for each in (main, *main.children(recursive=True))) / 1024
+        return sum(_memory_kb(process.pid, field) for process in (main, *main.children(recursive=True))) / 1024
 
 
 @contextmanager
 def running(app: App, home: Path, env: dict[str, str]) -> Iterator[Running]:
-    """Serve an app until the block is left.
+    """Serve an app within a with block.
 
     Raises:
-        RuntimeError: when no page comes, with the end of what the app printed.
+        RuntimeError: when it serves no page in time, with the end of what the app printed.
     """
     port, log = free_port(), home / f"{app.name.replace(' ', '-').replace(',', '')}.log"
     command = [sys.executable, *(part.format(port=port) for part in app.command)]
@@ -77,14 +77,16 @@ def running(app: App, home: Path, env: dict[str, str]) -> Iterator[Running]:
 
 
 def _page(url: str, process: subprocess.Popen[bytes], started: float, log: Path) -> float:
-    while process.poll() is None and time.perf_counter() - started < PATIENCE_S:
+    while process.poll() is None and time.perf_counter() - started < START_TIMEOUT_S:
         try:
             with urllib.request.urlopen(url, timeout=30) as page:
                 if page.status == 200 and b"</html>" in page.read():
                     return time.perf_counter() - started
         except (urllib.error.URLError, TimeoutError, ConnectionError):
             time.sleep(0.02)
-    raise RuntimeError(f"no page came: {' '.join(log.read_text(errors='replace').split())[-300:]}")
+    raise RuntimeError(
+        f"no page within {START_TIMEOUT_S} s: {' '.join(log.read_text(errors='replace').split())[-300:]}"
+    )
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
@@ -96,6 +98,6 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def _memory_kb(pid: int, what: str) -> int:
+def _memory_kb(pid: int, field: str) -> int:
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next((int(line.split()[1]) for line in lines if line.startswith(f"{what}:")), 0)
+    return next((int(line.split()[1]) for line in lines if line.startswith(f"{field}:")), 0)

@@ -1,10 +1,10 @@
-"""Tries to break the app, for a quarter of an hour, and says which promises hold; `make soak` runs it.
+"""Stress tests the app for a quarter of an hour, and reports which guarantees hold; `make soak` runs it.
 
     python benchmarks/soak.py                 # everything; writes benchmarks/SOAK.md
     python benchmarks/soak.py --only storm    # one part; writes nothing
     python benchmarks/soak.py --quick         # less of everything; writes nothing
 
-What is measured is a process of its own on 127.0.0.1. No Hub is asked for anything.
+What is measured is a process of its own on 127.0.0.1. No request is sent to the Hub.
 """
 
 import argparse
@@ -35,14 +35,14 @@ from served import ROOT, App, Running, running
 from storm import BusyServer, Client, same
 
 HERE = Path(__file__).parent
-QUEUE, CLIENTS = 20, 200  # visitors that there are places for, and ten times as many
+QUEUE, CLIENTS = 20, 200  # queue slots, and ten times as many clients
 BUNDLED = ("efficientnet_lite0", "efficientnet_lite2")
 SWAP_S = 60
-Row = tuple[str, str, str, bool]  # what, what must hold, what came out, whether it held
+Row = tuple[str, str, str, bool]  # subject, requirement, measurement, whether it holds
 
 
 def main() -> None:
-    """Run every part, print a table, and write it down."""
+    """Run every part, print a table, and write it to SOAK.md."""
     parser = argparse.ArgumentParser(description="Try to break the app, and say which promises hold.")
     parser.add_argument("--only", choices=PARTS, help="run one part; writes no file")
     parser.add_argument("--quick", action="store_true", help="less of everything; writes no file")
@@ -57,7 +57,7 @@ def main() -> None:
         print(f"{time.monotonic() - started:4.0f} s  {name}", file=sys.stderr, flush=True)
         try:
             rows += PARTS[name](arguments.quick)
-        except Exception as error:  # a part that fails is a row that says so
+        except Exception as error:  # a failed part is reported in its row
             rows.append((name, "-", " ".join(str(error).split())[-300:] or type(error).__name__, False))
     text = report(rows, time.monotonic() - started)
     print(text)
@@ -67,13 +67,13 @@ def main() -> None:
 
 
 def report(rows: list[Row], took_s: float) -> str:
-    """Write everything down as Markdown."""
-    told = f"Written by `make soak`, {date.today():%Y-%m-%d}, in {took_s / 60:.0f} minutes. {machine()}"
+    """Return the report as Markdown."""
+    summary = f"Written by `make soak`, {date.today():%Y-%m-%d}, in {took_s / 60:.0f} minutes. {machine()}"
     cells = [[what, must, measured, "met" if met else "**missed**"] for what, must, measured, met in rows]
-    return f"# Nothing breaks it, measured\n\n{told}\n\n{table(['', 'must hold', 'measured', ''], cells)}"
+    return f"# Nothing breaks it, measured\n\n{summary}\n\n{table(['', 'must hold', 'measured', ''], cells)}"
 
 
-# --- images, clients and configs that are bad ---
+# --- invalid images, malicious clients, invalid configs ---
 
 
 def images(quick: bool) -> list[Row]:
@@ -99,8 +99,8 @@ def _images(what: str, must: str, most_s: float, most_mb: int, *asked: str) -> R
 
 
 def hostile(quick: bool) -> list[Row]:
-    """Let hostile clients at every endpoint, in this process and over HTTP."""
-    with tempfile.TemporaryDirectory() as folder:  # where caches are is read when the Hub's client is imported
+    """Send malicious payloads to every endpoint, in this process and over HTTP."""
+    with tempfile.TemporaryDirectory() as folder:  # the Hub's client reads the cache paths at its import
         env = {**_env(Path(folder)), "HF_HOME": f"{folder}/hf", "HF_HUB_DISABLE_TELEMETRY": "1"}  # as app.py sets it
         ran = _apart([__file__, "--job", "hostile", *(("1000", "60") if quick else ("10000", "400"))], env)
     rows = []
@@ -163,11 +163,11 @@ def _configs(count: int) -> dict[str, Any]:
     return found
 
 
-# --- crowds ---
+# --- overload ---
 
 
 def storm(quick: bool) -> list[Row]:
-    """Let ten times as many visitors come as there are places for; and to Gradio alone, for comparison."""
+    """Overload the app with ten times as many clients as queue slots, and plain Gradio for comparison."""
     seconds = 10 if quick else 60
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
@@ -202,7 +202,7 @@ def _storm(served: Running, api: str, home: Path, seconds: int) -> dict[str, Any
     over.set()
     prober.join()
     started = time.monotonic()
-    while True:  # well again: somebody new gets an answer
+    while True:  # recovered: a new client gets an answer
         try:
             visitor.ask(image.read_bytes(), *more)
             break
@@ -253,11 +253,11 @@ def _probe(url: str, path: str, over: threading.Event, took_s: list[float]) -> N
 
 
 def leavers(quick: bool) -> list[Row]:
-    """Let a hundred visitors join and leave, then see how long the next one waits."""
+    """Let a hundred clients post and disconnect, then measure how long the next one waits."""
     ratios, gone = [], 100
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
-        # one that takes a while: beside it Gradio's own milliseconds for each event do not count
+        # a slow backbone, so that Gradio's own milliseconds per event are negligible
         config = write_config(home, ("resnet152",), "device: cpu\nprecision: float32\nlimits: {queue_size: 200}")
         with _serving(home, config) as served:
             visitor, image = Client(served.url), _image(home)
@@ -274,7 +274,7 @@ def leavers(quick: bool) -> list[Row]:
                 with ThreadPoolExecutor(16) as threads:
                     list(threads.map(lambda number: _leave(visitor, path, number), range(gone)))
                 ratios.append(one() / alone)
-                time.sleep(12)  # the last of them are forgotten
+                time.sleep(12)  # until the last of them count as disconnected
     middle = sorted(ratios)[len(ratios) // 2]
     measured = f"{middle:.1f} × in the middle, {max(ratios):.1f} × at worst; one alone: {alone * 1e3:.0f} ms"
     must = "the next visitor has his answer in ≤ 2 × the time of one alone, in the middle"
@@ -282,7 +282,7 @@ def leavers(quick: bool) -> list[Row]:
 
 
 def _leave(visitor: Client, path: str, number: int) -> None:
-    """Ask, and hang up: some while they listen, some without ever listening."""
+    """Post requests and disconnect: some after connecting for the answer, some before."""
     import socket
 
     event = visitor.join(path, None, 3)
@@ -293,7 +293,7 @@ def _leave(visitor: Client, path: str, number: int) -> None:
 
 
 def together(quick: bool) -> list[Row]:
-    """Let fifty ask at once, each with his own image and one of two backbones."""
+    """Send requests from fifty clients at once, each with its own image and one of two backbones."""
     from drawing import draw
 
     with tempfile.TemporaryDirectory() as folder:
@@ -319,7 +319,7 @@ def together(quick: bool) -> list[Row]:
 
 
 def lineup(quick: bool) -> list[Row]:
-    """Ask every backbone of the shipped config in random order, with room for a few of them."""
+    """Request every backbone of the shipped config in random order, with memory for a few of them."""
     memory_mb, most, seconds = 400, 60 if quick else 1000, 60 if quick else 300
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
@@ -373,7 +373,7 @@ def _checkpoints() -> dict[str, Any]:
 
 
 def soak(quick: bool) -> list[Row]:
-    """Ask thousands of times, and fit a line through the memory of the app."""
+    """Send thousands of requests, and fit a line to the memory of the app."""
     from drawing import draw
 
     requests, warm = (600, 200) if quick else (5000, 500)
@@ -400,11 +400,11 @@ def soak(quick: bool) -> list[Row]:
     return [("a long run", "< 10 MB per 1,000 requests after 500; 0 wrong answers", measured, slope < 10 and not wrong)]
 
 
-# --- what the tests try ---
+# --- fault injection tests ---
 
 
 def faults(quick: bool) -> list[Row]:
-    """Run the tests that break the Hub, a backbone, or the process."""
+    """Run the tests with failures of the Hub, of a backbone, and of the process."""
     hub = (
         "cached never fails; cold ends in its sentence within the deadline + 5 s, others answer; wrong bytes never load"
     )
@@ -414,7 +414,7 @@ def faults(quick: bool) -> list[Row]:
             "an exception, MemoryError, a hang in a backbone",
             "only that backbone is affected",
             "tests/server/test_admission.py",
-            "raises or hangs",
+            "hanging_forward_pass or network_error",
         ),
         _tests(
             "kill -9 in a download, a cache write, a request",
@@ -431,7 +431,7 @@ def _tests(what: str, must: str, file: str, only: str = "") -> Row:
     return what, must, f"{last} ({file})", ran.returncode == 0
 
 
-# --- what they share ---
+# --- helpers ---
 
 
 def _bundled(home: Path) -> Path:
@@ -452,7 +452,7 @@ def _env(home: Path) -> dict[str, str]:
 
 @contextmanager
 def _serving(home: Path, config: Path) -> Iterator[Running]:
-    """Serve a config, and go on once its default backbone is ready."""
+    """Serve a config; enter the block once its default backbone is ready."""
     app = App("lineup", ("app.py", "--config", str(config), "--port", "{port}"), "classify")
     with running(app, home, _env(home)) as served:
         Client(served.url).ask(_image(home).read_bytes(), None, 1)

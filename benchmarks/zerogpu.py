@@ -18,7 +18,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "support")]
 
 from gradio_client import Client, handle_file
 from serving import serving
-from zerogpu import lending
+from zerogpu import serve_device_api
 
 CONFIG = f"""
 precision: {{precision}}
@@ -36,7 +36,7 @@ def main() -> None:
     print(uuid.strip())
     uuid = uuid.split("UUID: ")[1].split(")")[0]
     for precision in ("auto", "float32"):
-        with tempfile.TemporaryDirectory() as folder, lending(uuid) as api:
+        with tempfile.TemporaryDirectory() as folder, serve_device_api(uuid) as api:
             config = Path(folder) / "config.yaml"
             config.write_text(CONFIG.format(precision=precision))
             started = time.perf_counter()
@@ -45,7 +45,7 @@ def main() -> None:
                 try:
                     ask(Client(app.url, verbose=False), config)
                 finally:
-                    print(f"asked: {sorted(set(api.paths))}, for {api.asked[-1][1] if api.asked else ''}")
+                    print(f"requests: {sorted(set(api.paths))}, last: {api.requests[-1][1] if api.requests else ''}")
                     print(*(line for line in app.log.read_text().splitlines() if " ERROR " in line), sep="\n")
 
 

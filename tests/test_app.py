@@ -18,7 +18,7 @@ from hub import timm_repo
 from networks import seeded_timm
 from serving import ROOT, caches, free_port, serving, without_hub
 from waiting import until
-from zerogpu import lending
+from zerogpu import serve_device_api
 
 CONFIG = """
 title: Birds & <b>others</b>
@@ -340,7 +340,7 @@ def run(env, *arguments):
 def test_zerogpu_packs_backbones_before_the_page_is_served(env, tmp_path, image):
     (tmp_path / "config.yaml").write_text("backbones: [resnet5O, {name: raw, backbone: resnet18, pretrained: false}]")
     with (
-        lending() as api,
+        serve_device_api() as api,
         serving(tmp_path / "config.yaml", env | api.env(tmp_path), tmp_path / "log.txt") as app,
     ):
         client = Client(app.url, verbose=False)
@@ -351,7 +351,7 @@ def test_zerogpu_packs_backbones_before_the_page_is_served(env, tmp_path, image)
         ):  # the fake API has no GPU
             client.predict(handle_file(image), backbone="raw", api_name="/classify")
         assert api.paths[1] == "/schedule"
-        assert 10 < float(api.asked[1][1]["durationSeconds"]) < 60  # 12 million parameters transfer fast
+        assert 10 < float(api.requests[1][1]["durationSeconds"]) < 60  # 12 million parameters transfer fast
         with pytest.raises(AppError, match="did you mean 'resnet50'"):
             client.predict(handle_file(image), backbone="resnet5O", api_name="/classify")
         assert api.paths.count("/schedule") == 1

@@ -159,7 +159,7 @@ def test_backbones_tool_lists_the_configured_backbones(served):
 def test_remote_url_is_rejected_with_a_remedy(served, tool, address):
     failed, text = called(served, tool, image=address)
     assert failed
-    assert text == "image: expected an uploaded file; got an address, and nothing is fetched here; upload the image"
+    assert text == "image: expected an uploaded file; got a URL, and URLs are not fetched; upload the image"
 
 
 def test_upload_url_cannot_reference_other_files(served):

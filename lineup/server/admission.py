@@ -1,6 +1,7 @@
-"""What stands before Gradio: which addresses exist, how much may be sent, and who is let in.
+"""ASGI middleware in front of Gradio: route allowlist, body limit, admission control and graceful shutdown.
 
-Gradio reads a request before it refuses it, and serves pages that nobody asked for. Here it is decided first.
+Gradio reads a request's body before it rejects the request, and serves routes that are not needed here. This
+middleware decides first.
 """
 
 import json
@@ -20,57 +21,52 @@ from gradio.utils import get_upload_folder
 from lineup.config import Limits
 from lineup.errors import WENT_WRONG
 from lineup.page.connections import WORK, Connections
-from lineup.server.allowlist import API, MCP, exists, normalized
+from lineup.server.allowlist import API, MCP, is_allowed, normalized
 from lineup.server.body_limit import SPARE_BYTES, App, LimitedBody, Message, Receive, Send, answer, content_length
-from lineup.server.uploads import SPARE_DISK_BYTES, SWEEP_S, UPLOAD_KEPT_S, free_bytes
+from lineup.server.uploads import SPARE_DISK_BYTES, SWEEP_S, UPLOAD_MAX_AGE_S, free_bytes
 from lineup.service import Service
 
 _log = logging.getLogger(__name__)
 _requests = logging.getLogger("lineup.requests")
 
 
-CONNECT_GRACE_S = 2.0  # an event counts so long although nobody listens for its answer yet
-UPLOAD_SLOT_S = 5.0  # for which an upload keeps its sender's place
-EVENTS_PER_SLOT = 4  # times the places: so many events may there be, of visitors who have gone
-DRAIN_S = 10.0  # for which running requests may go on after SIGTERM
+CONNECT_GRACE_S = 2.0  # a new event takes a queue slot for so long although its client has not connected yet
+UPLOAD_SLOT_S = 5.0  # how long a queue slot is reserved for the request that follows an upload
+EVENTS_PER_SLOT = 4  # bound on all events, with those of disconnected clients, as a multiple of the queue slots
+DRAIN_S = 10.0  # how long running requests may take after SIGTERM
+
+# What Gradio raises for a malformed body.
+_CLIENT_ERRORS = (AttributeError, TypeError, ValueError, LookupError, FnIndexInferError)
 
 
-_SENDERS_FAULT = (
-    AttributeError,
-    TypeError,
-    ValueError,
-    LookupError,
-    FnIndexInferError,
-)  # what Gradio raises at odd bodies
-
-
-class Gate:
-    """A middleware that refuses what it can without reading it, and hands on the rest.
+class AdmissionMiddleware:
+    """Rejects requests, where possible before their bodies are read, and passes the others on to Gradio.
 
     Args:
-        service: whose readiness is told, and whose visitors are counted.
-        blocks: Gradio's page, whose events and uploads are looked after.
+        service: the service, for its readiness and limits.
+        blocks: Gradio's Blocks, for its event queue.
+        connections: the open connections of each session, which this middleware updates.
     """
 
     def __init__(self, service: Service, blocks: Any, connections: Connections) -> None:
         self._service, self._blocks, self._connections = service, blocks, connections
-        self._reading, self._kept = 0, deque[float]()
-        self.closing = False
+        self._reading, self._reserved = 0, deque[float]()  # posts being read; times at which uploads ended
+        self.draining = False
         limits = service.config.limits
-        self._places, self._most_bytes = limits.queue_size, limits.max_upload_mb * 10**6
+        self._slots, self._max_upload_bytes = limits.queue_size, limits.max_upload_mb * 10**6
 
     @staticmethod
-    def most_events(limits: Limits) -> int:
-        """Return how many events there may be, those of visitors who have gone included."""
+    def max_events(limits: Limits) -> int:
+        """Return the bound on Gradio's events, with those of disconnected clients."""
         return EVENTS_PER_SLOT * limits.queue_size
 
-    def before(self, app: App) -> "Gate":
-        """Stand before an app, as Starlette asks a middleware to."""
+    def wrap(self, app: App) -> "AdmissionMiddleware":
+        """Set the app to pass requests on to; Starlette calls this as a middleware's factory."""
         self._app = app
         return self
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        """Answer a request, or let Gradio do so."""
+        """Answer a request, or pass it on to Gradio."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -78,27 +74,28 @@ class Gate:
         if path in ("/healthz", "/readyz"):
             problem = self._service.not_ready_reason if path == "/readyz" else ""
             await answer(send, 503 if problem else 200, problem or "ok")
-        elif not exists(method, path):
-            told = f"{path[:100]}: expected an address that is served here; this is none; see / or {API}info"
-            await answer(send, 404, told)
+        elif not is_allowed(method, path):
+            problem = f"{path[:100]}: expected a path that is served; got an unknown one; see / or {API}info"
+            await answer(send, 404, problem)
         elif method != "POST":
-            await self._listen(path, scope, receive, send)
+            await self._get(path, scope, receive, send)
         else:
             await self._post(path, scope, receive, send)
 
     async def _post(self, path: str, scope: Message, receive: Receive, send: Send) -> None:
         upload, mcp = path == f"{API}upload", path.startswith(MCP)
-        # images come as uploads, or inside the JSON of MCP clients, a third longer
-        most = SPARE_BYTES + (self._most_bytes if upload else math.ceil(self._most_bytes * 4 / 3) if mcp else 0)
-        body = LimitedBody(receive, send, most)
-        if int(content_length(scope, b"content-length") or 0) > most:
+        # an image is an upload, or base64 in an MCP client's JSON, which is a third longer
+        image_bytes = self._max_upload_bytes if upload else math.ceil(self._max_upload_bytes * 4 / 3) if mcp else 0
+        max_bytes = SPARE_BYTES + image_bytes
+        body = LimitedBody(receive, send, max_bytes)
+        if int(content_length(scope, b"content-length") or 0) > max_bytes:
             await answer(send, 413, body.problem)
         elif path in (f"{API}cancel", f"{API}reset"):
             await self._read(body, scope)
-        elif problem := self._no_place(upload, mcp):
-            await self._busy(send, problem)
+        elif problem := self._rejection(upload, mcp):
+            await self._answer_busy(send, problem)
         else:
-            with self._inside(upload, body):
+            with self._slot(upload, body):
                 await self._read(body, scope)
 
     async def _read(self, body: LimitedBody, scope: Message) -> None:
@@ -107,22 +104,24 @@ class Gate:
         except Exception as error:
             if body.answered:
                 raise
-            if body.refused is None and not isinstance(error, _SENDERS_FAULT):
+            if body.refused is None and not isinstance(error, _CLIENT_ERRORS):
                 _log.exception("%s failed", scope["path"])
                 body.refused = 500, WENT_WRONG
             elif body.refused is None:
-                _log.warning("refused: %s: %s: %.200s", scope["path"], type(error).__name__, error)
-            asked = f"request: expected the fields of this endpoint; got others ({type(error).__name__}); see {API}info"
-            await answer(body.raw_send, *(body.refused or (400, asked)))
+                _log.warning("rejected: %s: %s: %.200s", scope["path"], type(error).__name__, error)
+            detail = (
+                f"request: expected the fields of this endpoint; got others ({type(error).__name__}); see {API}info"
+            )
+            await answer(body.raw_send, *(body.refused or (400, detail)))
 
     # --- admission ---
 
     def _events(self) -> list[Any]:
-        """Return Gradio's events that are waiting or running."""
+        """Return Gradio's queued and running events."""
         return list(self._blocks._queue.event_ids_to_events.values())
 
     def pending(self) -> int:
-        """Return how many visitors have a place: their answer is waited for, or was asked for just now."""
+        """Return the number of occupied queue slots: events with a connected client, or newer than CONNECT_GRACE_S."""
         now, is_open = time.monotonic(), self._connections.is_open
         return sum(
             event.fn.concurrency_id == WORK
@@ -130,46 +129,48 @@ class Gate:
             for event in self._events()
         )
 
-    def _no_place(self, upload: bool, mcp: bool) -> str:
-        """Return why somebody cannot come in, or nothing. After an upload a place is kept for a question."""
-        while self._kept and time.monotonic() - self._kept[0] > UPLOAD_SLOT_S:
-            self._kept.popleft()
-        if self.closing:
-            return "the server is about to stop"
+    def _rejection(self, upload: bool, mcp: bool) -> str:
+        """Return why a request is rejected (load shedding), or an empty string; may use up a reserved slot."""
+        while self._reserved and time.monotonic() - self._reserved[0] > UPLOAD_SLOT_S:
+            self._reserved.popleft()
+        if self.draining:
+            return "the server is shutting down"
         if (upload or mcp) and free_bytes() < SPARE_DISK_BYTES:
-            _log.error("the disk with the uploads is full: nobody can send an image")
-            return "there is no room for images"
-        waiting = self.pending() + self._reading + len(self._kept)
-        if len(self._events()) < self.most_events(self._service.config.limits):
-            if not upload and not mcp and self._kept:
-                self._kept.popleft()
+            _log.error("the disk with the uploads is full: uploads are rejected")
+            return "there is no disk space for images"
+        waiting = self.pending() + self._reading + len(self._reserved)
+        if len(self._events()) < self.max_events(self._service.config.limits):
+            if not upload and not mcp and self._reserved:
+                self._reserved.popleft()
                 return ""
-            if waiting < self._places:
+            if waiting < self._slots:
                 return ""
         return f"{waiting} requests are waiting already"
 
     @contextmanager
-    def _inside(self, upload: bool, body: LimitedBody) -> Iterator[None]:
+    def _slot(self, upload: bool, body: LimitedBody) -> Iterator[None]:
+        """Occupy a queue slot while a request is read; after an upload, reserve it for the request that follows."""
         self._reading += 1
         try:
             yield
         finally:
             self._reading -= 1
             if upload and body.status == 200:
-                self._kept.append(time.monotonic())
+                self._reserved.append(time.monotonic())
 
-    async def _busy(self, send: Send, problem: str) -> None:
-        wait_s = min(60, max(1, math.ceil(self.pending() * self._service.mean_answer_s)))
-        _requests.info(json.dumps({"outcome": "busy", "retry_after_s": wait_s}))
-        await answer(send, 503, f"busy: {problem}; try again in {wait_s} s", wait_s)
+    async def _answer_busy(self, send: Send, problem: str) -> None:
+        """Answer 503 with a Retry-After of the queue's expected length, 1 to 60 s."""
+        retry_after_s = min(60, max(1, math.ceil(self.pending() * self._service.mean_answer_s)))
+        _requests.info(json.dumps({"outcome": "busy", "retry_after_s": retry_after_s}))
+        await answer(send, 503, f"busy: {problem}; try again in {retry_after_s} s", retry_after_s)
 
-    # --- listening ---
+    # --- connections ---
 
-    async def _listen(self, path: str, scope: Message, receive: Receive, send: Send) -> None:
-        """Hand on a request without a body; note whether somebody listens for an answer, and when that ends."""
+    async def _get(self, path: str, scope: Message, receive: Receive, send: Send) -> None:
+        """Pass on a request without a body; record when a connection that receives answers opens and closes."""
         session = self._session(path, scope)
         if session is None:
-            await answer(send, 404, f"{path[:100]}: expected an event that was asked for; there is none; ask again")
+            await answer(send, 404, f"{path[:100]}: expected a pending event; got an unknown one; send a new request")
             return
         if not session:
             await self._app(scope, receive, send)
@@ -181,9 +182,9 @@ class Gate:
             self._connections.closed(session)
 
     def _session(self, path: str, scope: Message) -> str | None:
-        """Return whose answer a request waits for, empty if for none, None if Gradio does not know it.
+        """Return the session whose answers a request receives; empty if it receives none, None if it is unknown.
 
-        Gradio names the session in the query, or an event in the path.
+        The query has the session, or the path has an event of it.
         """
         if path == f"{API}queue/data":
             with suppress(UnicodeDecodeError):
@@ -191,38 +192,38 @@ class Gate:
         if not path.startswith(f"{API}call/"):
             return ""
         name = path.rstrip("/").rpartition("/")[2]
-        asked: dict[str, set[str]] = self._blocks._queue.pending_event_ids_session
-        return next((session for session, events in list(asked.items()) if name in events), None)
+        pending: dict[str, set[str]] = self._blocks._queue.pending_event_ids_session
+        return next((session for session, events in list(pending.items()) if name in events), None)
 
     def sweep(self) -> None:
-        """Remove old uploads, also those of earlier processes; what the page itself shows stays.
+        """Remove uploads older than UPLOAD_MAX_AGE_S, also of earlier processes, but not files that the page shows.
 
-        Forget sessions, too, whose answers nobody waits for: Gradio would remember each that ever asked.
+        Remove sessions without a connection or an event, too, which Gradio would keep for ever.
         """
-        asked, busy = self._blocks._queue.pending_event_ids_session, {event.session_hash for event in self._events()}
-        for session in list(asked):
+        pending, busy = self._blocks._queue.pending_event_ids_session, {event.session_hash for event in self._events()}
+        for session in list(pending):
             if session not in busy and not self._connections.is_open(session):
-                asked.pop(session, None)
-        shown = set().union(*(getattr(part, "keep_in_cache", ()) for part in self._blocks.blocks.values()))
+                pending.pop(session, None)
+        shown = set().union(*(getattr(block, "keep_in_cache", ()) for block in self._blocks.blocks.values()))
         for path in Path(get_upload_folder()).rglob("*"):
-            with suppress(OSError):  # another process may have been faster
+            with suppress(OSError):  # another process may have removed it
                 if path.is_dir():
                     path.rmdir()  # only if it is empty
-                elif str(path) not in shown and time.time() - path.lstat().st_ctime > UPLOAD_KEPT_S:
+                elif str(path) not in shown and time.time() - path.lstat().st_ctime > UPLOAD_MAX_AGE_S:
                     path.unlink()
 
     def sweep_for_ever(self) -> None:
-        """Remove old uploads now and then, on a thread of its own."""
+        """Sweep every SWEEP_S seconds; runs on a thread of its own."""
         while True:
             try:
                 self.sweep()
-            except Exception:  # a folder that vanishes while it is walked through: the next time
+            except Exception:  # a folder was removed during the walk; retried at the next sweep
                 _log.exception("old uploads could not be removed")
             time.sleep(SWEEP_S)
 
     def drain(self) -> None:
-        """Let nobody in any more, and return once those inside have their answers, or time is up."""
-        self.closing, until = True, time.monotonic() + DRAIN_S
-        while self.pending() and time.monotonic() < until:
+        """Shut down gracefully: reject new requests, and wait up to DRAIN_S for pending ones to be answered."""
+        self.draining, deadline = True, time.monotonic() + DRAIN_S
+        while self.pending() and time.monotonic() < deadline:
             time.sleep(0.05)
-        time.sleep(0.2)  # the last answer is on its way
+        time.sleep(0.2)  # the last answer may still be in transmission

@@ -1,7 +1,7 @@
-"""Which addresses exist: what the page, Gradio's clients and MCP clients ask for."""
+"""Allowlist of routes: those that the page, Gradio's clients and MCP clients request."""
 
 API = "/gradio_api/"
-# Everything that the page, Gradio's clients and MCP clients ask for; what else Gradio serves does not exist here.
+# Gradio's other routes return 404.
 GET = ("/", "/config", "/favicon.ico", "/manifest.json", "/robots.txt", "/theme.css", "/login_check", "/token", "/user")
 GET_UNDER = ("/assets/", "/static/", "/svelte/")
 API_GET: tuple[str, ...] = ("app_id", "info", "openapi.json", "queue/data", "queue/status", "startup-events")
@@ -12,20 +12,25 @@ API_POST_UNDER = ("call/",)
 MCP = "/gradio_api/mcp"
 
 
-def exists(method: str, path: str) -> bool:
-    """Tell whether an address is one of those that are served here."""
+def is_allowed(method: str, path: str) -> bool:
+    """Return whether a route is served."""
     if path == MCP or path.startswith(f"{MCP}/"):
         return True
-    below = path.removeprefix(API) if path.startswith(API) else ""
+    endpoint = path.removeprefix(API) if path.startswith(API) else ""
     if method in ("GET", "HEAD"):
-        if below:
-            served = below.rstrip("/") in API_GET or below.startswith(API_GET_UNDER)
-            return served and not below.startswith(("file=http:", "file=https:"))
+        if endpoint:
+            allowed = endpoint.rstrip("/") in API_GET or endpoint.startswith(API_GET_UNDER)
+            return allowed and not endpoint.startswith(("file=http:", "file=https:"))
         return path in GET or path.startswith(GET_UNDER)
     if method == "OPTIONS":
-        return True  # answered by Gradio's CORS rules
-    return method == "POST" and bool(below) and (below.rstrip("/") in API_POST or below.startswith(API_POST_UNDER))
+        return True  # answered by Gradio's CORS middleware
+    return (
+        method == "POST"
+        and bool(endpoint)
+        and (endpoint.rstrip("/") in API_POST or endpoint.startswith(API_POST_UNDER))
+    )
 
 
 def normalized(path: str) -> str:
+    """Return a path without its trailing slash, except for the API and static files."""
     return path if len(path) == 1 or not path.endswith("/") or path.startswith((API, *GET_UNDER)) else path.rstrip("/")

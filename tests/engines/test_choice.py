@@ -1,4 +1,4 @@
-"""Which engine a backbone runs on, with fakes that are added to ENGINES as a fork adds its own."""
+"""The choice of an engine, with fakes that are added to ENGINES as a fork adds its own."""
 
 from pathlib import Path
 
@@ -33,11 +33,11 @@ def test_openvino_is_preferred_on_a_cpu_and_torch_answers_meanwhile(monkeypatch)
     assert names("torch", "cpu") == ("torch", None)
     assert names("auto", "cuda") == ("torch", None)
     monkeypatch.setattr(openvino_engine, "unavailable", lambda *_: "OpenVINO is not installed")
-    assert names("auto", "cpu") == ("openvino", "torch")  # its build says why it stays on torch
+    assert names("auto", "cpu") == ("openvino", "torch")  # its build reports why the backbone stays on torch
 
 
 @pytest.mark.openvino
-def test_a_named_engine_that_cannot_run_here_is_an_error(monkeypatch):
+def test_named_engine_that_cannot_run_here_is_an_error(monkeypatch):
     with pytest.raises(BackboneError, match="engine: expected an engine for cuda; got openvino; write `engine: auto`"):
         names("openvino", "cuda")
     monkeypatch.setattr(openvino_engine, "_computes_in_bfloat16", lambda core: False)
@@ -45,7 +45,7 @@ def test_a_named_engine_that_cannot_run_here_is_an_error(monkeypatch):
         names("openvino", "cpu", "bfloat16")
 
 
-def test_an_unknown_engine_is_a_problem_of_the_config():
+def test_unknown_engine_is_a_config_error():
     settings = config.build(yaml_source.parse("engine: opnvino\nbackbones: [resnet18]", "config.yaml"), Path())
     with pytest.raises(ConfigError) as caught:
         choice.check(settings)
@@ -54,13 +54,13 @@ def test_an_unknown_engine_is_a_problem_of_the_config():
     )
 
 
-def test_an_engine_of_a_fork_answers_under_its_name(make_service, fakes, image, monkeypatch):
+def test_added_engine_answers_under_its_name(make_service, fakes, image, monkeypatch):
     monkeypatch.setitem(choice.ENGINES, "onnx", EngineType("onnx", build=lambda *_: Onnx(), converts=True))
     answer = make_service(f"engine: onnx\n{LINE_UP}").classify(image)
     assert (answer.engine, answer.predictions[0].label) == ("onnx", "owl")
 
 
-def test_a_preferred_engine_of_a_fork_runs_at_once(make_service, fakes, image, monkeypatch):
+def test_added_engine_without_conversion_answers_at_once(make_service, fakes, image, monkeypatch):
     onnx = EngineType("onnx", build=lambda *_: Onnx(), applies=lambda plan, device: plan.name == "fake:a")
     monkeypatch.setattr(choice, "ENGINES", {"onnx": onnx, **choice.ENGINES})
     service = make_service("backbones: ['fake:a', 'fake:b']")

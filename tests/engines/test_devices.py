@@ -1,4 +1,4 @@
-"""Where backbones run, and how much of the machine is ours: containers are given a share of it."""
+"""The choice of a device, and a container's share of the machine's cores and memory."""
 
 import os
 from types import SimpleNamespace
@@ -15,45 +15,45 @@ GB = 1 << 30
 
 @pytest.fixture
 def machine(monkeypatch):
-    """Pretend a machine of 8 cores and 64 GB, and return what its container is given."""
-    given: dict[str, str] = {}
-    monkeypatch.setattr(devices, "_cgroup", lambda name: given.get(name, ""))
+    """Fake a machine of 8 cores and 64 GB; return the files of its control group, by name."""
+    files: dict[str, str] = {}
+    monkeypatch.setattr(devices, "_cgroup", lambda name: files.get(name, ""))
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(8)), raising=False)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(total=64 * GB))
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    return given
+    return files
 
 
 @pytest.mark.parametrize(
     ("quota", "cores"),
     [("", 8), ("max 100000", 8), ("200000 100000", 2), ("150000 100000", 2), ("10000 100000", 1), ("900000 100000", 8)],
 )
-def test_a_containers_share_of_the_cores_counts(machine, quota, cores):
+def test_cores_is_the_containers_share(machine, quota, cores):
     machine["cpu.max"] = quota
     assert devices.cores() == cores
 
 
-@pytest.mark.parametrize(("wished", "cores"), [("1", 1), ("4", 4), ("99", 8), ("0", 8), ("many", 8)])
-def test_whoever_starts_us_may_want_fewer_cores(machine, monkeypatch, wished, cores):
-    monkeypatch.setenv("OMP_NUM_THREADS", wished)
+@pytest.mark.parametrize(("limit", "cores"), [("1", 1), ("4", 4), ("99", 8), ("0", 8), ("many", 8)])
+def test_omp_num_threads_limits_the_cores(machine, monkeypatch, limit, cores):
+    monkeypatch.setenv("OMP_NUM_THREADS", limit)
     assert devices.cores() == cores
 
 
 @pytest.mark.parametrize(
-    ("name", "share", "there"),
+    ("name", "share", "expected"),
     [
         ("memory.max", "max", 64 * GB),
         ("memory.max", str(16 * GB), 16 * GB),
         ("memory/memory.limit_in_bytes", str(2 * GB), 2 * GB),
-        ("memory/memory.limit_in_bytes", str((1 << 63) - 4096), 64 * GB),  # version 1 says none like this
+        ("memory/memory.limit_in_bytes", str((1 << 63) - 4096), 64 * GB),  # version 1's value for no limit
     ],
 )
-def test_a_containers_share_of_the_memory_counts(machine, name, share, there):
+def test_memory_bytes_is_the_containers_share(machine, name, share, expected):
     machine[name] = share
-    assert devices.memory_bytes("cpu") == there
+    assert devices.memory_bytes("cpu") == expected
 
 
-def test_torch_uses_as_many_threads_as_there_are_cores_for_us(machine, monkeypatch):
+def test_torch_uses_one_thread_per_core_of_the_share(machine, monkeypatch):
     threads = []
     machine["cpu.max"] = "300000 100000"
     monkeypatch.setattr(torch, "set_num_threads", threads.append)
@@ -61,7 +61,7 @@ def test_torch_uses_as_many_threads_as_there_are_cores_for_us(machine, monkeypat
     assert threads == [3]
 
 
-def test_a_device_that_is_not_there_is_refused(monkeypatch):
+def test_missing_device_is_rejected(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(BackboneError, match="expected cuda on this machine; torch finds none; write `device: auto`"):
         devices.choose("cuda")

@@ -1,4 +1,4 @@
-"""Engines: torch as it is, and OpenVINO, which must give the same numbers or stay away."""
+"""The torch engine, and OpenVINO, which must give the same probabilities or is rejected."""
 
 import logging
 import threading
@@ -17,7 +17,7 @@ from lineup.errors import BackboneError
 
 pytestmark = pytest.mark.openvino
 
-FAMILIES = {  # one architecture of each family, small, at a size that it takes
+FAMILIES = {  # a small architecture of each family, and an input size that it accepts
     "test_resnet": (96, 96),
     "test_vit": (160, 160),
     "test_efficientnet": (96, 128),
@@ -35,7 +35,7 @@ FAMILIES = {  # one architecture of each family, small, at a size that it takes
     "torchvision/shufflenet_v2_x0_5": (96, 96),
     "torchvision/mnasnet0_5": (96, 96),
 }
-HERE = {"precision": "float32", "threads": 1}
+SETTINGS = {"precision": "float32", "threads": 1}
 
 
 def network_of(name):
@@ -50,30 +50,30 @@ def noise(size, count=1, seed=1):
 
 
 @pytest.mark.parametrize(("name", "size"), FAMILIES.items(), ids=FAMILIES)
-def test_a_converted_network_gives_the_probabilities_that_torch_gives(name, size):
+def test_converted_network_gives_the_same_probabilities_as_torch(name, size):
     network = network_of(name)
     plain = TorchEngine(network, "cpu")
-    converted = OpenVINOEngine(openvino_engine.convert(network, size), **HERE)
+    converted = OpenVINOEngine(openvino_engine.convert(network, size), **SETTINGS)
     batch = noise(size, count=2)
-    wanted = plain(batch.copy())
-    assert wanted.std() > 1e-3  # an answer that is the same for every class would prove nothing
-    np.testing.assert_allclose(softmax(converted(batch)), softmax(wanted), atol=1e-4)
-    assert converted(batch).shape == wanted.shape
+    expected = plain(batch.copy())
+    assert expected.std() > 1e-3  # equal logits for all classes would prove nothing
+    np.testing.assert_allclose(softmax(converted(batch)), softmax(expected), atol=1e-4)
+    assert converted(batch).shape == expected.shape
 
 
 class Airy(torch.nn.Module):
-    """Has an operation that OpenVINO does not know."""
+    """A network with an operation that OpenVINO does not support."""
 
     def forward(self, batch):
         return torch.special.airy_ai(batch.mean(dim=(2, 3)))
 
 
-def test_what_cannot_be_converted_says_why():
+def test_failed_conversion_reports_the_reason():
     with pytest.raises(BackboneError, match=r"OpenVINO cannot convert it .*airy_ai"):
         openvino_engine.convert(Airy(), (32, 32))
 
 
-def test_a_failed_conversion_leaves_the_log_as_it_was(caplog):
+def test_failed_conversion_restores_the_logging_configuration(caplog):
     root = logging.getLogger()
     before = root.level, root.filters[:]
     with pytest.raises(BackboneError):
@@ -81,46 +81,46 @@ def test_a_failed_conversion_leaves_the_log_as_it_was(caplog):
     assert (root.level, root.filters) == before
 
 
-def test_a_conversion_that_gives_other_numbers_is_refused():
+def test_conversion_with_different_logits_is_rejected():
     one, other = network_of("test_resnet"), network_of("test_resnet")
     with torch.no_grad():
         other.fc.bias[0] += 0.1
     model = openvino_engine.convert(other, (96, 96))
     with pytest.raises(BackboneError, match=r"its logits differ from torch's by 0\.1"):
-        openvino_engine.compile_checked(model, TorchEngine(one, "cpu"), (96, 96), **HERE)
-    assert openvino_engine.compile_checked(model, TorchEngine(other, "cpu"), (96, 96), **HERE).name == "openvino"
+        openvino_engine.compile_checked(model, TorchEngine(one, "cpu"), (96, 96), **SETTINGS)
+    assert openvino_engine.compile_checked(model, TorchEngine(other, "cpu"), (96, 96), **SETTINGS).name == "openvino"
 
 
-def test_numbers_that_are_none_are_refused():
+def test_conversion_with_nan_logits_is_rejected():
     network = network_of("test_resnet")
     with torch.no_grad():
         network.fc.bias[0] = float("nan")
     with pytest.raises(BackboneError, match="its logits differ from torch's by"):
         openvino_engine.compile_checked(
-            openvino_engine.convert(network, (96, 96)), TorchEngine(network, "cpu"), (96, 96), **HERE
+            openvino_engine.convert(network, (96, 96)), TorchEngine(network, "cpu"), (96, 96), **SETTINGS
         )
 
 
-def test_a_network_answers_while_it_is_converted_and_is_the_same_afterwards():
+def test_network_answers_unchanged_during_and_after_its_conversion():
     network = network_of("test_vit")
-    answering, batch = TorchEngine(network, "cpu"), noise((160, 160))
-    wanted, found, stop = answering(batch.copy()), [], threading.Event()
+    engine, batch = TorchEngine(network, "cpu"), noise((160, 160))
+    expected, answers, stop = engine(batch.copy()), [], threading.Event()
 
-    def ask():
+    def answer_until_stopped():
         while not stop.is_set():
-            found.append(answering(batch.copy()))
+            answers.append(engine(batch.copy()))
 
-    asking = threading.Thread(target=ask)
-    asking.start()
+    thread = threading.Thread(target=answer_until_stopped)
+    thread.start()
     openvino_engine.convert(network, (160, 160))
     stop.set()
-    asking.join(30)
-    assert len(found) > 1
-    for each in (*found, answering(batch.copy())):
-        np.testing.assert_array_equal(each, wanted)
+    thread.join(30)
+    assert len(answers) > 1
+    for logits in (*answers, engine(batch.copy())):
+        np.testing.assert_array_equal(logits, expected)
 
 
-def test_bfloat16_is_used_where_it_is_wished_and_float32_turns_it_off():
+def test_precision_selects_bfloat16_or_float32():
     network, batch = network_of("test_resnet"), noise((96, 96), count=4)
     exact = TorchEngine(network, "cpu", "float32")(batch.copy())
     assert np.array_equal(TorchEngine(network, "cpu", "auto")(batch.copy()), exact)  # on a CPU torch stays exact
@@ -131,27 +131,27 @@ def test_bfloat16_is_used_where_it_is_wished_and_float32_turns_it_off():
     assert OpenVINOEngine(model, "float32", 1).hint == "f32"
 
 
-def test_bfloat16_is_for_processors_that_compute_in_it(monkeypatch):
+def test_bfloat16_requires_a_cpu_that_supports_it(monkeypatch):
     model = openvino_engine.convert(network_of("test_resnet"), (96, 96))
-    abilities = ["FP32", "INT8"]
-    monkeypatch.setattr("openvino.Core.get_property", lambda self, device, name: abilities)
+    capabilities = ["FP32", "INT8"]
+    monkeypatch.setattr("openvino.Core.get_property", lambda self, device, name: capabilities)
     assert openvino_engine.unavailable("bfloat16") == "this CPU does not support bfloat16"
     assert openvino_engine.unavailable("auto") == openvino_engine.unavailable("float32") == ""
     assert OpenVINOEngine(model, "auto", 1).hint == "f32"
-    abilities.append("BF16")
+    capabilities.append("BF16")
     assert openvino_engine.unavailable("bfloat16") == ""
     assert OpenVINOEngine(model, "auto", 1).hint == OpenVINOEngine(model, "bfloat16", 1).hint == "bf16"
     assert OpenVINOEngine(model, "float32", 1).hint == "f32"
 
 
-def test_nothing_is_reported_to_anybody_when_openvino_is_imported():
+def test_openvino_is_imported_without_telemetry():
     import sys
 
     openvino_engine._openvino()
     assert sys.modules["openvino_telemetry"] is None
 
 
-def test_softmax_gives_probabilities_however_large_the_logits():
-    found = softmax(np.array([[1000.0, 999.0, -1000.0], [0.0, 0.0, 0.0]], np.float32))
-    np.testing.assert_allclose(found.sum(axis=1), 1)
-    np.testing.assert_allclose(found[0], [0.7310586, 0.2689414, 0], atol=1e-6)
+def test_softmax_is_stable_for_large_logits():
+    probabilities = softmax(np.array([[1000.0, 999.0, -1000.0], [0.0, 0.0, 0.0]], np.float32))
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1)
+    np.testing.assert_allclose(probabilities[0], [0.7310586, 0.2689414, 0], atol=1e-6)

@@ -26,15 +26,15 @@ def make_pool(make_service, fakes):
     return lambda text=TWO: make_service(text)._pool
 
 
-def failure(loading, name: str, of=BackboneError) -> str:
-    with pytest.raises(of) as caught:
+def failure(loading, name: str, kind=BackboneError) -> str:
+    with pytest.raises(kind) as caught:
         loading.get(name)
     assert loading.status(name).status == "unavailable"
     assert loading.status(name).reason == str(caught.value) == str(loading.problem(name))
     return str(caught.value)
 
 
-def test_many_ask_and_it_is_loaded_once(make_pool, fakes):
+def test_concurrent_requests_share_one_load(make_pool, fakes):
     loading, held = make_pool(), fakes.hold("build a")
     with ThreadPoolExecutor(32) as threads:
         answers = [threads.submit(lambda: loading.start("fake:a").result(10)) for _ in range(32)]
@@ -45,7 +45,7 @@ def test_many_ask_and_it_is_loaded_once(make_pool, fakes):
     assert loading.get("fake:a") is answers[0].result()
 
 
-def test_a_slow_load_keeps_nobody_else_waiting(make_pool, fakes):
+def test_slow_load_does_not_block_others(make_pool, fakes):
     loading, held = make_pool(), fakes.hold("build a")
     slow = loading.start("fake:a")
     assert loading.get("fake:b").plan.name == "fake:b"
@@ -54,7 +54,7 @@ def test_a_slow_load_keeps_nobody_else_waiting(make_pool, fakes):
     assert slow.result().plan.name == "fake:a"
 
 
-def test_status_goes_from_idle_over_loading_to_ready(make_pool, fakes):
+def test_status_is_idle_then_loading_then_ready(make_pool, fakes):
     loading, held = make_pool(), fakes.hold("build a")
     status = loading.status("fake:a")
     assert (status.status, status.progress, status.num_classes, status.source) == ("idle", None, None, "fake")
@@ -70,7 +70,7 @@ def test_status_goes_from_idle_over_loading_to_ready(make_pool, fakes):
     assert loading.status("fake:b").status == "idle"
 
 
-def test_the_bytes_of_a_download_are_in_the_status(make_pool, fakes, hub, fresh_cache):
+def test_status_has_the_progress_of_a_download_in_bytes(make_pool, fakes, hub, fresh_cache):
     hub.put("me/big", {"model.safetensors": bytes(24_000_000)})
     hub.faults["me/big"] = "stalled"
     fakes.weights["a"] = HubFile("me/big", ("model.safetensors",))
@@ -85,7 +85,7 @@ def test_the_bytes_of_a_download_are_in_the_status(make_pool, fakes, hub, fresh_
     assert loading.status("fake:a").download_bytes == 24_000_000
 
 
-def test_a_failed_load_leaves_the_others_working(make_pool, fakes):
+def test_failed_load_does_not_affect_others(make_pool, fakes):
     fakes.errors["a"] = RuntimeError("the file\nis odd")
     loading = make_pool()
     text = failure(loading, "fake:a")
@@ -95,7 +95,7 @@ def test_a_failed_load_leaves_the_others_working(make_pool, fakes):
     assert loading.status("fake:b").status == "ready"
 
 
-def test_a_failure_of_the_hub_is_tried_again_but_not_at_once(make_pool, fakes, monkeypatch):
+def test_hub_failure_is_retried_after_a_back_off(make_pool, fakes, monkeypatch):
     fakes.errors["a"] = HubError("", "", "the Hub failed")
     loading = make_pool()
     assert failure(loading, "fake:a", HubError) == "fake:a: the Hub failed"
@@ -108,7 +108,7 @@ def test_a_failure_of_the_hub_is_tried_again_but_not_at_once(make_pool, fakes, m
     assert fakes.built == ["a", "a"]
 
 
-def test_any_other_failure_is_final(make_pool, fakes, monkeypatch):
+def test_other_failures_are_not_retried(make_pool, fakes, monkeypatch):
     monkeypatch.setattr(pool, "RETRY_AFTER_S", 0)
     fakes.errors["a"] = BackboneError("", "", "no such thing")
     loading = make_pool()
@@ -118,23 +118,23 @@ def test_any_other_failure_is_final(make_pool, fakes, monkeypatch):
     assert fakes.built == ["a"]
 
 
-def test_a_name_that_is_not_in_the_lineup_is_refused_with_a_hint(make_pool):
+def test_unknown_name_is_rejected_with_a_suggestion(make_pool):
     loading = make_pool("backbones: [{name: resnet, backbone: 'fake:a'}, 'fake:b']")
-    for ask in (loading.status, loading.start, loading.get, loading.probe):
+    for method in (loading.status, loading.start, loading.get, loading.probe):
         with pytest.raises(BackboneError, match="expected a name of the line-up; got 'resnt'; did you mean 'resnet'"):
-            ask("resnt")
+            method("resnt")
     with pytest.raises(BackboneError, match="got 'x'; use one of: resnet, fake:b"):
         loading.get("x")
 
 
-def test_looking_tells_size_and_form_without_loading(make_pool, fakes, hub, fresh_cache):
+def test_probe_reports_size_and_classes_without_loading(make_pool, fakes, hub, fresh_cache):
     hub.put("me/pets", {"model.safetensors": b"1234"})
     fakes.weights["a"] = HubFile("me/pets", ("model.safetensors",))
     loading = make_pool("backbones: ['fake:a', 'resnet19', 'hf-hub:me/none']")
     for name in loading.names:
         loading.probe(name)
-    found, misspelt, missing = (loading.status(name) for name in loading.names)
-    assert (found.status, found.num_classes, found.download_bytes) == ("idle", 3, 4)
+    available, misspelt, missing = (loading.status(name) for name in loading.names)
+    assert (available.status, available.num_classes, available.download_bytes) == ("idle", 3, 4)
     assert (misspelt.status, misspelt.download_bytes) == ("unavailable", None)
     assert "did you mean 'resnet18'?" in misspelt.reason
     assert missing.reason.startswith("hf-hub:me/none: ")
@@ -142,7 +142,7 @@ def test_looking_tells_size_and_form_without_loading(make_pool, fakes, hub, fres
     assert fakes.built == []
 
 
-def test_looking_asks_whether_a_file_at_an_address_can_be_had(make_pool, fakes, hub, tmp_path):
+def test_probe_checks_that_the_file_of_a_url_exists(make_pool, fakes, hub, tmp_path):
     hub.put("me/pets", {"a.pth": b"1234"})
     for target in "ab":
         url = f"{hub.url}/me/pets/resolve/main/{target}.pth"
@@ -151,12 +151,12 @@ def test_looking_asks_whether_a_file_at_an_address_can_be_had(make_pool, fakes, 
     for name in loading.names * 2:
         loading.probe(name)
     assert [loading.status(name).status for name in loading.names] == ["idle", "unavailable"]
-    assert loading.status("fake:a").download_bytes == 4  # what the server says goes before what the plan says
+    assert loading.status("fake:a").download_bytes == 4  # the server's size overrides the plan's
     assert "there is no such file" in loading.status("fake:b").reason
-    assert len(hub.requests_to("me/pets")) == 3  # what can be had is asked for once
+    assert len(hub.requests_to("me/pets")) == 3  # an available file is requested once
 
 
-def test_a_server_that_does_not_answer_keeps_no_other_from_being_asked(make_pool, fakes, hub, fresh_cache, tmp_path):
+def test_unreachable_server_does_not_block_requests_to_another(make_pool, fakes, hub, fresh_cache, tmp_path):
     hub.put("me/pets", {"model.safetensors": b"1234"})
     fakes.weights["a"] = UrlFile(f"http://127.0.0.1:{free_port()}/a.pth", tmp_path / "a")
     fakes.weights["b"] = HubFile("me/pets", ("model.safetensors",))
@@ -166,7 +166,7 @@ def test_a_server_that_does_not_answer_keeps_no_other_from_being_asked(make_pool
     assert [loading.status(name).status for name in loading.names] == ["unavailable", "idle"]
 
 
-def test_looking_offline_asks_nobody(make_pool, fakes, hub, fresh_cache):
+def test_offline_probe_sends_no_requests(make_pool, fakes, hub, fresh_cache):
     fakes.weights["a"] = HubFile("me/pets", ("model.safetensors",))
     loading = make_pool("backbones: ['fake:a', 'hf-hub:me/pets']")
     for name in loading.names:
@@ -177,7 +177,7 @@ def test_looking_offline_asks_nobody(make_pool, fakes, hub, fresh_cache):
     assert hub.requests == []
 
 
-def test_a_hub_that_does_not_answer_is_asked_once_for_all(make_pool, fakes, hub, fresh_cache, monkeypatch):
+def test_circuit_breaker_sends_one_request_for_all_entries(make_pool, fakes, hub, fresh_cache, monkeypatch):
     monkeypatch.setattr(downloads, "METADATA_TIMEOUT_S", 0.5)
     for target in "abc":
         hub.faults[f"me/{target}"] = "hung"
@@ -192,7 +192,7 @@ def test_a_hub_that_does_not_answer_is_asked_once_for_all(make_pool, fakes, hub,
         assert loading.status(name).reason.endswith("try again later")
 
 
-def test_the_status_as_json_is_what_the_contract_says(make_pool, fakes):
+def test_status_to_json_has_the_documented_keys(make_pool, fakes):
     assert make_pool().status("fake:a").to_json() == {
         "name": "fake:a",
         "source": "fake",
@@ -209,7 +209,7 @@ def test_the_status_as_json_is_what_the_contract_says(make_pool, fakes):
     }
 
 
-def test_a_repository_that_has_come_back_is_no_longer_unavailable(hub, fresh_cache, make_service):
+def test_probe_again_finds_a_repository_that_was_missing(hub, fresh_cache, make_service):
     from hub import timm_repo
     from networks import seeded_timm
 
@@ -219,7 +219,7 @@ def test_a_repository_that_has_come_back_is_no_longer_unavailable(hub, fresh_cac
     assert service.probe()[0].status == "idle"
 
 
-def test_a_hub_that_hangs_is_waited_for_once_and_not_once_for_each_entry(hub, fresh_cache, make_service):
+def test_circuit_breaker_waits_for_one_timeout_while_plans_are_made(hub, fresh_cache, make_service):
     names = [f"me/hung{number}" for number in range(4)]
     hub.faults |= dict.fromkeys(names, "hung")
     entries = ", ".join(f"'hf-hub:{name}'" for name in names)
@@ -229,15 +229,15 @@ def test_a_hub_that_hangs_is_waited_for_once_and_not_once_for_each_entry(hub, fr
     assert all(status.status == "unavailable" for status in service.backbones())
 
 
-# What follows is about memory and engines.
+# --- memory and engines ---
 
 MB = 1 << 20
 
 
 def sizes(fakes, **megabytes):
-    """Let fakes take about so many megabytes each: 12 bytes for each parameter, and 64 MB for their work."""
-    for target, wanted in megabytes.items():
-        fakes.more[target] = {"parameters": math.ceil((wanted - 64) * MB / 12)}
+    """Set the memory of fakes in MB: 12 bytes per parameter, and 64 MB for activations."""
+    for target, memory_mb in megabytes.items():
+        fakes.more[target] = {"parameters": math.ceil((memory_mb - 64) * MB / 12)}
 
 
 THREE = "limits: {memory_mb: 1000}\nbackbones: ['fake:a', 'fake:b', 'fake:c']"
@@ -247,37 +247,37 @@ def ready(loading):
     return [name[-1] for name in loading.names if loading.status(name).status == "ready"]
 
 
-def test_the_least_recently_used_leaves_before_the_next_one_is_loaded(make_pool, fakes):
+def test_lru_backbone_is_evicted_before_the_next_is_loaded(make_pool, fakes):
     sizes(fakes, a=400, b=400, c=400)
     loading = make_pool(THREE)
     for name in ("fake:a", "fake:b", "fake:a"):
         loading.get(name)
     held = fakes.hold("build c")
-    coming = loading.start("fake:c")
+    load = loading.start("fake:c")
     until(lambda: "c" in fakes.built)
-    assert ready(loading) == ["a"]  # b has left already
+    assert ready(loading) == ["a"]  # b has been evicted already
     held.set()
-    coming.result(10)
+    load.result(10)
     assert ready(loading) == ["a", "c"]
     assert loading.status("fake:b").status == "idle"
     assert loading.get("fake:b").plan.name == "fake:b"
     assert ready(loading) == ["b", "c"]
 
 
-def test_what_is_held_stays_and_the_next_one_waits_until_it_is_released(make_pool, fakes):
+def test_held_backbone_is_not_evicted_before_its_release(make_pool, fakes):
     sizes(fakes, a=600, b=600)
     loading = make_pool(THREE)
     loading.hold("fake:a").result(10)
-    coming = loading.start("fake:b")
+    load = loading.start("fake:b")
     until(lambda: loading.status("fake:b").progress == Progress("waiting for memory"))
     time.sleep(0.1)
     assert (ready(loading), fakes.built) == (["a"], ["a"])
     loading.release("fake:a")
-    coming.result(10)
+    load.result(10)
     assert ready(loading) == ["b"]
 
 
-def test_who_waits_too_long_for_memory_is_told_and_may_try_again(make_pool, fakes, monkeypatch):
+def test_wait_for_memory_times_out_and_can_be_retried(make_pool, fakes, monkeypatch):
     monkeypatch.setattr(memory_budget, "MEMORY_TIMEOUT_S", 0.2)
     monkeypatch.setattr(pool, "RETRY_AFTER_S", 0)
     sizes(fakes, a=600, b=600)
@@ -290,7 +290,7 @@ def test_who_waits_too_long_for_memory_is_told_and_may_try_again(make_pool, fake
     assert loading.get("fake:b")
 
 
-def test_a_backbone_larger_than_the_limit_is_refused_and_the_others_stay(make_pool, fakes):
+def test_backbone_larger_than_the_budget_is_rejected_without_eviction(make_pool, fakes):
     sizes(fakes, a=400, b=1001)
     loading = make_pool(THREE)
     loading.get("fake:a")
@@ -303,7 +303,7 @@ def test_a_backbone_larger_than_the_limit_is_refused_and_the_others_stay(make_po
     assert fakes.built == ["a"]
 
 
-def test_a_failed_load_gives_its_memory_back(make_pool, fakes):
+def test_failed_load_releases_its_memory(make_pool, fakes):
     sizes(fakes, a=600, b=600)
     fakes.errors["a"] = BackboneError("", "", "no such thing")
     loading = make_pool(THREE)
@@ -311,7 +311,7 @@ def test_a_failed_load_gives_its_memory_back(make_pool, fakes):
     assert loading.get("fake:b")
 
 
-def test_without_a_limit_it_is_a_share_of_the_machines_memory(make_pool, fakes, monkeypatch):
+def test_default_memory_budget_is_a_share_of_the_machines_memory(make_pool, fakes, monkeypatch):
     monkeypatch.setattr(devices, "memory_bytes", lambda device: 1000 * MB)
     sizes(fakes, a=601, b=599)
     loading = make_pool()
@@ -320,55 +320,56 @@ def test_without_a_limit_it_is_a_share_of_the_machines_memory(make_pool, fakes, 
     assert loading.get("fake:b")
 
 
-def test_more_backbones_are_compared_than_fit_at_once(make_service, fakes, image):
+def test_comparison_of_more_backbones_than_fit_into_memory(make_service, fakes, image):
     sizes(fakes, a=600, b=600, c=600)
     service = make_service(THREE)
     for _ in range(3):
-        found = service.compare(image, ["fake:a", "fake:b", "fake:c"])
-        assert [answer.predictions[0].label for answer in found.answers.values()] == ["cat", "cat", "cat"]
+        comparison = service.compare(image, ["fake:a", "fake:b", "fake:c"])
+        assert [answer.predictions[0].label for answer in comparison.answers.values()] == ["cat", "cat", "cat"]
 
 
 REAL = "backbones: [{name: a, backbone: test_resnet, pretrained: false, input_size: 96}]"
 
 
 @pytest.mark.openvino
-def test_openvino_takes_over_while_visitors_ask_and_no_answer_is_wrong_or_lost(make_service, image, monkeypatch):
+def test_switch_to_openvino_under_load_loses_or_changes_no_answer(make_service, image, monkeypatch):
     torch.manual_seed(0)
     service, held = make_service(f"top_k: 1000\n{REAL}"), threading.Event()
     convert = openvino_cache.convert
 
-    def slowly(*args):
+    def held_convert(*args):
         held.wait(30)
         return convert(*args)
 
-    monkeypatch.setattr(openvino_cache, "convert", slowly)
+    monkeypatch.setattr(openvino_cache, "convert", held_convert)
     first, stop = service.classify(image), threading.Event()
     assert first.engine == "torch"
     assert service.status("a").engine_note == "runs on torch while it is converted for openvino"
 
-    def ask():
-        found = []
+    def classify_until_stopped():
+        answers = []
         while not stop.is_set():
-            found.append(service.classify(image))
-        return found
+            answers.append(service.classify(image))
+        return answers
 
     with ThreadPoolExecutor(4) as threads:
-        asking = [threads.submit(ask) for _ in range(4)]
+        futures = [threads.submit(classify_until_stopped) for _ in range(4)]
         held.set()
         until(lambda: service.status("a").engine == "openvino")
         after = service.classify(image)
         stop.set()
-        found = [answer for each in asking for answer in each.result(30)]
+        answers = [answer for future in futures for answer in future.result(30)]
     assert after.engine == "openvino"
-    assert {answer.engine for answer in found} == {"torch", "openvino"}
-    wanted = {each.class_index: each.probability for each in first.predictions}
-    for answer in (*found, after):
-        assert {each.class_index: each.probability for each in answer.predictions} == pytest.approx(wanted, abs=1e-4)
+    assert {answer.engine for answer in answers} == {"torch", "openvino"}
+    expected = {prediction.class_index: prediction.probability for prediction in first.predictions}
+    for answer in (*answers, after):
+        actual = {prediction.class_index: prediction.probability for prediction in answer.predictions}
+        assert actual == pytest.approx(expected, abs=1e-4)
     assert service.status("a").engine_note == ""
 
 
 @pytest.mark.openvino
-def test_torchs_copy_goes_once_openvino_has_taken_over(make_pool):
+def test_torch_network_is_freed_once_openvino_answers(make_pool):
     loading = make_pool(REAL)
     network = weakref.ref(loading.get("a").engine.network)
     until(lambda: loading.status("a").engine == "openvino")
@@ -376,7 +377,7 @@ def test_torchs_copy_goes_once_openvino_has_taken_over(make_pool):
 
 
 @pytest.mark.openvino
-def test_what_cannot_be_converted_stays_on_torch_and_its_status_says_why(make_pool, monkeypatch):
+def test_failed_conversion_stays_on_torch_with_a_note(make_pool, monkeypatch):
     def refuse(*args):
         raise BackboneError("", "", "OpenVINO cannot convert it (no such operation)")
 
@@ -391,7 +392,7 @@ def test_what_cannot_be_converted_stays_on_torch_and_its_status_says_why(make_po
 
 
 @pytest.mark.openvino
-def test_an_engine_that_is_asked_for_is_the_one_that_answers_from_the_start(make_pool, monkeypatch):
+def test_configured_engine_answers_from_the_start(make_pool, monkeypatch):
     assert make_pool(f"engine: openvino\n{REAL}").get("a").engine.name == "openvino"
     loading = make_pool(f"engine: torch\n{REAL}")
     assert loading.get("a").engine.name == "torch"
@@ -399,7 +400,7 @@ def test_an_engine_that_is_asked_for_is_the_one_that_answers_from_the_start(make
     assert (loading.status("a").engine, loading.status("a").engine_note) == ("torch", "")
 
 
-def test_random_weights_are_the_same_after_a_backbone_has_left_and_come_back(make_pool):
+def test_random_weights_are_the_same_after_eviction_and_reload(make_pool):
     entries = [f"{{name: {name}, backbone: test_resnet, pretrained: false}}" for name in "ab"]
     loading, batch = make_pool(f"limits: {{memory_mb: 70}}\nbackbones: [{', '.join(entries)}]"), np.ones((1, 3, 96, 96))
     first = loading.get("a").engine(batch.astype(np.float32))

@@ -1,4 +1,4 @@
-"""Hostile clients: thousands of payloads at every endpoint; what they reach, what is opened, and what they are told."""
+"""Malicious clients: thousands of payloads at every endpoint, the files and hosts they reach, and the responses."""
 
 import asyncio
 import json
@@ -12,13 +12,13 @@ from requesting import ask, file_data, join, outcome
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
-    with page(tmp_path_factory.mktemp("hostile")) as found:
-        yield found
+    with page(tmp_path_factory.mktemp("hostile")) as attacked:
+        yield attacked
 
 
 @pytest.fixture
-def still_well(served: Page):
-    """Let an image have the same answer afterwards as before."""
+def unharmed(served: Page):
+    """Check that the service is healthy afterwards, with the same answers as before."""
     before = served.service.classify(served.aims.image).predictions
     yield
     assert served.service.classify(served.aims.image).predictions == before
@@ -28,7 +28,7 @@ def still_well(served: Page):
         assert (kind, data[0]["backbone"]) == ("complete", name)
 
 
-def test_the_watch_sees_what_it_is_there_for(served, tmp_path):
+def test_watching_records_opened_files_and_leaked_paths(served, tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "ab").write_text("")
     with watching(tmp_path / "a") as seen, served.watching() as also:
@@ -43,40 +43,40 @@ def test_the_watch_sees_what_it_is_there_for(served, tmp_path):
     assert list(also.leaked) == [f"path {served.aims.secret}"]
 
 
-def test_a_page_that_is_open_takes_no_other_path_and_no_address(served):
-    """Gradio makes the parts of a visitor's page anew when an event changes them."""
-    functions, aims, session = {each.name: each._id for each in served.functions}, served.aims, "open"
+def test_open_page_rejects_paths_outside_the_uploads_and_urls(served):
+    """Gradio copies a component for a session whose event changes it."""
+    functions, aims, session = {function.name: function._id for function in served.functions}, served.aims, "open"
 
-    def joined(name, values):
+    def send(name, values):
         body = json.dumps({"data": values, "fn_index": functions[name], "session_hash": session}).encode()
         return end(
             served.host, Request("POST", f"{API}/queue/join", body, JSON, f"{API}/queue/data?session_hash={session}")
         )
 
     good = {"path": aims.image, "meta": {"_type": "gradio.FileData"}}
-    assert joined("open_page", [None])[0] == "answered"
-    assert joined("answer", [good, NAMES[0], [], 1, None])[0] == "answered"
-    elsewhere = [{"path": path, "meta": good["meta"]} for path in ELSEWHERE[:2]]
+    assert send("open_page", [None])[0] == "answered"
+    assert send("answer", [good, NAMES[0], [], 1, None])[0] == "answered"
+    urls = [{"path": path, "meta": good["meta"]} for path in ELSEWHERE[:2]]
     with served.watching() as seen:
-        for bad in ({"path": aims.secret}, {"path": aims.link}, {"path": aims.secret, "meta": {}}, *elsewhere):
+        for bad in ({"path": aims.secret}, {"path": aims.link}, {"path": aims.secret, "meta": {}}, *urls):
             for values in ([bad, NAMES[0], [], 1, None], [good, bad, [], 1, None], [good, NAMES[0], [bad], 1, None]):
-                kind, told = joined("answer", values)
-                assert kind == "refused", told
+                kind, message = send("answer", values)
+                assert kind == "refused", message
     assert seen.to_json() == {"opened": {}, "asked": {}, "leaked": {}}
 
 
-@pytest.mark.usefixtures("still_well")
-def test_two_thousand_payloads_in_this_process_end_in_an_answer_or_a_sentence_and_reach_nothing(served):
+@pytest.mark.usefixtures("unharmed")
+def test_2000_payloads_get_an_answer_or_an_error_and_reach_nothing(served):
     with served.watching() as seen:
         ends = asyncio.run(inside(served, 2000, seed=1))
     assert seen.to_json() == {"opened": {}, "asked": {}, "leaked": {}}
     assert (ends.wordless, ends.wrong) == ({}, {})
-    assert ends.answered > 200  # some are right enough to get to the network
+    assert ends.answered > 200  # some are valid enough to reach the network
     assert ends.refused > 1000
 
 
-@pytest.mark.usefixtures("still_well")
-def test_a_hundred_requests_over_http_do_likewise(served):
+@pytest.mark.usefixtures("unharmed")
+def test_100_payloads_over_http_get_an_answer_or_an_error(served):
     with served.watching() as seen:
         ends = over_http(served, 100, seed=1)
     assert seen.to_json() == {"opened": {}, "asked": {}, "leaked": {}}

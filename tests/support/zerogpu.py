@@ -12,15 +12,15 @@ from urllib.parse import parse_qs, urlparse
 
 @dataclass
 class DeviceApi:
-    """A server that grants one GPU to every request; `asked` holds their paths and queries."""
+    """A server that grants one GPU to every request; `requests` has their paths and queries."""
 
     url: str
     uuid: str  # of the GPU, as reported by the driver
-    asked: list[tuple[str, dict[str, str]]] = field(default_factory=list)
+    requests: list[tuple[str, dict[str, str]]] = field(default_factory=list)
 
     @property
     def paths(self) -> list[str]:
-        return [path for path, _ in self.asked]
+        return [path for path, _ in self.requests]
 
     def env(self, folder: Path) -> dict[str, str]:
         """Return the environment of a Space that offloads weights to a folder."""
@@ -33,15 +33,15 @@ class DeviceApi:
 
 
 @contextmanager
-def lending(uuid: str = "GPU-0") -> Iterator[DeviceApi]:
+def serve_device_api(uuid: str = "GPU-0") -> Iterator[DeviceApi]:
     """Serve the API within a with block."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            address = urlparse(self.path)
-            api.asked.append((address.path, {key: value for key, (value, *_) in parse_qs(address.query).items()}))
+            url = urlparse(self.path)
+            api.requests.append((url.path, {key: value for key, (value, *_) in parse_qs(url.query).items()}))
             grant = {"idle": True, "nvidiaIndex": 0, "nvidiaUUID": api.uuid, "allowToken": "token"}
-            body = json.dumps(grant if address.path == "/schedule" else {}).encode()
+            body = json.dumps(grant if url.path == "/schedule" else {}).encode()
             self.send_response(200)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))
