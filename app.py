@@ -153,7 +153,7 @@ def launch(
 
 def main() -> None:
     """Serve the page until SIGTERM or Control+C."""
-    devices.share_heaps()
+    devices.limit_malloc_arenas()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     try:

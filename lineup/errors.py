@@ -11,7 +11,7 @@ import difflib
 from collections.abc import Iterable
 from typing import Any, Self, TypeVar
 
-WENT_WRONG = "Something went wrong on the server; its log has the details."  # shown for any other exception
+INTERNAL_ERROR = "Something went wrong on the server; its log has the details."  # shown for any other exception
 T = TypeVar("T")
 
 DID_YOU_MEAN = "did you mean"  # prefix of a remedy that is a suggestion

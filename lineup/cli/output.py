@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-EXIT_WRONG = 2
+EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
 
@@ -17,4 +17,4 @@ def print_answer(value: Any, as_json: bool, lines: Callable[[], list[str]]) -> N
 def report(problems: Sequence[str]) -> int:
     """Print problems to stderr; return the exit status 2."""
     print(*(f"error: {problem}" for problem in problems), sep="\n", file=sys.stderr)
-    return EXIT_WRONG
+    return EXIT_ERROR

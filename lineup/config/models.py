@@ -24,7 +24,7 @@ from lineup.config.yaml_source import Document, shown
 Color = Literal["red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"]
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 Hardware = Literal["zero-a10g", "cpu-basic", "cpu-upgrade", "t4-small", "t4-medium", "l4x1", "a10g-small", "a10g-large"]
-Three = Annotated[tuple[float, float, float], Field(strict=False)]
+Rgb = Annotated[tuple[float, float, float], Field(strict=False)]
 Pixels = Annotated[int, Field(ge=16, le=4096)]
 _Text = Annotated[str, Tag("text")]
 _by_type = Discriminator(lambda value: "list" if isinstance(value, list) else "text")
@@ -50,8 +50,8 @@ class Entry(_Section):
     input_size: Annotated[tuple[Pixels, Pixels], Field(strict=False)] | None = Field(
         None, description="input size of the model in pixels: 224, or [height, width]"
     )
-    mean: Three | None = Field(None, description="normalization mean of the three channels (0 to 1)")
-    std: Three | None = Field(None, description="normalization standard deviation of the three channels")
+    mean: Rgb | None = Field(None, description="normalization mean of the three channels (0 to 1)")
+    std: Rgb | None = Field(None, description="normalization standard deviation of the three channels")
     crop_pct: float | None = Field(
         None, ge=0.25, le=1, description="center crop as a fraction of the resized shorter side"
     )

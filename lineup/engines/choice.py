@@ -45,7 +45,9 @@ def choose(name: str, plan: "Plan", device: str, precision: Precision) -> tuple[
         BackboneError: when the named engine cannot run here.
     """
     if name == "auto":
-        preferred, *others = [engine for engine in ENGINES.values() if engine.applies(plan, device)]
+        # one that converts reports why it is unavailable when it is built, while another one answers
+        usable = [engine for engine in ENGINES.values() if engine.converts or not engine.unavailable(precision)]
+        preferred, *others = [engine for engine in usable if engine.applies(plan, device)]
         interim = next((engine for engine in others if not engine.converts), None)
         return preferred, interim if preferred.converts else None
     engine = ENGINES[name]

@@ -65,7 +65,7 @@ def _cgroup(name: str) -> str:
         return ""
 
 
-def share_heaps() -> None:
+def limit_malloc_arenas() -> None:
     """Limit glibc to two heaps: it gives each thread its own, and memory freed in one is not available to others."""
     if sys.platform == "linux" and hasattr(library := ctypes.CDLL(None), "mallopt"):
         library.mallopt(_M_ARENA_MAX, 2)

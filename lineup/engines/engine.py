@@ -30,7 +30,7 @@ class EngineType:
     Attributes:
         name: its name in the config and in answers.
         build: takes the network, its plan, its weights file or None, the device and the precision, and returns an
-            engine; raises BackboneError. The network may be computing at the same time, and is not changed.
+            engine; raises BackboneError. The network may be computing at the same time.
         applies: tells whether the engine is meant for a plan on a device (cpu, cuda or mps).
         unavailable: returns why it cannot run on this machine with a precision, or an empty string.
         cached: takes the plan, its weights file or None, and the precision; returns an engine that an earlier

@@ -9,10 +9,12 @@ import hashlib
 import json
 import logging
 import os
+import re
 import shutil
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -34,6 +36,7 @@ _log = logging.getLogger(__name__)
 FORMAT = 1  # of an entry; raise it when its files or the conversion change
 UNUSED_DAYS = 30  # an entry that was not used for so long is deleted
 _PACKAGES = ("openvino", "torch", "torchvision", "timm")
+_ENTRY = re.compile(r"[0-9a-f]{32}(\..*\.partial)?")  # names of entries and their drafts
 _MODEL, _WEIGHTS, _HASHES = "model.xml", "model.bin", "sha256.json"
 
 
@@ -55,7 +58,7 @@ def cached(plan: "Plan", path: Path | None, precision: engine.Precision) -> Open
         return OpenVINOEngine(file, precision, devices.cores())
     except Exception as error:
         _log.warning("%s: the converted network cannot be loaded, and is converted again: %s", file.parent, error)
-        _drop(key)
+        _delete(key)
         return None
 
 
@@ -70,13 +73,13 @@ def convert(torch_engine: TorchEngine, plan: "Plan", path: Path | None, precisio
     size, settings = plan.transform.input_size, {"precision": precision, "threads": devices.cores()}
     model, file = openvino_engine.convert(torch_engine.network, size), None
     if key := _key(plan, path):
-        file = _keep(key, partial(openvino_engine.save, model))
+        file = _store(key, partial(openvino_engine.save, model))
     if file:
         model = None  # the file is mapped into memory; the model would keep torch's weights alive
     try:
         return openvino_engine.compile_checked(file or model, torch_engine, size, **settings)
     except BackboneError:
-        _drop(key)
+        _delete(key)
         raise
 
 
@@ -101,12 +104,13 @@ def _key(plan: "Plan", path: Path | None) -> str:
 
 def _find(key: str) -> Path | None:
     """Return the ``.xml`` file of an undamaged cache entry, or None."""
-    folder = _folder() / key
+    folder = _cache_dir() / key
     try:
         expected = json.loads((folder / _HASHES).read_text())
         if expected != _hashes(folder):
             raise ValueError("its hashes do not match")
-        os.utime(folder)
+        with suppress(OSError):  # a read-only cache
+            os.utime(folder)
         return folder / _MODEL
     except FileNotFoundError:
         if not folder.exists():
@@ -115,16 +119,16 @@ def _find(key: str) -> Path | None:
     except (OSError, ValueError) as error:
         reason = str(error)
     _log.warning("%s: the converted network is damaged (%s), and is converted again", folder, reason)
-    _drop(key)
+    _delete(key)
     return None
 
 
-def _keep(key: str, save: Callable[[Path], None]) -> Path | None:
+def _store(key: str, save: Callable[[Path], None]) -> Path | None:
     """Write a cache entry, unless another process was faster, and return its file; log a failure, and return None."""
-    home, draft = _folder(), None
+    home, draft = _cache_dir(), None
     try:
         home.mkdir(parents=True, exist_ok=True)
-        _tidy(home)
+        _evict_unused(home)
         draft = Path(tempfile.mkdtemp(prefix=f"{key}.", suffix=".partial", dir=home))
         save(draft / _MODEL)
         (draft / _HASHES).write_text(json.dumps(_hashes(draft)))
@@ -139,12 +143,12 @@ def _keep(key: str, save: Callable[[Path], None]) -> Path | None:
             shutil.rmtree(draft, ignore_errors=True)
 
 
-def _drop(key: str) -> None:
+def _delete(key: str) -> None:
     if key:
-        shutil.rmtree(_folder() / key, ignore_errors=True)
+        shutil.rmtree(_cache_dir() / key, ignore_errors=True)
 
 
-def _folder() -> Path:
+def _cache_dir() -> Path:
     if chosen := os.environ.get("LINEUP_CACHE"):
         return Path(chosen)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lineup"
@@ -154,10 +158,12 @@ def _hashes(folder: Path) -> dict[str, str]:
     return {name: checksums.sha256(folder / name) for name in (_MODEL, _WEIGHTS)}
 
 
-def _tidy(home: Path) -> None:
+def _evict_unused(home: Path) -> None:
     """Delete entries that have not been used for a while, and drafts of killed processes."""
     oldest = time.time() - UNUSED_DAYS * 24 * 3600
     for folder in home.iterdir():
+        if not _ENTRY.fullmatch(folder.name):  # LINEUP_CACHE may be a folder that others use
+            continue
         try:
             age_s = time.time() - folder.stat().st_mtime
             if folder.stat().st_mtime < oldest or (folder.suffix == ".partial" and age_s > 3600):

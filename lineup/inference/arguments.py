@@ -44,7 +44,7 @@ def backbones(values: object, names: Sequence[str], max_compared: int) -> list[s
     if not isinstance(values, list | tuple) or not values:
         got = f"got {repr(values)[:100]}"
         raise BackboneError("backbones", "a list of one name or more", got, "/backbones lists them")
-    limit = f"at most {max_compared} at once"
+    limit = f"at most {min(max_compared, len(names))} at once"
     if len(values) > len(names):  # checked first: a list may have a million
         raise BackboneError("backbones", limit, f"got {len(values)}", "leave some out")
     chosen = [backbone(value) for value in values]

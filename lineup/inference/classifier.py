@@ -104,7 +104,7 @@ class Classifier:
         batch, preprocess_ms = prepared.batch_for(transform)
         # a network may write into its input, and other backbones share the batch
         (logits, engine), forward_ms = timed(partial(self._execution.forward, name, batch.copy()))  # (1, classes)
-        timings = StageTimings(prepared.decoded[1], preprocess_ms, forward_ms)
+        timings = StageTimings(prepared.decode_ms, preprocess_ms, forward_ms)
         answer = classification(name, loaded, engine, logits, top_k, keep, timings)
         self._forward_ms[name].append(forward_ms)
         return replace(answer, model_input_jpeg=jpeg(transform.as_image(batch)), min_side_px=prepared.min_side_px)

@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import math
+import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
@@ -113,6 +114,7 @@ class ZeroGPUExecution:
         self.pool = Pool(config, lambda device: "cuda", on_demand=False)
         self._engines: dict[str, Engine] = {}  # a forked worker reads it without a lock
         self._answers: dict[tuple[str, bytes], tuple[np.ndarray, str]] = {}
+        self._lock = threading.Lock()  # guards evictions
         self._on_gpu: Callable[[str, np.ndarray], tuple[np.ndarray, str]] = zerogpu.on_gpu_worker(
             self._forward, self._duration_s
         )
@@ -129,9 +131,11 @@ class ZeroGPUExecution:
         """Compute, or return a cached answer: the same image costs a user's quota once."""
         key = name, hashlib.sha256(batch.tobytes()).digest()
         if not (answer := self._answers.get(key)):
-            answer = self._answers[key] = self._on_gpu(name, batch)
-            if len(self._answers) > MAX_CACHED_ANSWERS:
-                self._answers.pop(next(iter(self._answers)), None)
+            answer = self._on_gpu(name, batch)
+            with self._lock:
+                self._answers[key] = answer
+                if len(self._answers) > MAX_CACHED_ANSWERS:
+                    self._answers.pop(next(iter(self._answers)))
         return answer
 
     def _forward(self, name: str, batch: np.ndarray) -> tuple[np.ndarray, str]:
@@ -145,7 +149,8 @@ class ZeroGPUExecution:
         return GPU_START_S + math.ceil(parameters * 4 / GPU_BYTES_PER_S)
 
     def failure(self, name: str, error: Exception) -> LineupError:
-        """Report that there is no GPU: no quota, none in time, or the worker failed, which logged it."""
+        """Report that there is no GPU: no quota, none in time, or the worker failed."""
+        _log.warning("%s cannot answer", name, exc_info=error)
         return BusyError(name, "a ZeroGPU worker", brief(error), "try again later")
 
 

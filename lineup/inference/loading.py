@@ -35,7 +35,9 @@ class Loader:
     def __init__(self, config: Config, choose_device: Callable[[str], str], memory: MemoryBudget | None) -> None:
         self._config, self._choose_device, self._memory = config, choose_device, memory
         self._breaker: CircuitBreaker | None = None
-        self.converting = threading.Lock()  # to be held by callers of `preferred`: a conversion takes a core and memory
+        self.converting = (
+            threading.Lock()
+        )  # to be held by callers of `build_preferred`: a conversion takes a core and memory
 
     def plan(self, slot: Slot, offline: bool = False, force: bool = False) -> "Plan":
         """Return the plan of a backbone, and make it first if necessary.
@@ -113,7 +115,7 @@ class Loader:
             engine = first.build(network, plan, path, device, precision)
         return Loaded(plan, engine, device, None if first.converts else network), path
 
-    def preferred(self, slot: Slot, loaded: Loaded, path: Path | None) -> Loaded | None:
+    def build_preferred(self, slot: Slot, loaded: Loaded, path: Path | None) -> Loaded | None:
         """Build the preferred engine of a backbone that runs on another one; None if there is none, or it fails."""
         preferred, interim = choice.choose(self._config.engine, loaded.plan, loaded.device, self._config.precision)
         if interim is None or loaded.network is None:

@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+import traceback
 import weakref
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -66,7 +67,7 @@ class Pool:
             slot.used_at = time.monotonic()
             if slot.load is None or self._may_retry(slot):
                 slot.load, slot.progress, slot.probe_problem = Future(), Progress("starting"), None
-                threading.Thread(target=self._fill, args=(slot,), name=f"load {name}", daemon=True).start()
+                threading.Thread(target=self._load, args=(slot,), name=f"load {name}", daemon=True).start()
             return slot.load
 
     def hold(self, name: str) -> "Future[Loaded]":
@@ -104,7 +105,7 @@ class Pool:
         slot = self._slot(name)
         load: Future[Loaded] = Future()
         slot.load = load
-        self._fill(slot)
+        self._load(slot)
         return None if load.exception() else load.result()
 
     def probe(self, name: str, offline: bool = False) -> None:
@@ -137,7 +138,7 @@ class Pool:
         failed = load is not None and load.done() and isinstance(load.exception(), HubError | BusyError)
         return self._on_demand and failed and time.monotonic() - slot.failed_at > RETRY_AFTER_S
 
-    def _fill(self, slot: Slot) -> None:
+    def _load(self, slot: Slot) -> None:
         """Load a backbone, publish it, and replace its engine by the preferred one afterwards."""
         load = slot.load
         assert load
@@ -156,7 +157,7 @@ class Pool:
                     return
                 slot.holders += 1
             try:
-                preferred = self._loader.preferred(slot, slot.load.result(), path)
+                preferred = self._loader.build_preferred(slot, slot.load.result(), path)
                 if preferred:
                     self._replace(slot, preferred)
             finally:
@@ -176,9 +177,18 @@ class Pool:
             slot.failed_at, slot.memory_bytes = time.monotonic(), 0
             self._changed.notify_all()
         if isinstance(error, LineupError):
+            _free_frames(error)
             error = error.at(slot.entry.name)
             _log.warning("%s", error)
         else:
             _log.error("cannot load %s", slot.entry.name, exc_info=error)
             error = BackboneError(slot.entry.name, "to load", f"{type(error).__name__} came", "see the log")
         load.set_exception(error)
+
+
+def _free_frames(error: BaseException) -> None:
+    """Clear the frames of an error and its causes: it is kept, and a frame may hold a network."""
+    cause: BaseException | None = error
+    while cause:
+        traceback.clear_frames(cause.__traceback__)
+        cause = cause.__cause__ or cause.__context__

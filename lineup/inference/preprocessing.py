@@ -30,6 +30,7 @@ class PreparedImage:
     def __init__(self, image: ImagePath, limits: Limits, plans: Callable[[], Sequence["Plan | None"]]) -> None:
         self._image, self._limits, self._plans = image, limits, plans
         self._batches: dict[object, tuple[np.ndarray, float]] = {}
+        self.decode_ms = 0.0  # of the last decoding
 
     def check(self) -> None:
         """Check that the file exists, before anything is loaded for it.
@@ -47,12 +48,13 @@ class PreparedImage:
         return DECODE_SCALE * max(sizes_px) if all(sizes_px) else 0
 
     @cached_property
-    def decoded(self) -> tuple[Image.Image, float]:
-        """Return the image, and the milliseconds of decoding."""
+    def decoded(self) -> Image.Image:
+        """Return the image, and set `decode_ms`."""
         limits = self._limits
-        return timed(
+        image, self.decode_ms = timed(
             partial(open_image, self._image, limits.max_megapixels, self.min_side_px, max_mb=limits.max_upload_mb)
         )
+        return image
 
     def release(self) -> None:
         """Free the decoded image; it is decoded again if needed."""
@@ -61,7 +63,7 @@ class PreparedImage:
     def batch_for(self, transform: "Transform") -> tuple[np.ndarray, float]:
         """Return the batch ``(1, 3, H, W)`` float32 of a transform, and the milliseconds of preprocessing."""
         if transform.key not in self._batches:
-            self._batches[transform.key] = timed(partial(transform, self.decoded[0]))
+            self._batches[transform.key] = timed(partial(transform, self.decoded))
         return self._batches[transform.key]
 
 

@@ -20,8 +20,14 @@ def never_cancelled() -> bool:
 
 @dataclass(eq=False)
 class _Slot:
-    cancelled: Cancelled
+    flag: Cancelled
     granted: threading.Event = field(default_factory=threading.Event)
+    was_cancelled: bool = False
+
+    def cancelled(self) -> bool:
+        """Check the cancel flag; once set it stays set, although the client may connect again."""
+        self.was_cancelled = self.was_cancelled or self.flag()
+        return self.was_cancelled
 
 
 class ComputeQueue:

@@ -47,13 +47,7 @@ class Slot:
     @property
     def problem(self) -> LineupError | None:
         """Return why the backbone is unavailable, or None."""
-        load = self.load  # other threads may replace it
-        if self.hang:
-            return self.hang
-        if load is None:
-            return self.probe_problem
-        error = load.exception() if load.done() else None
-        return error if isinstance(error, LineupError) else None
+        return self._problem_of(self.load)
 
     @property
     def evictable(self) -> bool:
@@ -81,9 +75,17 @@ class Slot:
         )
 
     def _availability(self) -> tuple[Availability, LineupError | None, str]:
-        load = self.load  # other threads may replace it
+        load = self.load  # read once: other threads may replace it
         if load and not load.done():
             return "loading", None, ""
-        if problem := self.problem:
+        if problem := self._problem_of(load):
             return "unavailable", problem, ""
         return ("ready", None, load.result().engine.name) if load else ("idle", None, "")
+
+    def _problem_of(self, load: "Future[Loaded] | None") -> LineupError | None:
+        if self.hang:
+            return self.hang
+        if load is None:
+            return self.probe_problem
+        error = load.exception() if load.done() else None
+        return error if isinstance(error, LineupError) else None

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import gradio as gr
 from gradio import FileData
 
-from lineup.errors import WENT_WRONG, LineupError
+from lineup.errors import INTERNAL_ERROR, LineupError
 from lineup.page.connections import WORK, Connections
 from lineup.page.image_field import uploaded
 from lineup.service import Service
@@ -29,7 +29,7 @@ def visible_errors(function: F) -> F:
             raise gr.Error(str(error), print_exception=False) from None
         except Exception:
             _log.exception("%s failed", function.__name__)
-            raise gr.Error(WENT_WRONG, print_exception=False) from None
+            raise gr.Error(INTERNAL_ERROR, print_exception=False) from None
 
     return guarded  # type: ignore[return-value]
 

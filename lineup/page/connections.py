@@ -25,7 +25,7 @@ DISCONNECT_GRACE_S = 0.1  # the end of an earlier answer may be noted late; Grad
 _POLL_S = 0.02
 _MAX_CLOSED = 2000  # sessions whose last disconnect is remembered; LRU eviction
 
-_THREADS = ThreadPoolExecutor(4096, "request")  # started as needed; limits.queue_size bounds them
+_THREADS = ThreadPoolExecutor(4096, "request")  # started as needed; the server admits limits.queue_size requests
 
 
 def on_thread(call: Callable[[], T]) -> "asyncio.Future[T]":
@@ -34,7 +34,10 @@ def on_thread(call: Callable[[], T]) -> "asyncio.Future[T]":
 
 
 class Connections:
-    """Counts the open connections of each session. All methods but `is_open` run on the event loop."""
+    """Counts the open connections of each session.
+
+    Methods are called on the event loop; `is_open` and cancel flags on any thread.
+    """
 
     def __init__(self) -> None:
         self._open: Counter[str] = Counter()
@@ -49,9 +52,9 @@ class Connections:
         """Note that such a connection has ended."""
         self._open[session] -= 1
         if self._open[session] <= 0:
-            del self._open[session]
-            self._closed_at[session] = time.monotonic()
+            self._closed_at[session] = time.monotonic()  # first: cancel flags are read on other threads
             self._closed_at.move_to_end(session)
+            del self._open[session]
             if len(self._closed_at) > _MAX_CLOSED:
                 self._closed_at.popitem(last=False)
 
@@ -76,11 +79,19 @@ class Connections:
                 if cancelled():
                     raise ClientDisconnected
                 await asyncio.sleep(_POLL_S)
-        self._running += 1
-        try:
-            return await on_thread(lambda: call(cancelled))
-        finally:
-            self._running -= 1
+        loop = asyncio.get_running_loop()
+
+        def tracked() -> T:
+            try:
+                return call(cancelled)
+            finally:
+                loop.call_soon_threadsafe(self._finished)
+
+        self._running += 1  # until the thread is done, which may be after this coroutine was cancelled
+        return await on_thread(tracked)
+
+    def _finished(self) -> None:
+        self._running -= 1
 
     def cancel_flag(self, session: str) -> Cancelled:
         """Return a flag for a request that begins now: True once its client has disconnected, or never connected."""

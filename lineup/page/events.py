@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lineup.errors import WENT_WRONG, BusyError, ClientDisconnected, HubError, ImageError, LineupError
+from lineup.errors import INTERNAL_ERROR, BusyError, ClientDisconnected, HubError, ImageError, LineupError
 from lineup.inference.queue import Cancelled
 from lineup.page import cards, comparison_table, html, link
 from lineup.page.connections import Connections, on_thread
@@ -126,7 +126,7 @@ async def answer(
         update = {"status": _problem(service, name, error), "retry": _is_retryable(error)}
     except Exception:
         _log.exception("an answer failed")
-        update = {"status": html.problem("Classification failed", WENT_WRONG)}
+        update = {"status": html.problem("Classification failed", INTERNAL_ERROR)}
     if visit.generation == generation:
         cleared = {"result": "", "figures": ""}
         yield {**cleared, **update, "choices": choices(service), "refresh": "final"}

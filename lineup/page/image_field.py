@@ -38,11 +38,11 @@ def image_field(**settings: Any) -> gr.Image:
     .pyi file next to each subclass.
     """
     field = gr.Image(type="filepath", **settings)
-    hand_on_the_file(field)
+    skip_preprocessing(field)
     return field
 
 
-def hand_on_the_file(field: gr.Image) -> None:
+def skip_preprocessing(field: gr.Image) -> None:
     """Replace an image component's preprocessing: pass on the path of the uploaded file."""
     field.preprocess = _preprocess
 

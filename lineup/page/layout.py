@@ -8,7 +8,7 @@ from gradio.utils import get_space
 from lineup.page import cards
 from lineup.page.connections import Connections
 from lineup.page.image_field import image_field
-from lineup.page.link import max_shown
+from lineup.page.link import max_top_k
 from lineup.page.visit import Update, Visit, choices
 from lineup.service import Service
 
@@ -85,7 +85,7 @@ class Page:
 
     def add_top_k(self) -> None:
         """Add the slider for the number of labels."""
-        max_k, top_k = max_shown(self.service), self.service.config.top_k
+        max_k, top_k = max_top_k(self.service), self.service.config.top_k
         self.top_k = gr.Slider(1, max_k, value=top_k, step=1, label="Labels to show", elem_id="top-k")
 
     def add_results(self) -> None:

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from lineup.service import Service
 
 
-def max_shown(service: Service) -> int:
+def max_top_k(service: Service) -> int:
     """Return the largest top_k that the page and its links accept."""
     return max(20, service.config.top_k)
 
@@ -47,10 +47,10 @@ def read(service: Service, query: Mapping[str, Sequence[str]]) -> tuple[dict[str
         if known[max_compared:]:
             problems.append(f"it names {len(known)} backbones, and at most {max_compared} are compared")
     for text in query.get("top_k", ())[:1]:
-        if text.isascii() and text.isdecimal() and len(text) < 9 and 1 <= int(text) <= max_shown(service):
+        if text.isascii() and text.isdecimal() and len(text) < 9 and 1 <= int(text) <= max_top_k(service):
             state["top_k"] = int(text)
         else:
-            problems.append(f"its top_k is {text[:20]!r}, not a number from 1 to {max_shown(service)}")
+            problems.append(f"its top_k is {text[:20]!r}, not a number from 1 to {max_top_k(service)}")
     for name in query.get("example", ())[:1]:
         if indices := [index for index, example in enumerate(service.examples) if example.name == name]:
             state["example"] = indices[0]

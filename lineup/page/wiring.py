@@ -12,18 +12,18 @@ from lineup.errors import ImageError
 from lineup.page import api, events
 from lineup.page.connections import WORK
 from lineup.page.layout import Page
-from lineup.page.link import max_shown
+from lineup.page.link import max_top_k
 from lineup.page.panels import Changes, Panel
 from lineup.page.visit import Update, Visit
 
 # options of every listener: no Gradio spinner, hidden in the API's documentation, no concurrency limit
-QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": None}
+LISTENER: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": None}
 
 
 def connect(demo: gr.Blocks, page: Page, panels: Sequence[Panel] = ()) -> None:
     """Register all listeners of the page and of its panels."""
     service, visit_state = page.service, page.visit
-    max_k = max_shown(service)
+    max_k = max_top_k(service)
 
     def changes(update: Update, visit: Visit, path: Path | None) -> Changes:
         values = page.changes(update)
@@ -60,7 +60,7 @@ def connect(demo: gr.Blocks, page: Page, panels: Sequence[Panel] = ()) -> None:
 
     extra = [output for panel in panels for output in panel.outputs]
     opening = [page.notice, page.status, page.backbone, page.others, page.top_k, page.image, *extra]
-    demo.load(open_page, [visit_state], opening, **QUIET)
+    demo.load(open_page, [visit_state], opening, **LISTENER)
     # all listeners that compute share a concurrency id, so that the server can count the queued requests
     # "multiple": a new choice does not wait for the download of the previous one
     gr.on(
@@ -70,15 +70,15 @@ def connect(demo: gr.Blocks, page: Page, panels: Sequence[Panel] = ()) -> None:
         [page.status, page.result, page.retry, page.backbone, page.others, page.figures, *extra],
         trigger_mode="multiple",
         concurrency_id=WORK,
-        **QUIET,
+        **LISTENER,
     )
     # answers are cached with more labels than are shown: no second forward pass
     page.top_k.change(
-        show_more, [page.image, page.top_k, visit_state], [page.result, *extra], trigger_mode="always_last", **QUIET
+        show_more, [page.image, page.top_k, visit_state], [page.result, *extra], trigger_mode="always_last", **LISTENER
     )
     selection = [page.status, page.backbone, page.others, page.image]
-    page.compare_all.click(compare_all, [page.image, page.backbone, visit_state], selection, **QUIET)
+    page.compare_all.click(compare_all, [page.image, page.backbone, visit_state], selection, **LISTENER)
     if page.examples is not None:
-        page.examples.select(choose_example, [visit_state], [page.image], **QUIET)
+        page.examples.select(choose_example, [visit_state], [page.image], **LISTENER)
     for panel in panels:
         panel.wire(page)

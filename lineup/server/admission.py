@@ -19,7 +19,7 @@ from gradio.route_utils import FnIndexInferError
 from gradio.utils import get_upload_folder
 
 from lineup.config import Limits
-from lineup.errors import WENT_WRONG
+from lineup.errors import INTERNAL_ERROR
 from lineup.page.connections import WORK, Connections
 from lineup.server.allowlist import API, MCP, is_allowed, normalized
 from lineup.server.body_limit import SPARE_BYTES, App, LimitedBody, Message, Receive, Send, answer, content_length
@@ -106,7 +106,7 @@ class AdmissionMiddleware:
                 raise
             if body.refused is None and not isinstance(error, _CLIENT_ERRORS):
                 _log.exception("%s failed", scope["path"])
-                body.refused = 500, WENT_WRONG
+                body.refused = 500, INTERNAL_ERROR
             elif body.refused is None:
                 _log.warning("rejected: %s: %s: %.200s", scope["path"], type(error).__name__, error)
             detail = (

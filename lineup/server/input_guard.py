@@ -8,7 +8,7 @@ from urllib.parse import unquote
 import gradio as gr
 
 from lineup.errors import ImageError, brief
-from lineup.page.image_field import hand_on_the_file, uploaded
+from lineup.page.image_field import skip_preprocessing, uploaded
 
 _log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ def guard(demo: gr.Blocks) -> None:
             changed = state is not None and not block.stateful and block._id in state
             component = state[block._id] if changed else block
             if isinstance(component, gr.Image):
-                hand_on_the_file(component)
+                skip_preprocessing(component)
         return await preprocess(block_fn, inputs, state, explicit_call)
 
     @functools.wraps(process)

@@ -66,3 +66,9 @@ def test_added_engine_without_conversion_answers_at_once(make_service, fakes, im
     service = make_service("backbones: ['fake:a', 'fake:b']")
     assert service.classify(image).engine == "onnx"
     assert service.classify(image, "fake:b").engine == "torch"
+
+
+def test_added_engine_that_is_not_installed_is_skipped(make_service, fakes, image, monkeypatch):
+    onnx = EngineType("onnx", build=lambda *_: Onnx(), unavailable=lambda precision: "it is not installed")
+    monkeypatch.setattr(choice, "ENGINES", {"onnx": onnx, **choice.ENGINES})
+    assert make_service(LINE_UP).classify(image).engine == "torch"

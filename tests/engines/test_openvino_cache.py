@@ -152,12 +152,14 @@ def test_rejected_conversion_is_not_cached(cache, planned, monkeypatch):
 
 
 def test_old_entries_and_abandoned_partial_folders_are_removed(cache, planned):
-    old, recent, abandoned, in_progress = (cache / name for name in ("old", "recent", "a.x.partial", "b.y.partial"))
-    for folder, age_days in ((old, 31), (recent, 29), (abandoned, 0.1), (in_progress, 0)):
+    names = ("0" * 32, "1" * 32, f"{'2' * 32}.x.partial", f"{'3' * 32}.y.partial", "huggingface")
+    old, recent, abandoned, in_progress, foreign = (cache / name for name in names)
+    for folder, age_days in ((old, 31), (recent, 29), (abandoned, 0.1), (in_progress, 0), (foreign, 31)):
         folder.mkdir(parents=True)
         (folder / "model.xml").touch()
         os.utime(folder, (time.time() - age_days * 24 * 3600,) * 2)
     convert(planned)
+    assert foreign.exists()
     assert not old.exists()
     assert not abandoned.exists()
     assert recent.exists()

@@ -134,3 +134,16 @@ def test_concurrent_requests_compute_one_at_a_time():
         thread.join(60)
     assert sorted(served) == sorted(list(range(16)) * 20)
     assert len(compute_queue) == 0
+
+
+def test_a_cancelled_request_stays_cancelled(compute_queue, monkeypatch):
+    monkeypatch.setattr(queue, "POLL_S", 0.2)
+    served, checks = [], []
+    with ThreadPoolExecutor(1) as threads:
+        with compute_queue.turn():
+            # True once, when the next turn is granted, and False at the next poll: its client has connected again
+            waiting = enqueue(threads, compute_queue, "gone", served, lambda: checks.append(1) or len(checks) == 1)
+        with pytest.raises(ClientDisconnected):
+            waiting.result(5)
+    assert served == []
+    assert len(compute_queue) == 0

@@ -15,7 +15,7 @@ from lineup.page.connections import WORK, Connections
 from lineup.page.html import panel, render_reason, track
 from lineup.page.layout import Page
 from lineup.page.visit import Update, Visit, choices, load_progress
-from lineup.page.wiring import QUIET
+from lineup.page.wiring import LISTENER
 from lineup.service import Service
 
 PLOT_CAPTION = "Each dot is a backbone that has run here, violet if selected above; the line is the Pareto front."
@@ -51,8 +51,10 @@ class BenchmarkPanel:
                 yield changes | page.changes(update)
 
         outputs = [self.measured, self.plot, page.backbone, page.others]
-        measuring = self.measure.click(measure_line_up, [page.image, page.visit], outputs, concurrency_id=WORK, **QUIET)
-        self.stop.click(stopped, None, [self.measured], cancels=[measuring], **QUIET)
+        measuring = self.measure.click(
+            measure_line_up, [page.image, page.visit], outputs, concurrency_id=WORK, **LISTENER
+        )
+        self.stop.click(stopped, None, [self.measured], cancels=[measuring], **LISTENER)
 
     @property
     def outputs(self) -> Sequence[Any]:

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lineup.cli.output import EXIT_INTERRUPTED, EXIT_WRONG, print_answer, report
+from lineup.cli.output import EXIT_ERROR, EXIT_INTERRUPTED, print_answer, report
 from lineup.errors import LineupError, did_you_mean
 from lineup.features.publish import text
 
@@ -174,4 +174,4 @@ def _doctor(service: "Service", arguments: argparse.Namespace) -> int:
             print(text.check(check), flush=True)  # the next check may take seconds
     if arguments.json:
         print_answer([check.to_json() for check in checks], True, list)
-    return EXIT_WRONG if any(check.outcome == "failed" for check in checks) else 0
+    return EXIT_ERROR if any(check.outcome == "failed" for check in checks) else 0

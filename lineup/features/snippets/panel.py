@@ -9,7 +9,7 @@ import gradio as gr
 from lineup.features.snippets import snippets
 from lineup.page.layout import Page
 from lineup.page.visit import Visit, address, classifications, pending
-from lineup.page.wiring import QUIET
+from lineup.page.wiring import LISTENER
 from lineup.service import Service
 
 
@@ -30,7 +30,7 @@ class SnippetsPanel:
 
     def wire(self, page: Page) -> None:
         """Update the address bar when the link changes."""
-        self.link.change(None, [self.link], None, js="(link) => lineup.show(link)", **QUIET)
+        self.link.change(None, [self.link], None, js="(link) => lineup.show(link)", **LISTENER)
 
     @property
     def outputs(self) -> Sequence[Any]:
