@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 WORK = "work"  # Gradio's concurrency id of the events that compute
 CONNECT_TIMEOUT_S = 5.0  # a client that has not connected for so long counts as disconnected
-DISCONNECT_GRACE_S = 0.1  # the end of an earlier answer may be noted late; Gradio itself drops a session at once
+DISCONNECT_GRACE_S = 1.0  # a client may close one connection and open the next
 _POLL_S = 0.02
 _MAX_CLOSED = 2000  # sessions whose last disconnect is remembered; LRU eviction
 
@@ -66,19 +66,30 @@ class Connections:
         """Run a call of the current request on a thread, with the request's cancel flag.
 
         An idle server begins at once; otherwise the call begins when the client is connected, so that requests of
-        clients that never connect take no turn. A request without a session, as of MCP, is never cancelled.
+        clients that never connect take no turn. The call is cancelled as soon as the client disconnects, and begins
+        again if it connects within DISCONNECT_GRACE_S. A request without a session, as of MCP, is never cancelled.
 
         Raises:
-            ClientDisconnected: when the client does not connect within CONNECT_TIMEOUT_S.
+            ClientDisconnected: when the client does not connect in time, or the call raises it for another reason.
         """
         session = getattr(LocalContext.request.get(None), "session_hash", None)
-        cancelled = never_cancelled
-        if isinstance(session, str):
-            cancelled, idle = self.cancel_flag(session), not self._running
-            while not (idle or self.is_open(session)):  # not when it becomes idle: many may be waiting
-                if cancelled():
+        if not isinstance(session, str):
+            return await self._on_thread(call, never_cancelled)
+        connected, deadline = not self._running, time.monotonic() + CONNECT_TIMEOUT_S
+        while True:
+            while not (connected or self.is_open(session)):  # an idle server is no reason: many may be waiting
+                if time.monotonic() > deadline:
                     raise ClientDisconnected
                 await asyncio.sleep(_POLL_S)
+            cancelled = self.cancel_flag(session)
+            try:
+                return await self._on_thread(call, cancelled)
+            except ClientDisconnected:
+                if not cancelled():
+                    raise
+            connected, deadline = False, time.monotonic() + DISCONNECT_GRACE_S
+
+    async def _on_thread(self, call: Callable[[Cancelled], T], cancelled: Cancelled) -> T:
         loop = asyncio.get_running_loop()
 
         def tracked() -> T:
@@ -94,13 +105,14 @@ class Connections:
         self._running -= 1
 
     def cancel_flag(self, session: str) -> Cancelled:
-        """Return a flag for a request that begins now: True once its client has disconnected, or never connected."""
-        began_at = time.monotonic()
+        """Return a flag for a call that begins now: True once its client was seen disconnected, or never connected."""
+        began_at, was_cancelled = time.monotonic(), False
 
         def cancelled() -> bool:
-            if self.is_open(session):
-                return False
-            closed_at, now = self._closed_at.get(session, 0.0), time.monotonic()
-            return now - closed_at > DISCONNECT_GRACE_S if closed_at > began_at else now - began_at > CONNECT_TIMEOUT_S
+            nonlocal was_cancelled
+            if not was_cancelled and not self.is_open(session):
+                disconnected = self._closed_at.get(session, 0.0) > began_at
+                was_cancelled = disconnected or time.monotonic() - began_at > CONNECT_TIMEOUT_S
+            return was_cancelled
 
         return cancelled

@@ -1,5 +1,6 @@
 import asyncio
 import threading
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -39,24 +40,71 @@ def test_a_request_is_cancelled_when_its_client_never_connects(monkeypatch):
     assert cancelled()
 
 
-def test_a_request_is_cancelled_when_its_client_disconnects(monkeypatch):
+def test_a_request_is_cancelled_when_its_client_disconnects():
     opened = Connections()
     opened.opened("a")
     cancelled = opened.cancel_flag("a")
-    opened.closed("a")
     assert not cancelled()
-    monkeypatch.setattr(connections, "DISCONNECT_GRACE_S", 0.0)
+    opened.closed("a")
     assert cancelled()
     opened.opened("a")
-    assert not cancelled()
+    assert cancelled()  # it stays set
 
 
-def test_a_disconnect_before_the_request_does_not_cancel_it(monkeypatch):
-    monkeypatch.setattr(connections, "DISCONNECT_GRACE_S", 0.0)
+def test_a_disconnect_before_the_request_does_not_cancel_it():
     opened = Connections()
     opened.opened("a")
     opened.closed("a")
     assert not opened.cancel_flag("a")()
+
+
+def disconnecting(opened, reconnects):
+    """Run a call whose client disconnects while it runs; return how often it ran."""
+    ran = []
+
+    def call(cancelled):
+        ran.append(1)
+        if len(ran) == 1:
+            opened.closed("a")
+            while not cancelled():
+                time.sleep(0.01)
+            raise ClientDisconnected
+        return "answer"
+
+    async def scenario():
+        opened.opened("a")
+        if reconnects:
+            asyncio.get_running_loop().call_later(0.2, opened.opened, "a")
+        return await run(opened, "a", call)
+
+    return ran, scenario
+
+
+def test_a_call_begins_again_when_its_client_connects_again():
+    ran, scenario = disconnecting(Connections(), reconnects=True)
+    assert asyncio.run(scenario()) == "answer"
+    assert len(ran) == 2
+
+
+def test_a_call_ends_when_its_client_stays_disconnected(monkeypatch):
+    monkeypatch.setattr(connections, "DISCONNECT_GRACE_S", 0.1)
+    ran, scenario = disconnecting(Connections(), reconnects=False)
+    with pytest.raises(ClientDisconnected):
+        asyncio.run(scenario())
+    assert len(ran) == 1
+
+
+def test_a_call_that_cancels_itself_does_not_begin_again():
+    opened, ran = Connections(), []
+
+    def call(cancelled):
+        ran.append(1)
+        raise ClientDisconnected
+
+    opened.opened("a")
+    with pytest.raises(ClientDisconnected):
+        asyncio.run(run(opened, "a", call))
+    assert len(ran) == 1
 
 
 def test_only_the_last_disconnects_are_remembered(monkeypatch):
