@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from lineup.errors import UnreachableError
-from lineup.hub import downloads
 from lineup.hub.files import Weights
 
 BACK_OFF_S = 60.0
@@ -28,6 +27,8 @@ class CircuitBreaker:
         Raises:
             UnreachableError: when the circuit is open, or the block raises it, which opens the circuit.
         """
+        from lineup.hub import downloads  # a slow import, of the Hub's client
+
         server = downloads.server(file)
         if time.monotonic() < self._open_until.get(server, 0) and not force and not downloads.cached(file):
             raise UnreachableError(

@@ -12,12 +12,12 @@ from lineup.config import Config
 from lineup.engines import choice
 from lineup.errors import HubError, LineupError, UnreachableError
 from lineup.hub import files
+from lineup.hub.circuit_breaker import CircuitBreaker
 from lineup.inference.memory_budget import MemoryBudget
 from lineup.inference.slots import Loaded, Slot
 from lineup.results import Progress
 
 if TYPE_CHECKING:
-    from lineup.hub.circuit_breaker import CircuitBreaker
     from lineup.registry import Plan
 
 _log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ class Loader:
 
     def __init__(self, config: Config, choose_device: Callable[[str], str], memory: MemoryBudget | None) -> None:
         self._config, self._choose_device, self._memory = config, choose_device, memory
-        self._breaker: CircuitBreaker | None = None
+        self._breaker = CircuitBreaker()
         self.converting = (
             threading.Lock()
         )  # to be held by callers of `build_preferred`: a conversion takes a core and memory
@@ -53,7 +53,7 @@ class Loader:
 
             def fetch(file: files.HubFile) -> Path:
                 if not offline:
-                    with self._circuit().guard(file, force):
+                    with self._breaker.guard(file, force):
                         return downloads.fetch(file, self._config.limits.hub_timeout_s)
                 if path := downloads.cached(file):
                     return path
@@ -63,7 +63,7 @@ class Loader:
                 if (digest := downloads.cached_sha256(file)) or offline:
                     return digest
                 try:
-                    with self._circuit().guard(file, force):
+                    with self._breaker.guard(file, force):
                         digest, slot.download_bytes = downloads.remote_metadata(file)
                     slot.size_known = True
                 except HubError:  # reported when the weights are requested
@@ -83,7 +83,7 @@ class Loader:
         file = self.plan(slot, offline).weights
         unknown = not slot.size_known or slot.problem is not None
         if isinstance(file, files.HubFile | files.UrlFile) and unknown and not offline:
-            with self._circuit().guard(file):  # torchvision knows the size of a file, but not whether it is there
+            with self._breaker.guard(file):  # torchvision knows the size of a file, but not whether it is there
                 slot.download_bytes = downloads.download_bytes(file) or slot.download_bytes
             slot.size_known = True
 
@@ -142,16 +142,9 @@ class Loader:
             return None
         slot.progress = Progress("asking for the weights")
         try:
-            with self._circuit().guard(plan.weights, force=True):
+            with self._breaker.guard(plan.weights, force=True):
                 path = downloads.fetch(plan.weights, self._config.limits.hub_timeout_s, report)
         except HubError as error:
             raise error.at(slot.entry.name) from error.__cause__
         slot.download_bytes = path.stat().st_size
         return path
-
-    def _circuit(self) -> "CircuitBreaker":
-        from lineup.hub.circuit_breaker import CircuitBreaker  # it imports the Hub's client
-
-        if self._breaker is None:
-            self._breaker = CircuitBreaker()
-        return self._breaker
