@@ -103,7 +103,7 @@ class Service:
 
     def backbones(self) -> list[BackboneStatus]:
         """Return what is known of each entry now, in the config's order."""
-        return self._startup.statuses()
+        return self._pool.statuses()
 
     def timing(self, name: str) -> LatencyStats | None:
         """Return the latency of an entry's forward passes in this process, or None before the first."""

@@ -144,8 +144,7 @@ class ZeroGPUExecution:
 
     def _duration_s(self, name: str, batch: np.ndarray) -> int:
         """Return for how long to request a GPU: the weights of all backbones may have to be moved to it first."""
-        statuses = [self.pool.status(name) for name in self.pool.names]
-        parameters = sum(status.parameters or 0 for status in statuses if status.status == "ready")
+        parameters = sum(status.parameters or 0 for status in self.pool.statuses() if status.status == "ready")
         return GPU_START_S + math.ceil(parameters * 4 / GPU_BYTES_PER_S)
 
     def failure(self, name: str, error: Exception) -> LineupError:

@@ -52,6 +52,10 @@ class Pool:
         """Return what is known of a backbone now."""
         return self._slot(name).status()
 
+    def statuses(self) -> list[BackboneStatus]:
+        """Return what is known of each backbone now, in the config's order."""
+        return [slot.status() for slot in self._slots.values()]
+
     def plan(self, name: str) -> "Plan | None":
         """Return the plan of a backbone, or None before its first probe or load."""
         return self._slot(name).plan

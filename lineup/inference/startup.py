@@ -5,7 +5,6 @@ import threading
 
 from lineup.config import Config
 from lineup.inference.execution import Execution
-from lineup.results import BackboneStatus
 
 _log = logging.getLogger(__name__)
 
@@ -45,10 +44,6 @@ class Startup:
         """Return the backbone that the page opens with: the default, or the first that can run instead."""
         return self._fallback if self.default_problem else self._config.default_name
 
-    def statuses(self) -> list[BackboneStatus]:
-        """Return what is known of each backbone now, in the config's order."""
-        return [self._pool.status(name) for name in self._pool.names]
-
     def probe(self, offline: bool = False) -> None:
         """Probe each entry."""
         for name in self._pool.names:
@@ -73,7 +68,7 @@ class Startup:
 
     def _first_that_runs(self) -> str | None:
         """Load available backbones in the config's order until one can run."""
-        for status in self.statuses():
+        for status in self._pool.statuses():
             if status.status == "unavailable":
                 continue
             if self._pool.start(status.name).exception() is None:
