@@ -74,7 +74,7 @@ from lineup.page.connections import Connections
 from lineup.page.layout import Page
 from lineup.page.panels import Panel
 from lineup.page.theme import CSS, JS, THEME
-from lineup.server.input_guard import guard
+from lineup.server.input_guard import restrict_inputs
 from lineup.service import Service
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def build(service: Service, features: Iterable[Feature] = FEATURES.values()) -> 
             panel.build(service)
         wiring.connect(demo, page, panels)
         api.add(service, CONNECTIONS)
-    guard(demo)
+    restrict_inputs(demo)
     demo.api_open = False  # no requests past the queue; set here, as `demo.queue` would build the server again: 0.1 s
     return demo
 
@@ -158,9 +158,11 @@ def main() -> None:
     logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
         _, middleware = launch(SERVICE, ARGUMENTS.port, demo)
-    except OSError as error:  # Gradio's message about a port in use is for developers
-        taken = f"expected a port that is free; {ARGUMENTS.port} is not ({error.args[-1]}); name another"
-        print(f"error: --port: {taken}")
+    except OSError as error:
+        if "empty port" not in str(error):
+            raise
+        got = f"{ARGUMENTS.port} is in use" if ARGUMENTS.port else "all from 7860 to 7959 are in use"
+        print(f"error: --port: expected a free port; {got}; choose another one", file=sys.stderr, flush=True)
         os._exit(2)
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())

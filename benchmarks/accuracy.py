@@ -28,9 +28,9 @@ from lineup.engines.engine import softmax
 from lineup.engines.torch_engine import TorchEngine
 from lineup.images.formats import SUFFIXES
 from lineup.images.reading import open_image
+from lineup.inference.backbone_state import Loaded
 from lineup.inference.pool import Pool
 from lineup.inference.preprocessing import DECODE_SCALE
-from lineup.inference.slots import Loaded
 
 CROPS = 30  # of each photograph
 SMALLEST_PX = 448  # of a crop's side, unless the photograph is smaller

@@ -119,15 +119,15 @@ def did_you_mean(word: str, known: list[str]) -> str:
     return f"{DID_YOU_MEAN} {originals[matches[0]]!r}?" if matches else ""
 
 
-def brief(exception: BaseException, most: int = 200, line: int | None = None) -> str:
+def brief(exception: BaseException, max_chars: int = 200, line: int | None = None) -> str:
     """Summarize a library's exception in one line: its message, or its type's name if it has none.
 
     Args:
         exception: the exception that a library raised.
-        most: the message is truncated to this length.
+        max_chars: the message is truncated to this length.
         line: index of the line to use, such as 0 or -1; by default all lines are joined.
     """
     text = str(exception).strip()
     if line is not None and text:
         text = text.splitlines()[line]
-    return " ".join(text.split())[:most] or type(exception).__name__
+    return " ".join(text.split())[:max_chars] or type(exception).__name__

@@ -97,8 +97,8 @@ class BackboneStatus:
     parameters: int | None = None
     download_bytes: int | None = None
     license: str | None = None
-    facts: dict[str, Any] = field(default_factory=dict)
-    facts_note: str = ""  # caveat about the facts
+    figures: dict[str, Any] = field(default_factory=dict)
+    figures_note: str = ""  # caveat about the figures
     engine: str = ""  # empty until ready
     engine_note: str = ""  # why the engine is a fallback
 

@@ -12,10 +12,10 @@ from lineup.errors import BusyError, HubError, LineupError, UnreachableError
 from lineup.hub.files import Weights
 from lineup.images import examples
 from lineup.inference import arguments, execution
+from lineup.inference.backbone_state import Loaded
 from lineup.inference.classifier import Classifier
 from lineup.inference.preprocessing import ImagePath
 from lineup.inference.queue import Cancelled, never_cancelled
-from lineup.inference.slots import Loaded
 from lineup.inference.startup import Startup
 from lineup.results import Answer, BackboneStatus, Classification, LatencyStats
 
@@ -33,11 +33,11 @@ class Service:
         choice.check(config)
         self.config = config
         self.examples, self.example_problems = examples.find(config)
-        self._execution = execution.here(config)
+        self._execution = execution.choose(config)
         self._pool = self._execution.pool
         self._classifier = Classifier(self._execution, config.limits)
         self._startup = Startup(config, self._execution)
-        self.opened, self.probed = self._startup.opened, self._startup.probed
+        self.default_resolved, self.probed = self._startup.default_resolved, self._startup.probed
 
     # --- the server's state ---
 
@@ -68,15 +68,16 @@ class Service:
         if problem := self._execution.problem:
             return problem
         status = self.status(self.config.default_name)
-        able = self.opened.is_set() and status.status in ("ready", "idle")  # idle: evicted, and loaded on demand
+        # idle: evicted, and loaded on demand
+        able = self.default_resolved.is_set() and status.status in ("ready", "idle")
         if able or (status.status == "loading" and self.timing(status.name)):  # it has answered before
             return ""
         return f"{status.name} is {status.status}" + (f": {status.reason}" if status.reason else "")
 
     @property
-    def mean_answer_s(self) -> float:
+    def mean_compute_s(self) -> float:
         """Return a moving average of how long a request computes."""
-        return self._execution.mean_answer_s
+        return self._execution.mean_compute_s
 
     # --- the line-up ---
 
@@ -205,19 +206,19 @@ class Service:
         image: ImagePath,
         backbones: Sequence[object],
         top_k: int | None = None,
-        keep: int = 0,
+        max_k: int = 0,
         cancelled: Cancelled = never_cancelled,
     ) -> Iterator[tuple[str, Answer]]:
         """Yield each backbone's answer as soon as it is there; an error of one backbone is its answer.
 
-        An answer has `top_k` classes, or `keep` if that is more.
+        An answer has `top_k` classes, or `max_k` if that is more.
 
         Raises:
             LineupError: when the image cannot be read, a name is unknown, `top_k` is invalid, or the request is
                 cancelled.
         """
         count, names = arguments.top_k(top_k, self.config.top_k), [self.known(name) for name in backbones]
-        yield from self._classifier.answers(image, names, count, keep, cancelled)
+        yield from self._classifier.answers(image, names, count, max_k, cancelled)
 
     def comparable(self, names: object) -> list[str]:
         """Return the names of a comparison.

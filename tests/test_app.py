@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -139,7 +140,7 @@ def test_backbones_lists_source_status_and_facts(client):
         "vit_base_patch16_clip_224.openai",
     }
     assert rows["resnet5O"]["reason"].endswith("did you mean 'resnet50'?")
-    accuracies = {name: row["facts"]["imagenet_top1"] for name, row in rows.items() if row["facts"]}
+    accuracies = {name: row["figures"]["imagenet_top1"] for name, row in rows.items() if row["figures"]}
     assert accuracies == {"resnet18": 71.504}  # this squeezenet file differs from torchvision's
 
 
@@ -331,6 +332,15 @@ def test_invalid_config_exits_with_status_2_and_position(env, tmp_path):
     result = run({**env, "LINEUP_CONFIG": str(tmp_path / "config.yaml")}, "app.py")
     assert result.returncode == 2
     assert result.stderr == "error: config.yaml:2:1: topk: expected a known key; got 'topk'; did you mean 'top_k'?\n"
+
+
+def test_port_in_use_is_an_error(env, tmp_path):
+    (tmp_path / "config.yaml").write_text("backbones: [resnet18]")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        result = run(env, "app.py", "--config", str(tmp_path / "config.yaml"), "--port", str(port))
+    assert result.returncode == 2
+    assert result.stderr.endswith(f"error: --port: expected a free port; {port} is in use; choose another one\n")
 
 
 def run(env, *arguments):

@@ -24,7 +24,7 @@ def test_three_recipes_exist():
 @pytest.mark.parametrize("path", RECIPES, ids=IDS)
 def test_recipe_passes_check_offline(path, capsys, monkeypatch, hub):
     monkeypatch.chdir(ROOT)
-    with hub.gone():
+    with hub.unreachable():
         status = run_command(["check", "--offline", "--config", str(path.relative_to(ROOT))])
     output = capsys.readouterr()
     assert (status, output.err) == (0, "")
@@ -35,9 +35,9 @@ def test_recipe_passes_check_offline(path, capsys, monkeypatch, hub):
 def test_recipe_figures_are_the_published_ones(path):
     chosen = config.load(path)
     written = {name: (accuracy, gmacs) for name, accuracy, gmacs in FIGURES.findall(path.read_text(encoding="utf-8"))}
-    published = {status.name: status.facts for status in Service(chosen).probe(offline=True)}
+    published = {status.name: status.figures for status in Service(chosen).probe(offline=True)}
     assert written == {
-        name: (f"{facts['imagenet_top1']:.1f}", f"{facts['gmacs']:.2f}") for name, facts in published.items()
+        name: (f"{figures['imagenet_top1']:.1f}", f"{figures['gmacs']:.2f}") for name, figures in published.items()
     }
 
 
@@ -73,7 +73,7 @@ def test_labels_of_own_classes_recipe_are_unique_wordnet_lemmas():
 )
 def test_own_classes_recipe_classifies_offline(image, folder, renamed, groups, hub):
     service = Service(config.load(OWN))
-    with hub.gone():
+    with hub.unreachable():
         comparison = service.compare(ROOT / "examples" / f"{image}.jpg", ["folder", "renamed"])
     assert [comparison.answers[name].predictions[0].label for name in ("folder", "renamed")] == [folder, renamed]
     assert len(comparison.to_json()["agreement"]["groups"]) == groups

@@ -44,13 +44,13 @@ class Agreement:
     groups: tuple[Group, ...]  # without `not_comparable`; largest first, ties in request order
     not_comparable: tuple[str, ...]  # backbones that share no class with any other one
     dissenting: tuple[str, ...] = ()  # comparable backbones whose top-1 class is not the majority's
-    lacking: tuple[str, ...] = ()  # dissenting backbones whose label set lacks the majority's class
+    missing_class: tuple[str, ...] = ()  # dissenting backbones whose label set lacks the majority's class
 
     def to_json(self) -> dict[str, Any]:
         """Return the verdict as the API returns it."""
         groups = [asdict(group) | {"backbones": list(group.backbones)} for group in self.groups]
         majority = groups[self.groups.index(self.majority)] if self.majority else None
-        lists = {key: list(getattr(self, key)) for key in ("not_comparable", "dissenting", "lacking")}
+        lists = {key: list(getattr(self, key)) for key in ("not_comparable", "dissenting", "missing_class")}
         return {"sentence": self.sentence, "majority": majority, "groups": groups, **lists}
 
 
@@ -109,7 +109,9 @@ def agreement(votes: Sequence[Vote], failed: Sequence[str] = ()) -> Agreement:
         groups=tuple(_voted_group(group, names).group for group in all_groups),
         not_comparable=tuple(group.votes[0].answer.backbone for group in isolated),
         dissenting=tuple(vote.answer.backbone for vote in dissenting),
-        lacking=tuple(vote.answer.backbone for vote in dissenting if majority and not _could_join(vote, majority)),
+        missing_class=tuple(
+            vote.answer.backbone for vote in dissenting if majority and not _could_join(vote, majority)
+        ),
     )
 
 

@@ -31,7 +31,7 @@ class ComparisonRow:
     r_top1: float | None = None
     sketch_top1: float | None = None
     gmacs: float | None = None
-    facts_note: str | None = None
+    figures_note: str | None = None
     license: str | None = None
     download_bytes: int | None = None
     error: str | None = None
@@ -61,9 +61,9 @@ def row(status: BackboneStatus, timing: LatencyStats | None, answer: object = No
         runs=timing.runs if timing else None,
         parameters=status.parameters,
         input_size="{1} × {0}".format(*classification.input_size) if classification else None,
-        facts_note=status.facts_note or None,
+        figures_note=status.figures_note or None,
         license=status.license,
         download_bytes=status.download_bytes,
         error=str(answer) if isinstance(answer, Exception) else None,
-        **status.facts,
+        **status.figures,
     )

@@ -30,7 +30,7 @@ def comparison(service: "Service", comparison: "Comparison") -> list[str]:
     for row, (name, answer) in zip(service.rows(comparison.answers), comparison.answers.items(), strict=True):
         cells = (or_dash(getattr(row, key), template) for key, template in templates.items())
         rows.append((name, row.label or "-", *cells))
-        notes += [f"note: {name}: {row.facts_note}"] if row.facts_note else []
+        notes += [f"note: {name}: {row.figures_note}"] if row.figures_note else []
         if not isinstance(answer, LineupError):
             predictions = (f"{prediction.label} {prediction.probability:.1%}" for prediction in answer.predictions)
             labels.append(f"{name}: {', '.join(predictions)}")

@@ -19,7 +19,7 @@ from pydantic import (
 )
 
 from lineup.config.spec import Spec, parse_spec
-from lineup.config.yaml_source import Document, shown
+from lineup.config.yaml_source import Document, format_value
 
 Color = Literal["red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"]
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
@@ -66,7 +66,8 @@ class Entry(_Section):
             value = {"backbone": value}
         if not isinstance(value, dict):
             raise ValueError(
-                f"expected a name such as resnet18, or keys such as `backbone: resnet18`; got {shown(value)}; fix it"
+                "expected a name such as resnet18, or keys such as `backbone: resnet18`; "
+                f"got {format_value(value)}; fix it"
             )
         if isinstance(value.get("input_size"), int) and not isinstance(value["input_size"], bool):
             value = {**value, "input_size": [value["input_size"]] * 2}
@@ -80,7 +81,7 @@ class Entry(_Section):
         if not self.name.isprintable() or self.name != self.name.strip() or not 0 < len(self.name) <= 200:
             raise ValueError(
                 "expected a name of 1 to 200 printable characters without surrounding spaces; "
-                f"got {shown(self.name)}; fix it"
+                f"got {format_value(self.name)}; fix it"
             )
         if isinstance(self.labels, list) and not all(label.strip() for label in self.labels or [""]):
             raise ValueError("expected labels that are not empty; got an empty one, or none; name each class")
@@ -137,7 +138,7 @@ class Limits(_Section):
     max_upload_mb: int = Field(20, ge=1, le=1000, description="largest image file, in millions of bytes")
     forward_timeout_s: float = Field(30, gt=0, description="timeout of one forward pass, in seconds")
     hub_timeout_s: float = Field(30, gt=0, description="read timeout of a download: seconds without a new byte")
-    queue_size: int = Field(64, ge=1, le=1000, description="requests that may wait in the queue")
+    queue_size: int = Field(64, ge=1, le=1000, description="requests in the queue, the one that is computing included")
 
 
 class Space(_Section):

@@ -7,7 +7,7 @@ from pydantic import BaseModel
 
 from lineup.config import yaml_source
 from lineup.config.models import Config, Entry, Example, Limits, Space
-from lineup.config.yaml_source import Document, Location, shown
+from lineup.config.yaml_source import Document, Location, format_value
 from lineup.errors import did_you_mean
 
 _EXPECTED = {
@@ -45,7 +45,7 @@ def explain(source: Document, problem: Any) -> str:
         return f"{where}: expected a known key; got {trail[-1]!r}; {hint}"
     if kind == "missing" and isinstance(trail[-1], int):
         where = source.where(trail[:-1])
-        return f"{where}: expected {trail[-1] + 1} numbers; got {shown(value)}{_remedy(trail, value)}"
+        return f"{where}: expected {trail[-1] + 1} numbers; got {format_value(value)}{_remedy(trail, value)}"
     if kind == "missing":
         return f"{where}: expected a value; there is none; add `{trail[-1]}:`"
     if kind == "value_error":
@@ -54,14 +54,14 @@ def explain(source: Document, problem: Any) -> str:
         minimum = kind == "too_short"
         length = problem["ctx"]["min_length" if minimum else "max_length"]
         expected = f"{length} {'or more' if minimum else 'at most'}"
-        return f"{where}: expected {expected}; got {shown(value)}{_remedy(trail, value)}"
+        return f"{where}: expected {expected}; got {format_value(value)}{_remedy(trail, value)}"
     expected = _EXPECTED.get(kind, problem["msg"]).format(**problem.get("ctx", {}))
     if kind == "tuple_type" or (kind.endswith("_type") and not isinstance(value, str | list)):
         expected = _EXPECTED_OF_UNION.get(str(trail[-1]) if trail else "", expected)
     hint = "; put it in quotes" if kind == "string_type" and isinstance(value, bool | int | float) else ""
     if kind == "float_type" and re.fullmatch(r"[-+]?\d+e[-+]?\d+", str(value)):
         hint = f"; write it with a decimal point: {str(value).replace('e', '.0e')}"
-    return f"{where}: expected {expected}; got {shown(value)}{hint or _remedy(trail, value)}"
+    return f"{where}: expected {expected}; got {format_value(value)}{hint or _remedy(trail, value)}"
 
 
 def _remedy(trail: Location, value: Any) -> str:

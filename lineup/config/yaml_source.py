@@ -32,7 +32,7 @@ class Document:
         A missing key gets the position of its nearest parent.
         """
         line, column = self.position(trail)
-        path = spell(trail)
+        path = format_path(trail)
         return f"{self.name}:{line}:{column}" + (f": {path}" if path else "")
 
     def position(self, trail: Location) -> tuple[int, int]:
@@ -42,7 +42,7 @@ class Document:
         return self.positions.get(trail, (1, 1))
 
 
-def spell(trail: Location) -> str:
+def format_path(trail: Location) -> str:
     """Format a location as a key path: ``backbones[2].labels``."""
     text = ""
     for step in trail:
@@ -134,7 +134,7 @@ class _Loader(yaml.SafeLoader):
             value = node.value[:40].encode(errors="replace").decode()
             raise yaml.MarkedYAMLError(
                 problem=f"{value!r}, which cannot be read as {node.tag}; "
-                f"write {spell(trail) or 'it'} as a plain number, or as text in quotes",
+                f"write {format_path(trail) or 'it'} as a plain number, or as text in quotes",
                 problem_mark=node.start_mark,
             ) from None
 
@@ -150,7 +150,7 @@ class _Loader(yaml.SafeLoader):
             if key in values:
                 line, column = _position(key_node)
                 self.problems.append(
-                    f"{self.file}:{line}:{column}: {spell(location)}: expected each key once; "
+                    f"{self.file}:{line}:{column}: {format_path(location)}: expected each key once; "
                     f"already defined in line {self.positions[location][0]}; remove one of the two"
                 )
                 continue
@@ -176,7 +176,7 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else "?" for char in text)
 
 
-def shown(value: Any) -> str:
+def format_value(value: Any) -> str:
     """Format a value for an error message, in at most 80 characters."""
     names = {None: "nothing", True: "true", False: "false"}
     text = names[value] if value is None or isinstance(value, bool) else repr(value)

@@ -36,7 +36,9 @@ def choose(device: str) -> str:
 def cores() -> int:
     """Return the number of cores this process may use: a container's share, not the machine's count."""
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota, _, period = _cgroup("cpu.max").partition(" ")
+    if not (quota := _cgroup("cpu.max")):  # version 2; the others are of version 1
+        quota = f"{_cgroup('cpu/cpu.cfs_quota_us')} {_cgroup('cpu/cpu.cfs_period_us')}"
+    quota, _, period = quota.partition(" ")
     if quota.isdigit() and period.isdigit():
         count = min(count, max(1, round(int(quota) / int(period))))
     limit = os.environ.get("OMP_NUM_THREADS", "")

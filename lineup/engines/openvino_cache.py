@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-FORMAT = 1  # of an entry; raise it when its files or the conversion change
+FORMAT = 2  # of an entry; raise it when its files or the conversion change
 UNUSED_DAYS = 30  # an entry that was not used for so long is deleted
 _PACKAGES = ("openvino", "torch", "torchvision", "timm")
 _ENTRY = re.compile(r"[0-9a-f]{32}(\..*\.partial)?")  # names of entries and their drafts
@@ -52,7 +52,7 @@ def unavailable(precision: engine.Precision) -> str:
 
 def cached(plan: "Plan", path: Path | None, precision: engine.Precision) -> OpenVINOEngine | None:
     """Return an engine from the cache, or None."""
-    if openvino_engine.unavailable(precision) or not (key := _key(plan, path)) or not (file := _find(key)):
+    if openvino_engine.unavailable(precision) or not (key := _key(plan, path, precision)) or not (file := _find(key)):
         return None
     try:
         return OpenVINOEngine(file, precision, devices.cores())
@@ -72,7 +72,7 @@ def convert(torch_engine: TorchEngine, plan: "Plan", path: Path | None, precisio
         raise BackboneError("", "", missing)
     size, settings = plan.transform.input_size, {"precision": precision, "threads": devices.cores()}
     model, file = openvino_engine.convert(torch_engine.network, size), None
-    if key := _key(plan, path):
+    if key := _key(plan, path, precision):
         file = _store(key, partial(openvino_engine.save, model))
     if file:
         model = None  # the file is mapped into memory; the model would keep torch's weights alive
@@ -90,15 +90,18 @@ def build(
     return convert(TorchEngine(network, device, precision), plan, path, precision)
 
 
-def _key(plan: "Plan", path: Path | None) -> str:
-    """Return the cache key of a plan: a hash of weights, architecture, input size and versions.
+def _key(plan: "Plan", path: Path | None, precision: engine.Precision) -> str:
+    """Return the cache key of a plan: a hash of weights, architecture, input size, precision and versions.
+
+    The precision is part of it, because an entry is checked against torch in that precision.
 
     Empty when there is none: the weights are random, or the plan has no fingerprint.
     """
     if not plan.fingerprint or path is None:
         return ""
     versions = {package: _version(package) for package in _PACKAGES}
-    parts = [FORMAT, plan.fingerprint, plan.transform.input_size, checksums.sha256(path), versions]
+    hint = openvino_engine.precision_hint(precision)
+    parts = [FORMAT, plan.fingerprint, plan.transform.input_size, hint, checksums.sha256(path), versions]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
 
@@ -132,8 +135,11 @@ def _store(key: str, save: Callable[[Path], None]) -> Path | None:
         draft = Path(tempfile.mkdtemp(prefix=f"{key}.", suffix=".partial", dir=home))
         save(draft / _MODEL)
         (draft / _HASHES).write_text(json.dumps(_hashes(draft)))
-        if not (home / key).exists():
+        try:
             draft.rename(home / key)
+        except OSError:
+            if not (home / key).exists():  # else another process was faster
+                raise
         return _find(key)
     except Exception as error:  # OpenVINO raises a RuntimeError of its own when it cannot write
         _log.warning("%s: a converted network cannot be cached: %s", home, brief(error))

@@ -34,7 +34,7 @@ class OpenVINOEngine:
 
     def __init__(self, model: Any, precision: Precision, threads: int) -> None:
         core = _openvino().Core()
-        self.hint = "bf16" if precision != "float32" and _computes_in_bfloat16(core) else "f32"
+        self.hint = precision_hint(precision)
         settings = {
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": self.hint,
@@ -56,6 +56,11 @@ def unavailable(precision: Precision = "auto") -> str:
     if precision == "bfloat16" and not _computes_in_bfloat16(_openvino().Core()):
         return "this CPU does not support bfloat16"
     return ""
+
+
+def precision_hint(precision: Precision) -> str:
+    """Return OpenVINO's name of the precision that it computes in here: f32 or bf16."""
+    return "bf16" if precision != "float32" and _computes_in_bfloat16(_openvino().Core()) else "f32"
 
 
 def convert(network: "nn.Module", input_size: tuple[int, int]) -> Any:

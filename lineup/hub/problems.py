@@ -143,7 +143,7 @@ def hub_errors(repo: str, expected: str, hardware: str = "", command: str = "pus
         offline = ("HF_HUB_OFFLINE is set", f"unset it, and {retry}")
         known: dict[type[BaseException], tuple[str, str]] = {errors.OfflineModeIsEnabled: offline}
         wording = Wording("the Hub", retry, f"{retry}{done}", network, status, known)
-        explanation = _explain(root, wording) or Explanation(brief(root, most=300), f"fix that, and {retry}")
+        explanation = _explain(root, wording) or Explanation(brief(root, max_chars=300), f"fix that, and {retry}")
         raise HubRequestError(repo, expected, explanation.got, explanation.remedy) from error
 
 

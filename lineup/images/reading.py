@@ -73,7 +73,7 @@ def open_image(
         raise ImageError(name, "an image", "this file is not one that can be read", _USE_KNOWN_FORMAT) from None
     except Exception as error:
         # the message of an OSError would reveal the folder
-        reason = getattr(error, "strerror", None) or brief(error, most=1000)
+        reason = getattr(error, "strerror", None) or brief(error, max_chars=1000)
         raise ImageError(
             name, "a whole image", f"it is damaged or cut off ({reason})", "save or send it again"
         ) from None

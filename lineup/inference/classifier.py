@@ -9,15 +9,14 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 
 from lineup.config import Limits
 from lineup.errors import ClientDisconnected, ImageError, LineupError
+from lineup.inference.backbone_state import Loaded
 from lineup.inference.execution import Execution
 from lineup.inference.postprocessing import classification
-from lineup.inference.preprocessing import ImagePath, PreparedImage, jpeg, timed
+from lineup.inference.preprocessing import ImagePath, PreparedImage, jpeg
 from lineup.inference.queue import Cancelled
-from lineup.inference.slots import Loaded
 from lineup.results import Answer, Classification, LatencyStats, StageTimings
 
 _requests = logging.getLogger("lineup.requests")
@@ -41,7 +40,7 @@ class Classifier:
         return LatencyStats(len(forward_ms), forward_ms[-1], statistics.median(forward_ms))
 
     def answers(
-        self, image: ImagePath, names: Sequence[str], top_k: int, keep: int, cancelled: Cancelled
+        self, image: ImagePath, names: Sequence[str], top_k: int, max_k: int, cancelled: Cancelled
     ) -> Iterator[tuple[str, Answer]]:
         """Yield the answer of each backbone as soon as it is there; loaded ones do not wait for a download.
 
@@ -51,7 +50,7 @@ class Classifier:
             image: path of an image file.
             names: names of entries.
             top_k: number of classes that are asked for.
-            keep: number of classes in the answer, if that is more.
+            max_k: number of classes in the answer, if that is more.
             cancelled: the request's cancel flag.
 
         Raises:
@@ -60,37 +59,39 @@ class Classifier:
         """
         prepared = PreparedImage(image, self._limits, lambda: [*map(self._pool.plan, names)])
         prepared.check()
-        loads = {name: self._pool.hold(name) for name in names}
+        loads = dict[str, Future[Loaded]]()
         try:
+            for name in names:
+                loads[name] = self._pool.pin(name)
             while loads:
                 done, _ = wait(loads.values(), _POLL_S, return_when=FIRST_COMPLETED)
                 if cancelled():
                     raise ClientDisconnected
                 if not done:
-                    prepared.release()  # a download may take minutes, and a decoded image 120 MB
+                    prepared.release()  # a download may take minutes
                     continue
                 name = next(name for name, load in loads.items() if load in done)
                 try:
                     with _logged(name) as outcome:
-                        answer = self._answer_or_error(name, loads[name], prepared, top_k, keep, cancelled)
+                        answer = self._answer_or_error(name, loads[name], prepared, top_k, max_k, cancelled)
                         outcome.append("ok" if isinstance(answer, Classification) else type(answer).__name__)
                 finally:
                     del loads[name]
-                    self._pool.release(name)  # another load may need the memory
+                    self._pool.unpin(name)  # another load may need the memory
                 yield name, answer
         finally:
             for name in loads:
-                self._pool.release(name)
+                self._pool.unpin(name)
 
     def _answer_or_error(
-        self, name: str, load: "Future[Loaded]", prepared: PreparedImage, top_k: int, keep: int, cancelled: Cancelled
+        self, name: str, load: "Future[Loaded]", prepared: PreparedImage, top_k: int, max_k: int, cancelled: Cancelled
     ) -> Answer:
         try:
             loaded = load.result()
-            with self._execution.turn(cancelled):
+            with self._execution.turn(cancelled, on_wait=prepared.release):
                 if problem := self._pool.problem(name):  # a forward pass has timed out meanwhile
                     return problem
-                return self.answer(name, loaded, prepared, top_k, keep)
+                return self.answer(name, loaded, prepared, top_k, max_k)
         except (ImageError, ClientDisconnected):
             raise
         except LineupError as error:
@@ -98,15 +99,16 @@ class Classifier:
         except Exception as error:  # a user's own network may raise anything; the others still answer
             return self._execution.failure(name, error)
 
-    def answer(self, name: str, loaded: Loaded, prepared: PreparedImage, top_k: int, keep: int) -> Classification:
+    def answer(self, name: str, loaded: Loaded, prepared: PreparedImage, top_k: int, max_k: int) -> Classification:
         """Return the answer of one loaded backbone."""
         transform = loaded.plan.transform
         batch, preprocess_ms = prepared.batch_for(transform)
         # a network may write into its input, and other backbones share the batch
-        (logits, engine), forward_ms = timed(partial(self._execution.forward, name, batch.copy()))  # (1, classes)
-        timings = StageTimings(prepared.decode_ms, preprocess_ms, forward_ms)
-        answer = classification(name, loaded, engine, logits, top_k, keep, timings)
-        self._forward_ms[name].append(forward_ms)
+        output = self._execution.forward(name, batch.copy())
+        timings = StageTimings(prepared.decode_ms, preprocess_ms, output.forward_ms)
+        answer = classification(name, loaded, output.engine, output.logits, top_k, max_k, timings)
+        if not output.cached:
+            self._forward_ms[name].append(output.forward_ms)
         return replace(answer, model_input_jpeg=jpeg(transform.as_image(batch)), min_side_px=prepared.min_side_px)
 
 

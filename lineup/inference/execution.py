@@ -1,4 +1,4 @@
-"""Where forward passes run: in this process, or on ZeroGPU. Chosen once, by `here`."""
+"""Where forward passes run: in this process, or on ZeroGPU. Chosen once, by `choose`."""
 
 import hashlib
 import logging
@@ -6,6 +6,7 @@ import math
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
@@ -15,6 +16,7 @@ from lineup.config import Config, Limits
 from lineup.engines import devices, zerogpu
 from lineup.errors import BackboneError, BusyError, LineupError, brief
 from lineup.inference.pool import Pool
+from lineup.inference.preprocessing import timed
 from lineup.inference.queue import Cancelled, ComputeQueue
 from lineup.inference.watchdog import Watchdog
 
@@ -24,8 +26,25 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 MAX_HANGING = 2  # timed-out forward passes that still run, before the server reports that it is not ready
-MAX_CACHED_ANSWERS = 256  # of ZeroGPU; FIFO eviction
+MAX_CACHED_OUTPUTS = 256  # of ZeroGPU; FIFO eviction
 GPU_START_S, GPU_BYTES_PER_S = 10, 1e9  # of a ZeroGPU worker: start, and lowest rate of moving weights to the GPU
+
+
+@dataclass(frozen=True)
+class Output:
+    """The result of a forward pass.
+
+    Attributes:
+        logits: of shape ``(1, classes)``.
+        engine: the name of the engine.
+        forward_ms: latency of the engine, in milliseconds.
+        cached: whether it was computed for an earlier request.
+    """
+
+    logits: np.ndarray
+    engine: str
+    forward_ms: float
+    cached: bool = False
 
 
 class Execution(Protocol):
@@ -38,12 +57,12 @@ class Execution(Protocol):
         """Load what has to be loaded before the page is served."""
         ...
 
-    def turn(self, cancelled: Cancelled) -> AbstractContextManager[None]:
-        """Wait until a request may compute; raise BusyError or ClientDisconnected."""
+    def turn(self, cancelled: Cancelled, on_wait: Callable[[], None]) -> AbstractContextManager[None]:
+        """Wait until a request may compute, and call `on_wait` first; raise BusyError or ClientDisconnected."""
         ...
 
-    def forward(self, name: str, batch: np.ndarray) -> tuple[np.ndarray, str]:
-        """Return logits ``(N, classes)`` of a loaded backbone, and the engine's name; raise ForwardTimeout."""
+    def forward(self, name: str, batch: np.ndarray) -> Output:
+        """Run a loaded backbone on a batch ``(1, 3, H, W)``; raise ForwardTimeout."""
         ...
 
     def failure(self, name: str, error: Exception) -> LineupError:
@@ -51,7 +70,7 @@ class Execution(Protocol):
         ...
 
     @property
-    def mean_answer_s(self) -> float:
+    def mean_compute_s(self) -> float:
         """Return a moving average of how long a request computes."""
         ...
 
@@ -70,33 +89,33 @@ class LocalExecution:
         self.pool = Pool(config, devices.choose)
         limits: Limits = config.limits
         self._queue = ComputeQueue(limits.queue_size)
-        self._watchdog = Watchdog(limits.forward_timeout_s, self.pool.mark_hanging, self.pool.mark_returned)
+        self._watchdog = Watchdog(limits.forward_timeout_s, self.pool.mark_timed_out, self.pool.mark_returned)
 
     def start(self) -> None:
         """Do nothing: backbones are loaded on demand."""
 
-    def turn(self, cancelled: Cancelled) -> AbstractContextManager[None]:
-        return self._queue.turn(cancelled)
+    def turn(self, cancelled: Cancelled, on_wait: Callable[[], None]) -> AbstractContextManager[None]:
+        return self._queue.turn(cancelled, on_wait)
 
-    def forward(self, name: str, batch: np.ndarray) -> tuple[np.ndarray, str]:
-        return self._watchdog.run(name, partial(self._forward, name, batch))
-
-    def _forward(self, name: str, batch: np.ndarray) -> tuple[np.ndarray, str]:
-        engine = self.pool.get(name).engine
-        return engine(batch), engine.name
+    def forward(self, name: str, batch: np.ndarray) -> Output:
+        return self._watchdog.run(name, lambda: _run(self.pool.get(name).engine, batch))
 
     def failure(self, name: str, error: Exception) -> LineupError:
         _log.error("%s cannot answer", name, exc_info=error)
         return BackboneError(name, "an answer", brief(error), "see the log")
 
     @property
-    def mean_answer_s(self) -> float:
-        return self._queue.mean_s
+    def mean_compute_s(self) -> float:
+        return self._queue.mean_compute_s
 
     @property
     def problem(self) -> str:
         hanging = self._watchdog.hanging
-        return f"{hanging} forward passes have not come back; restart" if hanging >= MAX_HANGING else ""
+        return (
+            f"{hanging} forward passes timed out and are still running; restart the server"
+            if hanging >= MAX_HANGING
+            else ""
+        )
 
 
 class ZeroGPUExecution:
@@ -108,39 +127,37 @@ class ZeroGPUExecution:
 
     loads_on_demand = False
     problem = ""
-    mean_answer_s = 0.1
+    mean_compute_s = 0.1
 
     def __init__(self, config: Config) -> None:
         self.pool = Pool(config, lambda device: "cuda", on_demand=False)
         self._engines: dict[str, Engine] = {}  # a forked worker reads it without a lock
-        self._answers: dict[tuple[str, bytes], tuple[np.ndarray, str]] = {}
+        self._outputs: dict[tuple[str, bytes], Output] = {}
         self._lock = threading.Lock()  # guards evictions
-        self._on_gpu: Callable[[str, np.ndarray], tuple[np.ndarray, str]] = zerogpu.on_gpu_worker(
-            self._forward, self._duration_s
-        )
+        self._on_gpu: Callable[[str, np.ndarray], Output] = zerogpu.on_gpu_worker(self._forward, self._duration_s)
 
     def start(self) -> None:
         for name in self.pool.names:
             if loaded := self.pool.load_here(name):
                 self._engines[name] = loaded.engine
 
-    def turn(self, cancelled: Cancelled) -> AbstractContextManager[None]:
+    def turn(self, cancelled: Cancelled, on_wait: Callable[[], None]) -> AbstractContextManager[None]:
         return nullcontext()
 
-    def forward(self, name: str, batch: np.ndarray) -> tuple[np.ndarray, str]:
-        """Compute, or return a cached answer: the same image costs a user's quota once."""
+    def forward(self, name: str, batch: np.ndarray) -> Output:
+        """Run a backbone, or return a cached output: the same image costs a user's quota once."""
         key = name, hashlib.sha256(batch.tobytes()).digest()
-        if not (answer := self._answers.get(key)):
-            answer = self._on_gpu(name, batch)
-            with self._lock:
-                self._answers[key] = answer
-                if len(self._answers) > MAX_CACHED_ANSWERS:
-                    self._answers.pop(next(iter(self._answers)))
-        return answer
+        if output := self._outputs.get(key):
+            return replace(output, cached=True)
+        output = self._on_gpu(name, batch)
+        with self._lock:
+            self._outputs[key] = output
+            if len(self._outputs) > MAX_CACHED_OUTPUTS:
+                self._outputs.pop(next(iter(self._outputs)))
+        return output
 
-    def _forward(self, name: str, batch: np.ndarray) -> tuple[np.ndarray, str]:
-        engine = self._engines[name]
-        return engine(batch), engine.name
+    def _forward(self, name: str, batch: np.ndarray) -> Output:
+        return _run(self._engines[name], batch)
 
     def _duration_s(self, name: str, batch: np.ndarray) -> int:
         """Return for how long to request a GPU: the weights of all backbones may have to be moved to it first."""
@@ -153,6 +170,11 @@ class ZeroGPUExecution:
         return BusyError(name, "a ZeroGPU worker", brief(error), "try again later")
 
 
-def here(config: Config) -> Execution:
+def _run(engine: "Engine", batch: np.ndarray) -> Output:
+    logits, forward_ms = timed(partial(engine, batch))
+    return Output(logits, engine.name, forward_ms)
+
+
+def choose(config: Config) -> Execution:
     """Return how backbones compute on this machine."""
     return ZeroGPUExecution(config) if zerogpu.on_zerogpu() else LocalExecution(config)

@@ -13,8 +13,8 @@ from lineup.engines import choice
 from lineup.errors import HubError, LineupError, UnreachableError
 from lineup.hub import files
 from lineup.hub.circuit_breaker import CircuitBreaker
+from lineup.inference.backbone_state import BackboneState, Loaded
 from lineup.inference.memory_budget import MemoryBudget
-from lineup.inference.slots import Loaded, Slot
 from lineup.results import Progress
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 
 
 class Loader:
-    """Loads backbones into slots; thread-safe as long as a slot is loaded by one thread.
+    """Loads backbones into states; thread-safe as long as a state is loaded by one thread.
 
     Args:
         config: the config.
@@ -39,112 +39,113 @@ class Loader:
             threading.Lock()
         )  # to be held by callers of `build_preferred`: a conversion takes a core and memory
 
-    def plan(self, slot: Slot, offline: bool = False, force: bool = False) -> "Plan":
+    def plan(self, state: BackboneState, offline: bool = False, force: bool = False) -> "Plan":
         """Return the plan of a backbone, and make it first if necessary.
 
         Args:
-            slot: the backbone's.
+            state: the backbone's.
             offline: send no request; a file that is not cached is an UnreachableError.
             force: send requests to servers that did not respond a moment ago.
         """
-        if slot.plan is None or slot.plan_incomplete:
-            from lineup import registry
-            from lineup.hub import downloads
+        with state.planning:  # by a probe and a load at the same time
+            if state.plan is None or state.plan_incomplete:
+                from lineup import registry
+                from lineup.hub import downloads
 
-            def fetch(file: files.HubFile) -> Path:
-                if not offline:
-                    with self._breaker.guard(file, force):
-                        return downloads.fetch(file, self._config.limits.hub_timeout_s)
-                if path := downloads.cached(file):
-                    return path
-                raise UnreachableError(str(file), "to read it", "it is not cached", "leave --offline out")
+                def fetch(file: files.HubFile) -> Path:
+                    if not offline:
+                        with self._breaker.guard(file, force):
+                            return downloads.fetch(file, self._config.limits.hub_timeout_s)
+                    if path := downloads.cached(file):
+                        return path
+                    raise UnreachableError(str(file), "to read it", "it is not cached", "leave --offline out")
 
-            def sha256(file: files.HubFile) -> str:
-                if (digest := downloads.cached_sha256(file)) or offline:
+                def sha256(file: files.HubFile) -> str:
+                    if (digest := downloads.cached_sha256(file)) or offline:
+                        return digest
+                    try:
+                        with self._breaker.guard(file, force):
+                            digest, state.download_bytes = downloads.remote_metadata(file)
+                        state.size_known = True
+                    except HubError:  # reported when the weights are requested
+                        state.plan_incomplete = True
+                        return ""
                     return digest
-                try:
-                    with self._breaker.guard(file, force):
-                        digest, slot.download_bytes = downloads.remote_metadata(file)
-                    slot.size_known = True
-                except HubError:  # reported when the weights are requested
-                    slot.plan_incomplete = True
-                    return ""
-                return digest
 
-            slot.plan_incomplete = False
-            plan = registry.plan(slot.entry, registry.Context(self._config.folder, fetch, sha256))
-            slot.plan, slot.download_bytes = plan, slot.download_bytes or plan.download_bytes
-        return slot.plan
+                state.plan_incomplete = False
+                plan = registry.plan(state.entry, registry.Context(self._config.folder, fetch, sha256))
+                state.plan, state.download_bytes = plan, state.download_bytes or plan.download_bytes
+        return state.plan
 
-    def probe(self, slot: Slot, offline: bool) -> None:
+    def probe(self, state: BackboneState, offline: bool) -> None:
         """Make the plan, and ask the server whether it has the weights, without downloading them."""
         from lineup.hub import downloads
 
-        file = self.plan(slot, offline).weights
-        unknown = not slot.size_known or slot.problem is not None
+        file = self.plan(state, offline).weights
+        unknown = not state.size_known or state.problem is not None
         if isinstance(file, files.HubFile | files.UrlFile) and unknown and not offline:
             with self._breaker.guard(file):  # torchvision knows the size of a file, but not whether it is there
-                slot.download_bytes = downloads.download_bytes(file) or slot.download_bytes
-            slot.size_known = True
+                state.download_bytes = downloads.download_bytes(file) or state.download_bytes
+            state.size_known = True
 
-    def load(self, slot: Slot) -> tuple[Loaded, Path | None]:
+    def load(self, state: BackboneState) -> tuple[Loaded, Path | None]:
         """Load a backbone to the engine that can run first; return it and its weights file.
 
         Raises:
             LineupError: when that is impossible.
         """
-        slot.progress = Progress("importing PyTorch")
+        state.progress = Progress("importing PyTorch")
         from lineup import registry
 
         device, precision = self._choose_device(self._config.device), self._config.precision
-        slot.progress = Progress("looking up")
-        plan = self.plan(slot, force=True)
-        path = self._fetch(slot, plan)
+        state.progress = Progress("looking up")
+        plan = self.plan(state, force=True)
+        path = self._fetch(state, plan)
         if self._memory:
-            self._memory.reserve(slot, plan.parameters, device)
-        slot.engine_note = ""
+            self._memory.reserve(state, plan.parameters, device)
+        state.engine_note = ""
         preferred, interim = choice.choose(self._config.engine, plan, device, precision)
         if cached := preferred.cached(plan, path, precision):
             return Loaded(plan, cached, device), path
-        slot.progress = Progress("building the network")
+        state.progress = Progress("building the network")
         network = registry.build(plan, path)
         first = interim or preferred
         if first.converts:
-            slot.progress = Progress(f"converting for {first.name}")
+            state.progress = Progress(f"converting for {first.name}")
         with self.converting if first.converts else nullcontext():
             engine = first.build(network, plan, path, device, precision)
         return Loaded(plan, engine, device, None if first.converts else network), path
 
-    def build_preferred(self, slot: Slot, loaded: Loaded, path: Path | None) -> Loaded | None:
+    def build_preferred(self, state: BackboneState, loaded: Loaded, path: Path | None) -> Loaded | None:
         """Build the preferred engine of a backbone that runs on another one; None if there is none, or it fails."""
         preferred, interim = choice.choose(self._config.engine, loaded.plan, loaded.device, self._config.precision)
         if interim is None or loaded.network is None:
             return None
-        slot.engine_note = f"runs on {loaded.engine.name} while it is converted for {preferred.name}"
+        state.engine_note = f"runs on {loaded.engine.name} while it is converted for {preferred.name}"
         try:
             engine = preferred.build(loaded.network, loaded.plan, path, loaded.device, self._config.precision)
         except Exception as error:
             if not isinstance(error, LineupError):
-                _log.exception("cannot convert %s", slot.entry.name)
-            slot.engine_note = f"stays on {loaded.engine.name}: {error}"
-            _log.info("%s %s", slot.entry.name, slot.engine_note)
+                _log.exception("cannot convert %s", state.entry.name)
+            state.engine_note = f"stays on {loaded.engine.name}: {error}"
+            _log.info("%s %s", state.entry.name, state.engine_note)
             return None
         return replace(loaded, engine=engine, network=None)
 
-    def _fetch(self, slot: Slot, plan: "Plan") -> Path | None:
+    def _fetch(self, state: BackboneState, plan: "Plan") -> Path | None:
         """Return the weights file, downloaded if necessary."""
         from lineup.hub import downloads
 
         def report(done: int, total: int | None) -> None:
-            slot.progress = Progress("downloading", done, total)
+            state.progress = Progress("downloading", done, total)
 
         if not plan.weights:
             return None
-        slot.progress = Progress("asking for the weights")
+        state.progress = Progress("asking for the weights")
         try:
             with self._breaker.guard(plan.weights, force=True):
                 path = downloads.fetch(plan.weights, self._config.limits.hub_timeout_s, report)
         except HubError as error:
-            raise error.at(slot.entry.name) from error.__cause__
-        slot.download_bytes = path.stat().st_size
+            raise error.at(state.entry.name) from error.__cause__
+        state.download_bytes = path.stat().st_size
         return path

@@ -4,12 +4,12 @@ import numpy as np
 
 from lineup.engines.engine import softmax
 from lineup.errors import BackboneError
-from lineup.inference.slots import Loaded
+from lineup.inference.backbone_state import Loaded
 from lineup.results import Classification, Prediction, StageTimings
 
 
 def classification(
-    name: str, loaded: Loaded, engine: str, logits: np.ndarray, top_k: int, keep: int, milliseconds: StageTimings
+    name: str, loaded: Loaded, engine: str, logits: np.ndarray, top_k: int, max_k: int, milliseconds: StageTimings
 ) -> Classification:
     """Return the answer that logits ``(1, classes)`` of the named engine mean.
 
@@ -19,7 +19,7 @@ def classification(
     plan = loaded.plan
     labels, names = plan.labels.labels, plan.labels.display_names
     if logits.shape != (1, len(labels)):
-        raise BackboneError(name, f"{len(labels)} numbers for an image", f"got shape {logits.shape}")
+        raise BackboneError(name, f"logits of shape (1, {len(labels)}), one per class", f"got shape {logits.shape}")
     if not np.isfinite(logits).all():
         raise BackboneError(name, "finite numbers", "got NaN or infinity", "download its weights again")
     probabilities = softmax(logits)[0]  # (classes,)
@@ -34,7 +34,7 @@ def classification(
         backbone=name,
         predictions=tuple(
             Prediction(int(i), labels[i].id, names[i], float(probabilities[i]), labels[i].description)
-            for i in order[: max(top_k, keep)]
+            for i in order[: max(top_k, max_k)]
         ),
         input_size=plan.transform.input_size,
         engine=engine,

@@ -57,7 +57,7 @@ class PreparedImage:
         return image
 
     def release(self) -> None:
-        """Free the decoded image; it is decoded again if needed."""
+        """Free the decoded image, which may have 120 MB; it is decoded again if needed."""
         self.__dict__.pop("decoded", None)
 
     def batch_for(self, transform: "Transform") -> tuple[np.ndarray, float]:

@@ -19,7 +19,7 @@ def never_cancelled() -> bool:
 
 
 @dataclass(eq=False)
-class _Slot:
+class _Waiter:
     flag: Cancelled
     granted: threading.Event = field(default_factory=threading.Event)
     was_cancelled: bool = False
@@ -40,58 +40,67 @@ class ComputeQueue:
     def __init__(self, max_requests: int) -> None:
         self._max_requests = max_requests
         self._lock = threading.Lock()
-        self._queued: list[_Slot] = []
+        self._queued: list[_Waiter] = []
         self._computing = False
-        self.mean_s = 0.1  # moving average of how long a request computes
+        self.mean_compute_s = 0.1  # moving average of how long a request computes
 
     def __len__(self) -> int:
         """Return the number of requests, queued or computing."""
         return len(self._queued) + self._computing
 
     @contextmanager
-    def turn(self, cancelled: Cancelled = never_cancelled) -> Iterator[None]:
+    def turn(
+        self, cancelled: Cancelled = never_cancelled, on_wait: Callable[[], None] = lambda: None
+    ) -> Iterator[None]:
         """Wait until all earlier requests are done, and block later ones while the block runs.
+
+        Args:
+            cancelled: the request's cancel flag.
+            on_wait: called once if the request has to wait, to free what it does not need meanwhile.
 
         Raises:
             BusyError: when the queue is full.
             ClientDisconnected: when the request is cancelled before its turn.
         """
-        self._wait(self._enqueue(cancelled))
+        waiter = self._enqueue(cancelled)
+        if not waiter.granted.is_set():
+            on_wait()
+        self._wait(waiter)
         started = time.monotonic()
         try:
             yield
         finally:
-            self.mean_s += 0.1 * (time.monotonic() - started - self.mean_s)
+            self.mean_compute_s += 0.1 * (time.monotonic() - started - self.mean_compute_s)
             with self._lock:
                 self._grant_next()
 
-    def _enqueue(self, cancelled: Cancelled) -> _Slot:
-        slot = _Slot(cancelled)
+    def _enqueue(self, cancelled: Cancelled) -> _Waiter:
+        waiter = _Waiter(cancelled)
         with self._lock:
             if not self._computing:
                 self._computing = True
-                slot.granted.set()
+                waiter.granted.set()
             elif (waiting := 1 + sum(not other.cancelled() for other in self._queued)) >= self._max_requests:
                 raise BusyError("busy", "", f"{waiting} requests are waiting already", "try again in some seconds")
             else:
-                self._queued.append(slot)
-        return slot
+                self._queued.append(waiter)
+        return waiter
 
-    def _wait(self, slot: _Slot) -> None:
-        while not slot.granted.wait(POLL_S):
-            if slot.cancelled():
+    def _wait(self, waiter: _Waiter) -> None:
+        while not waiter.granted.wait(POLL_S):
+            if waiter.cancelled():
                 with self._lock:
-                    if not slot.granted.is_set():
-                        self._queued.remove(slot)
+                    if not waiter.granted.is_set():
+                        self._queued.remove(waiter)
                         raise ClientDisconnected
-        if slot.cancelled():
+        if waiter.cancelled():
             with self._lock:
                 self._grant_next()
             raise ClientDisconnected
 
     def _grant_next(self) -> None:
-        slot = next((slot for slot in self._queued if not slot.cancelled()), None)
-        self._computing = slot is not None
-        if slot:
-            self._queued.remove(slot)
-            slot.granted.set()
+        waiter = next((waiter for waiter in self._queued if not waiter.cancelled()), None)
+        self._computing = waiter is not None
+        if waiter:
+            self._queued.remove(waiter)
+            waiter.granted.set()

@@ -14,14 +14,14 @@ class Startup:
 
     Attributes:
         begun: whether `run` was called.
-        opened: set once it is decided which backbone the page opens with.
+        default_resolved: set once it is decided which backbone the page opens with.
         probed: set once every entry has been probed.
     """
 
     def __init__(self, config: Config, execution: Execution) -> None:
         self._config, self._execution, self._pool = config, execution, execution.pool
         self.begun = False
-        self.opened, self.probed = threading.Event(), threading.Event()
+        self.default_resolved, self.probed = threading.Event(), threading.Event()
         self._fallback = config.default_name
 
     def run(self) -> None:
@@ -52,19 +52,19 @@ class Startup:
     def _load_and_probe(self) -> None:
         try:
             if self._pool.start(self._config.default_name).exception() is None:  # waits for the load
-                self.opened.set()
+                self.default_resolved.set()
             self.probe()
             self._choose_fallback()
         except Exception:
             _log.exception("the start failed")
         finally:
-            self.opened.set()
+            self.default_resolved.set()
             self.probed.set()
 
     def _choose_fallback(self) -> None:
         if self.default_problem:
             self._fallback = self._first_that_runs() or self._config.default_name
-        self.opened.set()
+        self.default_resolved.set()
 
     def _first_that_runs(self) -> str | None:
         """Load available backbones in the config's order until one can run."""

@@ -10,8 +10,8 @@ import gradio as gr
 from gradio import FileData
 
 from lineup.errors import INTERNAL_ERROR, LineupError
-from lineup.page.connections import WORK, Connections
-from lineup.page.image_field import uploaded
+from lineup.page.connections import COMPUTE_ID, Connections
+from lineup.page.image_field import resolve_upload
 from lineup.service import Service
 
 _log = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ def add(service: Service, connections: Connections) -> None:
         Args:
             image: the image, as a data: URI (data:image/jpeg;base64,…) or as an upload; other addresses are refused.
             backbone: a name that the tool backbones lists; the default one if left out.
-            top_k: how many labels to return, most probable first; the page's own number if left out.
+            top_k: how many labels to return, most probable first; the config's top_k if left out.
         """
         path = _path(image)
         answer = await connections.run(lambda cancelled: service.classify(path, backbone, top_k, cancelled))
@@ -56,8 +56,8 @@ def add(service: Service, connections: Connections) -> None:
 
         Args:
             image: the image, as a data: URI (data:image/jpeg;base64,…) or as an upload; other addresses are refused.
-            backbones: names that the tool backbones lists, each once; the first that can be had if left out.
-            top_k: how many labels of each to return, most probable first; the page's own number if left out.
+            backbones: names that the tool backbones lists, each once; the first available ones if left out.
+            top_k: how many labels of each to return, most probable first; the config's top_k if left out.
         """
         path = _path(image)
         comparison = await connections.run(lambda cancelled: service.compare(path, backbones, top_k, cancelled))
@@ -68,8 +68,8 @@ def add(service: Service, connections: Connections) -> None:
         """List the backbones of the line-up: what they are, and whether they can answer now."""
         return [status.to_json() for status in service.backbones()]
 
-    gr.api(classify, api_name="classify", concurrency_limit=None, concurrency_id=WORK)
-    gr.api(compare, api_name="compare", concurrency_limit=None, concurrency_id=WORK)
+    gr.api(classify, api_name="classify", concurrency_limit=None, concurrency_id=COMPUTE_ID)
+    gr.api(compare, api_name="compare", concurrency_limit=None, concurrency_id=COMPUTE_ID)
     gr.api(backbones, api_name="backbones", concurrency_limit=None)
 
 
@@ -79,4 +79,4 @@ def address(request: gr.Request) -> str:
 
 
 def _path(image: Any) -> Path:
-    return uploaded(image.get("path") if isinstance(image, dict) else getattr(image, "path", None))
+    return resolve_upload(image.get("path") if isinstance(image, dict) else getattr(image, "path", None))

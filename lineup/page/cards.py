@@ -6,7 +6,7 @@ from html import escape
 from lineup.analysis.agreement import Comparison
 from lineup.errors import DID_YOU_MEAN, LineupError
 from lineup.formatting import count, size
-from lineup.page.html import PULSE, classifying, data_uri, loading, panel, render_reason, stage
+from lineup.page.html import PULSE, classifying, data_uri, loading, render_reason, stage, status_box
 from lineup.results import BackboneStatus, Classification, Prediction
 
 _MARK = {"ready": "ready", "loading": "loading…", "idle": "loads on first use"}
@@ -21,7 +21,7 @@ def header(title: str, description: str, space: str = "") -> str:
     return f'<header class="lu-header"><h1>{escape(title)}</h1>{subtitle}</header>'
 
 
-def choice(status: BackboneStatus) -> str:
+def dropdown_label(status: BackboneStatus) -> str:
     """Return a choice of the backbone dropdown: name, parameters, download size and status."""
     parts = [status.name]
     if status.parameters:
@@ -35,7 +35,7 @@ def choice(status: BackboneStatus) -> str:
     return " · ".join(parts)
 
 
-def short_choice(status: BackboneStatus) -> str:
+def short_dropdown_label(status: BackboneStatus) -> str:
     """Return a choice of the multi-select dropdown: the name, marked if unavailable."""
     return status.name if status.status != "unavailable" else f"{status.name} · ✕ unavailable"
 
@@ -50,12 +50,12 @@ def fallback(default: BackboneStatus, selected: str) -> str:
     title = "No backbone of this line-up can run now"
     if default.name != selected:
         title = f"{escape(default.name)} cannot run now, so {escape(selected)} is selected"
-    return panel("notice", title, render_reason(default.problem or ""))
+    return status_box("notice", title, render_reason(default.problem or ""))
 
 
 def wrong_link(problems: Iterable[str]) -> str:
     """Render which parts of the link are invalid."""
-    return panel("notice", "This link does not fit this page", f"<p>{escape('; '.join(problems))}.</p>")
+    return status_box("notice", "This link does not fit this page", f"<p>{escape('; '.join(problems))}.</p>")
 
 
 def pending_panel(pending: Sequence[BackboneStatus]) -> str:
@@ -63,21 +63,21 @@ def pending_panel(pending: Sequence[BackboneStatus]) -> str:
     if len(pending) > 1:
         running = next((status.name for status in pending if status.status == "ready"), "")  # they run one at a time
         stages = [f"{status.name}: {'classifying' if status.name == running else stage(status)}" for status in pending]
-        return panel("busy", f"{len(pending)} backbones pending", f"<p>{escape(', '.join(stages))}</p>{PULSE}")
+        return status_box("busy", f"{len(pending)} backbones pending", f"<p>{escape(', '.join(stages))}</p>{PULSE}")
     return "".join(loading(status) if status.status == "loading" else classifying(status.name) for status in pending)
 
 
 def comparison(names: Sequence[str], comparison: Comparison, top_k: int) -> str:
     """Render a card per backbone in the order of `names`, and the verdict once all have answered."""
     agreement, kinds, verdict = comparison.agreement, dict[str, str](), ""
-    lacking = dict[str, str]()
+    missing_class = dict[str, str]()
     if agreement.majority and len(comparison.answers) == len(names):  # a pending answer may change the majority
         kinds = dict.fromkeys(agreement.dissenting, "lu-dissent")
-        lacking = dict.fromkeys(agreement.lacking, agreement.majority.label)
+        missing_class = dict.fromkeys(agreement.missing_class, agreement.majority.label)
     if len(comparison.answers) == len(names):
         verdict = _verdict(comparison)
     cards = "".join(
-        _small_card(name, comparison.answers.get(name), top_k, kinds.get(name, ""), lacking.get(name, ""))
+        _small_card(name, comparison.answers.get(name), top_k, kinds.get(name, ""), missing_class.get(name, ""))
         for name in names
     )
     return f'{verdict}<div class="lu-cards">{cards}</div>'
@@ -117,14 +117,16 @@ def _chip(label: str, count: int, kind: str, backbones: Sequence[str]) -> str:
     return f'<li class="{kind}" title="{escape(", ".join(backbones))}">{escape(label)} <b>{count}</b></li>'
 
 
-def _small_card(name: str, answer: Classification | LineupError | None, top_k: int, kind: str, lacking: str) -> str:
+def _small_card(
+    name: str, answer: Classification | LineupError | None, top_k: int, kind: str, missing_class: str
+) -> str:
     body = PULSE
     if isinstance(answer, LineupError):
         kind, body = "lu-failed", render_reason(answer)
     elif answer:
         size = f"{answer.input_size[1]} × {answer.input_size[0]} px"
         run = f"<span>{answer.milliseconds.forward:.0f} ms<br>{size}</span>"
-        note = f'<p class="lu-note">Its label set has no class {escape(lacking)}.</p>' if lacking else ""
+        note = f'<p class="lu-note">Its label set has no class {escape(missing_class)}.</p>' if missing_class else ""
         lead = f'<p class="lu-lead">{escape(_lead(answer))}</p>' if len(answer.predictions) > 1 else ""
         body = f"{_bars(answer, top_k)}{lead}{note}<footer>{_crop(answer)}{run}</footer>"
     return f'<article class="lu-card lu-small {kind}"><h3>{escape(name)}</h3>{body}</article>'
@@ -141,7 +143,7 @@ def _lead(answer: Classification) -> str:
     return f"{points} point{'' if points in ('1', 'under 1') else 's'} ahead of {second}"
 
 
-def answer(result: Classification, top_k: int) -> str:
+def classification_card(result: Classification, top_k: int) -> str:
     """Render the bars of the `top_k` most probable classes, the model input, and the details of the run."""
     height, width = result.input_size
     caption = f"<figcaption>Model input: {width} × {height} px</figcaption>" if result.model_input_jpeg else ""

@@ -15,7 +15,7 @@ from lineup.registry import published
 # field of ComparisonRow → heading of the column, and the formatter of its values
 COLUMNS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "backbone": ("Backbone", str),
-    "label": ("Says", str),
+    "label": ("Top class", str),
     "probability": ("Probability", "{:.1%}".format),
     "last_ms": ("Last ms", "{:.1f}".format),
     "median_ms": ("Median ms", "{:.1f}".format),
@@ -33,7 +33,7 @@ def table(rows: Sequence[ComparisonRow]) -> str:
     heads = "".join(f'<th scope="col"><button>{escape(heading)}</button></th>' for heading, _ in COLUMNS.values())
     body = "".join(f"<tr>{''.join(_cell(getattr(row, key), key) for key in COLUMNS)}</tr>" for row in rows)
     return (
-        f'<div class="lu-figures"><table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>'
+        f'<div class="lu-table"><table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>'
         f'<p class="lu-detail">{escape(published.SOURCE)}, and for its own weights by torchvision. '
         "Times are forward passes on this machine. "
         f"{_download('comparison.csv', 'text/csv', as_csv(rows))} · "
@@ -46,8 +46,8 @@ def _notes(rows: Sequence[ComparisonRow]) -> str:
     """Render each note on published figures once, with the backbones that it applies to."""
     names: dict[str, list[str]] = {}
     for row in rows:
-        if row.facts_note:
-            names.setdefault(row.facts_note, []).append(row.backbone)
+        if row.figures_note:
+            names.setdefault(row.figures_note, []).append(row.backbone)
     notes = (f"{', '.join(backbones)}: {note}." for note, backbones in names.items())
     return "".join(f'<p class="lu-detail">{escape(note)}</p>' for note in notes)
 

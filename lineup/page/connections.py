@@ -19,7 +19,7 @@ from lineup.inference.queue import Cancelled, never_cancelled
 
 T = TypeVar("T")
 
-WORK = "work"  # Gradio's concurrency id of the events that compute
+COMPUTE_ID = "compute"  # Gradio's concurrency_id of the events that run backbones
 CONNECT_TIMEOUT_S = 5.0  # a client that has not connected for so long counts as disconnected
 DISCONNECT_GRACE_S = 1.0  # a client may close one connection and open the next
 _POLL_S = 0.02

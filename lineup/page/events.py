@@ -1,6 +1,6 @@
 """The page's event handlers, independent of Gradio: each yields updates, keyed by component.
 
-Keys of an update: `notice`, `status`, `result` and `figures` are HTML; `choices` are those of both dropdowns;
+Keys of an update: `notice`, `status`, `result` and `table` are HTML; `choices` are those of both dropdowns;
 `selected`, `others`, `top_k` and `image` are values; `retry` shows or hides the retry button; `refresh` refreshes
 the panels: "partial" while answers are pending, then "final".
 """
@@ -32,7 +32,7 @@ async def compare_all(service: Service, visit: Visit, path: Path | None, name: A
     names, left_out = await on_thread(partial(service.comparable_all, name))
     if visit.generation != generation:  # keep a backbone or image chosen in the meantime
         names, left_out = await on_thread(partial(service.comparable_all, (visit.names or [name])[0]))
-    visit.all_chosen = frozenset(names), left_out
+    visit.compare_all_selection = frozenset(names), left_out
     update: Update = {"selected": names[0], "others": names[1:]}
     if path is None and service.examples and visit.generation == generation:
         with suppress(ImageError):  # a remote example that cannot be fetched: reported when it is clicked
@@ -61,7 +61,7 @@ async def open_page(service: Service, visit: Visit, query: Mapping[str, Sequence
     while True:
         is_last = service.probed.is_set()  # read first, so that the update below includes the probe's results
         update: Update = {"choices": choices(service)}
-        if service.opened.is_set() and "selected" not in linked:
+        if service.default_resolved.is_set() and "selected" not in linked:
             default, selected = service.status(service.config.default_name), service.preselected
             if not visit.names or visit.names[0] in (default.name, selected):  # keep a backbone chosen meanwhile
                 update["selected"] = selected
@@ -97,8 +97,8 @@ async def answer(
     try:
         rest = [other for other in others if other != name] if isinstance(others, list) else []
         visit.names = service.comparable([name, *rest])
-        if visit.all_chosen[0] != set(visit.names):
-            visit.all_chosen = frozenset(), {}
+        if visit.compare_all_selection[0] != set(visit.names):
+            visit.compare_all_selection = frozenset(), {}
         yield {"retry": False, "refresh": "partial"}
         if visit.generation != generation:
             return
@@ -128,7 +128,7 @@ async def answer(
         _log.exception("an answer failed")
         update = {"status": html.problem("Classification failed", INTERNAL_ERROR)}
     if visit.generation == generation:
-        cleared = {"result": "", "figures": ""}
+        cleared = {"result": "", "table": ""}
         yield {**cleared, **update, "choices": choices(service), "refresh": "final"}
 
 
@@ -143,9 +143,9 @@ def show_more(service: Service, visit: Visit, top_k: int) -> Update:
 def result(service: Service, visit: Visit) -> str:
     """Render the answers so far: one backbone's answer, or a card per backbone and the verdict."""
     if len(visit.names) > 1:
-        comparison = service.comparison(visit.names, visit.answers, visit.all_chosen[1])
+        comparison = service.comparison(visit.names, visit.answers, visit.compare_all_selection[1])
         return cards.comparison(visit.names, comparison, visit.top_k)
-    return "".join(cards.answer(answer, visit.top_k) for answer in classifications(visit).values())
+    return "".join(cards.classification_card(answer, visit.top_k) for answer in classifications(visit).values())
 
 
 async def _answering(
@@ -181,7 +181,7 @@ def _final_update(service: Service, visit: Visit) -> Update:
         return {**update, "status": _problem(service, visit.names[0], errors[0])}
     rows = service.rows({name: visit.answers[name] for name in visit.names})  # in the order chosen
     update |= {"status": "", "result": result(service, visit)}
-    return {**update, "figures": comparison_table.table(rows) if len(rows) > 1 else ""}
+    return {**update, "table": comparison_table.table(rows) if len(rows) > 1 else ""}
 
 
 def _is_retryable(error: LineupError) -> bool:

@@ -23,7 +23,7 @@ def loading(status: BackboneStatus) -> str:
     progress, bar = status.progress, PULSE
     if progress and progress.total_bytes:
         bar = track(progress.done_bytes / progress.total_bytes)
-    return panel("busy", f"Loading {escape(status.name)}: {escape(stage(status))}", bar)
+    return status_box("busy", f"Loading {escape(status.name)}: {escape(stage(status))}", bar)
 
 
 def track(share: float) -> str:
@@ -36,22 +36,22 @@ def track(share: float) -> str:
 
 def classifying(name: str) -> str:
     """Render that a backbone is running."""
-    return panel("busy", f"{escape(name)} is classifying the image …", PULSE)
+    return status_box("busy", f"{escape(name)} is classifying the image …", PULSE)
 
 
 def checking() -> str:
     """Render that the probe of the backbones is still running."""
-    return panel("busy", "Checking which backbones are available …", PULSE)
+    return status_box("busy", "Checking which backbones are available …", PULSE)
 
 
 def invitation(status: BackboneStatus) -> str:
     """Render the placeholder shown until there is an image."""
-    return panel("idle", f"{escape(status.name)} is ready", "<p>Drop, paste or take an image to classify it.</p>")
+    return status_box("idle", f"{escape(status.name)} is ready", "<p>Drop, paste or take an image to classify it.</p>")
 
 
 def problem(title: str, reason: LineupError | str) -> str:
     """Render an error: its title, its cause and its remedy."""
-    return panel("problem", escape(title), render_reason(reason))
+    return status_box("problem", escape(title), render_reason(reason))
 
 
 def render_reason(reason: LineupError | str) -> str:
@@ -65,7 +65,7 @@ def render_reason(reason: LineupError | str) -> str:
     return f'<p>{escape(text)}.</p><p class="lu-detail">{escape(expected)}</p>'
 
 
-def panel(kind: str, title: str, body: str) -> str:
+def status_box(kind: str, title: str, body: str) -> str:
     """Render a panel; `title` and `body` are HTML."""
     role = "alert" if kind == "problem" else "status"
     return f'<div class="lu-panel lu-{kind}" role="{role}"><strong>{title}</strong>{body}</div>'

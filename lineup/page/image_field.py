@@ -12,7 +12,7 @@ from gradio.utils import get_upload_folder
 from lineup.errors import ImageError
 
 
-def uploaded(path: object) -> Path:
+def resolve_upload(path: object) -> Path:
     """Return the resolved path of an uploaded file.
 
     A client can send any path. It is resolved first, symbolic links included, and only a file inside Gradio's
@@ -49,6 +49,6 @@ def skip_preprocessing(field: gr.Image) -> None:
 
 def _preprocess(payload: Any) -> Path | None:
     try:
-        return None if payload is None else uploaded(payload.path)
+        return None if payload is None else resolve_upload(payload.path)
     except ImageError as error:
         raise gr.Error(escape(str(error)), print_exception=False) from None

@@ -96,7 +96,7 @@ class Page:
 
     def add_table(self) -> None:
         """Add the comparison table."""
-        self.figures = gr.HTML(elem_id="figures")
+        self.table = gr.HTML(elem_id="comparison-table")
 
     def changes(self, update: Update) -> dict[Any, Any]:
         """Convert an update to a dict of components to values, as Gradio expects it."""

@@ -50,7 +50,7 @@
   }
 
   document.addEventListener("click", (event) => {
-    const header = event.target.closest("#figures thead th");
+    const header = event.target.closest("#comparison-table thead th");
     if (header) sort(header);
   });
 

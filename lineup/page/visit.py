@@ -25,7 +25,7 @@ class Visit:
     top_k: int = 1  # labels shown per backbone; may change while answers are pending
     example: tuple[str, str] | None = None  # name and file of the example that was chosen last
     # the selection of "Compare all", and why it excludes the other entries
-    all_chosen: tuple[frozenset[str], Mapping[str, LineupError | str]] = frozenset(), {}
+    compare_all_selection: tuple[frozenset[str], Mapping[str, LineupError | str]] = frozenset(), {}
     address: str = "http://127.0.0.1:7860/"  # the server's URL as the browser sees it
 
 
@@ -33,8 +33,8 @@ def choices(service: Service) -> tuple[list[tuple[str, str]], list[tuple[str, st
     """Return the choices of both dropdowns, as pairs of label and value."""
     statuses = service.backbones()
     return (
-        [(cards.choice(status), status.name) for status in statuses],
-        [(cards.short_choice(status), status.name) for status in statuses],
+        [(cards.dropdown_label(status), status.name) for status in statuses],
+        [(cards.short_dropdown_label(status), status.name) for status in statuses],
     )
 
 

@@ -10,7 +10,7 @@ import gradio as gr
 
 from lineup.errors import ImageError
 from lineup.page import api, events
-from lineup.page.connections import WORK
+from lineup.page.connections import COMPUTE_ID
 from lineup.page.layout import Page
 from lineup.page.link import max_top_k
 from lineup.page.panels import Changes, Panel
@@ -67,9 +67,9 @@ def connect(demo: gr.Blocks, page: Page, panels: Sequence[Panel] = ()) -> None:
         [page.image.change, page.backbone.change, page.others.change, page.retry.click],
         answer,
         [page.image, page.backbone, page.others, page.top_k, visit_state],
-        [page.status, page.result, page.retry, page.backbone, page.others, page.figures, *extra],
+        [page.status, page.result, page.retry, page.backbone, page.others, page.table, *extra],
         trigger_mode="multiple",
-        concurrency_id=WORK,
+        concurrency_id=COMPUTE_ID,
         **LISTENER,
     )
     # answers are cached with more labels than are shown: no second forward pass

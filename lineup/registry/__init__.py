@@ -93,5 +93,5 @@ def build(plan: Plan, path: Path | None) -> "nn.Module":
 
 
 def _unexpected(name: str, expected: str, error: Exception) -> BackboneError:
-    got = f"got {type(error).__name__}: {brief(error, most=300)}"
+    got = f"got {type(error).__name__}: {brief(error, max_chars=300)}"
     return BackboneError(name, f"a backbone that {expected}", got, "see the log for details")

@@ -63,7 +63,10 @@ def plan(entry: Entry, context: Context, architecture: Architecture) -> Plan:
         check_shapes(stored, network, architecture.name)
 
     recipe = _recipe(entry.checkpoint, architecture.recipe(num_classes=num_classes)) if entry.checkpoint else ""
-    facts, facts_note = known_weights.figures(file, context, architecture.candidates(num_classes)) if file else ({}, "")
+    figures: Mapping[str, float] = {}
+    figures_note = ""
+    if file:
+        figures, figures_note = known_weights.figures(file, context, architecture.candidates(num_classes))
 
     def make(path: Path | None) -> nn.Module:
         with torch.random.fork_rng(devices=[]):
@@ -83,8 +86,8 @@ def plan(entry: Entry, context: Context, architecture: Architecture) -> Plan:
         weights=file,
         make=make,
         notes=_notes(entry, architecture),
-        facts=facts,
-        facts_note=facts_note,
+        figures=figures,
+        figures_note=figures_note,
         recipe=recipe,
         fingerprint=recipe,
     )

@@ -71,8 +71,8 @@ class Plan:
         license: the licence of the weights; empty if not stated.
         download_bytes: the size of the download, if known without a request.
         notes: caveats about the predictions, shown to the user.
-        facts: figures published for these weights at this input size, by key of `published.FIGURES`.
-        facts_note: a caveat about these figures, shown to the user.
+        figures: figures published for these weights at this input size, by key of `published.FIGURES`.
+        figures_note: a caveat about these figures, shown to the user.
         recipe: Python code that builds `network` and `transform` without Lineup; empty if there is none.
         fingerprint: identifies the network, except for its weights and the versions of the libraries; empty if unknown.
     """
@@ -88,8 +88,8 @@ class Plan:
     license: str = ""
     download_bytes: int | None = None
     notes: tuple[str, ...] = ()
-    facts: Mapping[str, float] = field(default_factory=dict)
-    facts_note: str = ""
+    figures: Mapping[str, float] = field(default_factory=dict)
+    figures_note: str = ""
     recipe: str = ""
     fingerprint: str = ""
 

@@ -121,7 +121,7 @@ def _plan(
     checkpoint.check_input_size(network, entry, transform)
     if isinstance(file, files.LocalFile):
         checkpoint.check_shapes(checkpoint.shapes(file.path), network, full_name.partition(".")[0])
-    figures, facts_note = _figures(entry, context, cfg, full_name, network, file)
+    figures, figures_note = _figures(entry, context, cfg, full_name, network, file)
     return Plan(
         name=entry.name,
         source=entry.source,
@@ -133,8 +133,8 @@ def _plan(
         make=make,
         license=str(cfg.get("license") or ""),
         notes=(str(cfg["description"]),) if cfg.get("description") else (),
-        facts=figures,
-        facts_note=facts_note,
+        figures=figures,
+        figures_note=figures_note,
         recipe=_recipe(entry, cfg, name, pretrained=True),
         fingerprint=repr((create.args, create.keywords, sorted(cfg.items()))),
     )

@@ -56,7 +56,7 @@ def pretrained(entry: Entry, context: Context) -> Plan:
         make=lambda path: models.get_model(name, weights=chosen, progress=False),
         license=_license(chosen),
         download_bytes=round(chosen.meta["_file_size"] * 2**20),
-        facts=_facts(chosen) if known else {},
+        figures=_figures(chosen) if known else {},
         recipe=recipe,
         fingerprint=recipe,
     )
@@ -124,7 +124,7 @@ def _overrides(entry: Entry, chosen: Any) -> dict[str, Any]:
     return overrides
 
 
-def _facts(chosen: Any) -> dict[str, float]:
+def _figures(chosen: Any) -> dict[str, float]:
     accuracy = chosen.meta["_metrics"].get("ImageNet-1K", {})
     figures = {
         "imagenet_top1": accuracy.get("acc@1"),
@@ -138,7 +138,7 @@ def _candidates(entry: Entry, assumed: Any, num_classes: int) -> list[Candidate]
     """Return the published weights of the model with this number of classes and the assumed transform."""
     transform = str(_transform(entry, assumed).steps)  # sizes, mean, std and interpolation
     return [
-        Candidate(f"{entry.spec.target}@{weights.name}", _facts(weights), files.sha256_in_name(weights.url))
+        Candidate(f"{entry.spec.target}@{weights.name}", _figures(weights), files.sha256_in_name(weights.url))
         for weights in models.get_model_weights(entry.spec.target)
         if len(weights.meta["categories"] or ()) == num_classes and str(weights.transforms()) == transform
     ]

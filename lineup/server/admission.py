@@ -20,7 +20,7 @@ from gradio.utils import get_upload_folder
 
 from lineup.config import Limits
 from lineup.errors import INTERNAL_ERROR
-from lineup.page.connections import WORK, Connections
+from lineup.page.connections import COMPUTE_ID, Connections
 from lineup.server.allowlist import API, MCP, is_allowed, normalized
 from lineup.server.body_limit import SPARE_BYTES, App, LimitedBody, Message, Receive, Send, answer, content_length
 from lineup.server.uploads import SPARE_DISK_BYTES, SWEEP_S, UPLOAD_MAX_AGE_S, free_bytes
@@ -124,7 +124,7 @@ class AdmissionMiddleware:
         """Return the number of occupied queue slots: events with a connected client, or newer than CONNECT_GRACE_S."""
         now, is_open = time.monotonic(), self._connections.is_open
         return sum(
-            event.fn.concurrency_id == WORK
+            event.fn.concurrency_id == COMPUTE_ID
             and (is_open(event.session_hash) or now - event.enqueue_time < CONNECT_GRACE_S)
             for event in self._events()
         )
@@ -160,7 +160,7 @@ class AdmissionMiddleware:
 
     async def _answer_busy(self, send: Send, problem: str) -> None:
         """Answer 503 with a Retry-After of the queue's expected length, 1 to 60 s."""
-        retry_after_s = min(60, max(1, math.ceil(self.pending() * self._service.mean_answer_s)))
+        retry_after_s = min(60, max(1, math.ceil(self.pending() * self._service.mean_compute_s)))
         _requests.info(json.dumps({"outcome": "busy", "retry_after_s": retry_after_s}))
         await answer(send, 503, f"busy: {problem}; try again in {retry_after_s} s", retry_after_s)
 

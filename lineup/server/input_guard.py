@@ -8,7 +8,7 @@ from urllib.parse import unquote
 import gradio as gr
 
 from lineup.errors import ImageError, brief
-from lineup.page.image_field import skip_preprocessing, uploaded
+from lineup.page.image_field import resolve_upload, skip_preprocessing
 
 _log = logging.getLogger(__name__)
 
@@ -16,7 +16,7 @@ _URL = "image: expected an uploaded file; got a URL, and URLs are not fetched; u
 _MALFORMED = "request: expected the fields of this endpoint; got others; see /gradio_api/info"
 
 
-def guard(demo: gr.Blocks) -> None:
+def restrict_inputs(demo: gr.Blocks) -> None:
     """Restrict all events of a page, public and private, to uploaded files, and give their errors a message.
 
     It patches `preprocess_data`, because Gradio fetches URLs and copies files before it calls an event's function,
@@ -62,7 +62,7 @@ def _check(value: Any) -> None:
                     raise gr.Error(_URL, print_exception=False)
                 path = value["path"] = unquote(quoted)  # MCP clients send the URL of an upload
             try:
-                uploaded(path)
+                resolve_upload(path)
             except ImageError as error:
                 raise gr.Error(str(error), print_exception=False) from None
         for item in value.values():

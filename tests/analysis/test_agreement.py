@@ -98,19 +98,19 @@ def test_sentence_lists_at_most_three_other_classes():
 
 def test_lacking_lists_dissenters_without_the_majority_class():
     verdict = agreement([town("a"), town("b"), field("c"), pets("p"), pets("q")])
-    assert (verdict.dissenting, verdict.lacking) == (
+    assert (verdict.dissenting, verdict.missing_class) == (
         ("c",),
         ("c",),
     )  # p and q have other classes and are not compared
     verdict = agreement([town("a"), town("b"), field("c")])
-    assert (verdict.sentence, verdict.lacking) == ("2 of 3 say traffic light, 1 says maze.", ("c",))
+    assert (verdict.sentence, verdict.missing_class) == ("2 of 3 say traffic light, 1 says maze.", ("c",))
     verdict = agreement([town("a"), town("b"), town("c"), field("d"), town("e", "maze")])
-    assert (verdict.sentence, verdict.lacking) == ("3 of 5 say traffic light, 2 say maze.", ("d",))
-    assert agreement([town("a"), town("b"), town("c", "maze")]).lacking == ()
+    assert (verdict.sentence, verdict.missing_class) == ("3 of 5 say traffic light, 2 say maze.", ("d",))
+    assert agreement([town("a"), town("b"), town("c", "maze")]).missing_class == ()
 
 
 def test_lacking_is_empty_without_a_majority():
-    assert agreement([town("a"), field("c")]).lacking == ()
+    assert agreement([town("a"), field("c")]).missing_class == ()
 
 
 def test_a_tie_has_no_majority():
@@ -210,7 +210,7 @@ def test_lacking_lists_imagenet_heads_without_a_1k_class():
     for one in dissent:
         verdict = agreement([*agree, one])
         assert verdict.sentence == "2 of 3 say black-and-tan coonhound, 1 says traffic light."
-        assert verdict.lacking == (one.answer.backbone,)
+        assert verdict.missing_class == (one.answer.backbone,)
     verdict = agreement([*agree, *dissent])
     assert verdict.sentence == "No majority: 2 of 4 say black-and-tan coonhound, 2 say traffic light."
 
@@ -336,8 +336,8 @@ def test_agreement_to_json():
         "groups": [group, {"id": None, "label": "maze", "backbones": ["c"]}],
         "not_comparable": ["p"],
         "dissenting": ["c"],
-        "lacking": ["c"],
+        "missing_class": ["c"],
     }
     assert verdict.to_json() == expected == json.loads(json.dumps(verdict.to_json()))
-    nothing = {"majority": None, "groups": [], "not_comparable": [], "dissenting": [], "lacking": []}
+    nothing = {"majority": None, "groups": [], "not_comparable": [], "dissenting": [], "missing_class": []}
     assert agreement([]).to_json() == {"sentence": "No backbone answered.", **nothing}

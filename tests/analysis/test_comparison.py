@@ -24,7 +24,7 @@ def test_unknown_values_are_none():
 
 def test_row_has_prediction_latency_and_published_figures():
     figures = {"imagenet_top1": 71.504, "gmacs": 1.82}
-    known = {"parameters": 11_689_512, "download_bytes": 46_800_000, "license": "apache-2.0", "facts": figures}
+    known = {"parameters": 11_689_512, "download_bytes": 46_800_000, "license": "apache-2.0", "figures": figures}
     values = row(
         BackboneStatus("resnet18", "timm", "ready", **known), LatencyStats(3, 25.12345, 20.0), classification()
     ).to_json()

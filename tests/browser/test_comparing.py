@@ -3,10 +3,10 @@
 import csv
 
 import pytest
+from page_actions import EXAMPLES, FIRST, choose, click_example, screenshot, show_labels
 from PIL import Image, ImageOps
 from playwright.sync_api import Page, expect
 from serving import ROOT, serving, without_hub
-from visiting import EXAMPLES, FIRST, choose, click_example, keep, show_labels
 
 CONFIG = f"""
 backbones:
@@ -69,7 +69,7 @@ def test_comparison_shows_majority_dissent_and_failure(page, two_things):
     assert page.locator("#result .lu-dissent h3").all_inner_texts() == ["closeup"]
     expect(page.locator("#result .lu-failed")).to_contain_text("cannot be reached; check this machine's network")
     expect(page.locator("#retry")).to_be_visible()
-    keep(page, "compared")
+    screenshot(page, "compared")
 
 
 def test_top_k_change_updates_all_cards_without_a_new_run(page):
@@ -90,19 +90,19 @@ def test_clearing_the_dropdown_ends_the_comparison(page):
     expect(verdict(page)).to_be_visible(timeout=30_000)
     page.locator("#others .remove-all").click()
     expect(page.locator("#result .lu-ran")).to_contain_text("closeup", timeout=30_000)
-    expect(page.locator("#figures table")).to_have_count(0)
+    expect(page.locator("#comparison-table table")).to_have_count(0)
 
 
 def column(page: Page, heading: str) -> list[str]:
-    headings = page.locator("#figures thead th").all_inner_texts()
+    headings = page.locator("#comparison-table thead th").all_inner_texts()
     index = next(index for index, text in enumerate(headings) if text.strip() == heading)
-    return [row.locator("> *").nth(index).inner_text() for row in page.locator("#figures tbody tr").all()]
+    return [row.locator("> *").nth(index).inner_text() for row in page.locator("#comparison-table tbody tr").all()]
 
 
 def test_table_sorts_by_click_with_empty_cells_last(page, two_things):
     compared(page, two_things)
     assert column(page, "Backbone") == ALL
-    heading = page.locator("#figures thead button", has_text="Probability")
+    heading = page.locator("#comparison-table thead button", has_text="Probability")
     heading.click()
     up = [float(cell.rstrip("%")) for cell in column(page, "Probability")[:3]]
     assert up == sorted(up)
@@ -111,7 +111,7 @@ def test_table_sorts_by_click_with_empty_cells_last(page, two_things):
     down = [float(cell.rstrip("%")) for cell in column(page, "Probability")[:3]]
     assert down == up[::-1]
     assert column(page, "Backbone")[-1] == "resnet18"
-    keep(page, "sorted")
+    screenshot(page, "sorted")
 
 
 def test_csv_download_has_the_rows(page, two_things, tmp_path):
@@ -190,7 +190,7 @@ def test_phone_stacks_the_cards_without_horizontal_scrolling(phone, two_things):
     boxes = [card.bounding_box() for card in phone.locator("#result article").all()]
     assert len({box["x"] for box in boxes}) == 1
     assert all(box["width"] > 300 for box in boxes)
-    keep(phone, "phone_compared")
+    screenshot(phone, "phone_compared")
 
 
 def test_measurement_runs_and_can_be_stopped(page):
@@ -201,4 +201,4 @@ def test_measurement_runs_and_can_be_stopped(page):
     expect(page.locator("#plot canvas, #plot svg.marks").first).to_be_visible(timeout=30_000)
     page.locator("#stop").click()
     expect(page.locator("#measured")).to_contain_text("Stopped")
-    keep(page, "measured")
+    screenshot(page, "measured")

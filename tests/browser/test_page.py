@@ -5,8 +5,8 @@ import re
 from pathlib import Path
 
 import pytest
+from page_actions import BACKBONES, EXAMPLES, FIRST, choose, click_example, label_of, screenshot, show_labels
 from playwright.sync_api import Page, expect
-from visiting import BACKBONES, EXAMPLES, FIRST, choose, click_example, keep, label_of, show_labels
 
 BUNDLED = list(BACKBONES)
 
@@ -23,7 +23,7 @@ def test_fallback_notice_names_the_unavailable_default(page):
     page.locator("#backbone input").click()
     first, *_ = page.locator("[role=option]").all_inner_texts()
     assert "resnet18 · 11.7 M parameters · ✕ unavailable:" in first
-    keep(page, "opened")
+    screenshot(page, "opened")
 
 
 @pytest.mark.parametrize("backbone", BUNDLED)
@@ -41,7 +41,7 @@ def test_backbone_change_classifies_again(page):
     expect_answer_by(page, "efficientnet_lite0")
     choose(page, "efficientnet_lite2")
     expect_answer_by(page, "efficientnet_lite2")
-    keep(page, "answered")
+    screenshot(page, "answered")
 
 
 def test_top_k_change_shows_more_labels_without_a_new_run(page):
@@ -60,7 +60,7 @@ def test_compare_all_compares_all_available_backbones(page):
     expect(page.locator("#result h3")).to_have_text(BUNDLED)
     expect(page.locator("#result .lu-verdict")).to_contain_text("Left out: resnet18, ")
     page.wait_for_function("location.search.includes('example=castle')")
-    keep(page, "compared_all")
+    screenshot(page, "compared_all")
 
 
 CARDS = """(count) => {
@@ -89,7 +89,7 @@ def test_unavailable_backbone_shows_the_error(page):
     expect(page.locator("#status")).to_contain_text("resnet18 cannot run now")
     expect(page.locator("#result li")).to_have_count(0)
     expect(page.locator("#retry")).to_be_visible()
-    keep(page, "unavailable")
+    screenshot(page, "unavailable")
     choose(page, "efficientnet_lite2")
     expect_answer_by(page, "efficientnet_lite2")
     expect(page.locator("#retry")).not_to_be_visible()
@@ -158,7 +158,7 @@ def test_broken_file_is_reported_and_the_next_image_works(page):
     drop(page, "broken.jpg", EXAMPLES[0].read_bytes()[:5000])
     expect(page.locator("#status")).to_contain_text("It is damaged or cut off", timeout=30_000)
     expect(page.locator("#status")).to_contain_text("broken.jpg: expected a whole image")
-    keep(page, "broken")
+    screenshot(page, "broken")
     click_example(page, EXAMPLES[0])
     expect(page.locator(FIRST)).to_have_text(label_of(EXAMPLES[0]), timeout=30_000)
     expect(page.locator("#status")).to_have_text("")
@@ -235,4 +235,4 @@ def test_phone_in_dark_mode_does_not_scroll_horizontally(phone):
     assert answer["y"] < examples["y"]
     background = phone.evaluate("getComputedStyle(document.body).backgroundColor")
     assert sum(map(int, re.findall(r"\d+", background)[:3])) < 150
-    keep(phone, "phone_dark")
+    screenshot(phone, "phone_dark")

@@ -128,19 +128,19 @@ def test_backbones_json_has_the_fields_of_the_api(lineup, publish):
     publish("resnet18.a1_in1k")
     rows = json.loads(lineup("backbones: [resnet18, torchvision/squeezenet1_1]", "backbones", "--json").stdout)
     assert [row["name"] for row in rows] == ["resnet18", "torchvision/squeezenet1_1"]
-    keys = ["name", "source", "status", "reason", "num_classes", "parameters", "download_bytes", "license", "facts"]
-    keys += ["facts_note", "engine", "engine_note"]
+    keys = ["name", "source", "status", "reason", "num_classes", "parameters", "download_bytes", "license", "figures"]
+    keys += ["figures_note", "engine", "engine_note"]
     assert all(list(row) == keys for row in rows)
     assert rows[0]["download_bytes"] == len(publish("resnet18.a1_in1k")["model.safetensors"])
     assert (rows[0]["parameters"], rows[0]["license"], rows[0]["status"]) == (11_689_512, "apache-2.0", "idle")
-    assert [row["facts"]["imagenet_top1"] for row in rows] == [71.504, 58.178]
+    assert [row["figures"]["imagenet_top1"] for row in rows] == [71.504, 58.178]
 
 
 def test_note_on_bundled_figures_is_printed(lineup, image):
     config = f"backbones: [{{name: lite0, backbone: 'local-dir:{ROOT}/bundled/efficientnet_lite0'}}]"
     (row,) = json.loads(lineup(config, "backbones", "--json", "--offline").stdout)
     note = "figures published for timm's conversion of the same checkpoint"
-    assert (row["facts"]["imagenet_top1"], row["facts_note"]) == (74.846, note)
+    assert (row["figures"]["imagenet_top1"], row["figures_note"]) == (74.846, note)
     assert f"note: lite0: {note}\n" in lineup(config, "compare", str(image)).stdout
 
 
@@ -166,7 +166,7 @@ def test_check_offline_sends_no_requests(lineup, hub):
 
 
 def test_check_with_an_unreachable_hub_is_a_note(lineup, hub):
-    with hub.gone():
+    with hub.unreachable():
         done = lineup("backbones: [resnet18]", "check")
     assert done.returncode == 0
     assert "note: config.yaml:1:13: backbones[0]: resnet18: timm/resnet18.a1_in1k/model.safetensors:" in done.stdout

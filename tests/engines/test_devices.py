@@ -33,6 +33,12 @@ def test_cores_is_the_containers_share(machine, quota, cores):
     assert devices.cores() == cores
 
 
+@pytest.mark.parametrize(("quota", "cores"), [("", 8), ("-1", 8), ("200000", 2), ("150000", 2), ("10000", 1)])
+def test_cores_is_the_containers_share_with_version_1(machine, quota, cores):
+    machine |= {"cpu/cpu.cfs_quota_us": quota, "cpu/cpu.cfs_period_us": "100000"}
+    assert devices.cores() == cores
+
+
 @pytest.mark.parametrize(("limit", "cores"), [("1", 1), ("4", 4), ("99", 8), ("0", 8), ("many", 8)])
 def test_omp_num_threads_limits_the_cores(machine, monkeypatch, limit, cores):
     monkeypatch.setenv("OMP_NUM_THREADS", limit)

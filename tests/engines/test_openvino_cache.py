@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -64,17 +65,32 @@ def test_converted_network_is_cached(cache, planned):
     assert answers_like_torch(cached(planned), planned)
 
 
-def test_cache_key_has_weights_input_size_fingerprint_and_versions(cache, planned, monkeypatch):
+def test_cache_key_has_weights_input_size_precision_fingerprint_and_versions(cache, planned, monkeypatch):
     convert(planned)
     plan, path, network = planned
     assert cached(planned, fingerprint="another network") is None
     assert cached(planned, transform=replace(plan.transform, input_size=(96, 128))) is None
+    with monkeypatch.context() as patch:
+        patch.setattr(openvino_engine, "precision_hint", lambda precision: "f16")
+        assert cached(planned) is None
     with monkeypatch.context() as patch:
         patch.setattr(openvino_cache, "version", lambda package: "0.0.1")
         assert cached(planned) is None
     assert cached(planned)
     save_file({**network.state_dict(), "fc.bias": network.fc.bias + 1}, path)
     assert cached(planned) is None
+
+
+def test_entry_that_another_process_has_renamed_first_is_used(cache, planned, monkeypatch, caplog):
+    def rename(draft, target, rename=Path.rename):
+        shutil.copytree(draft, target)
+        return rename(draft, target)
+
+    monkeypatch.setattr(Path, "rename", rename)
+    convert(planned)
+    assert len(list(cache.iterdir())) == 1
+    assert cached(planned)
+    assert caplog.messages == []
 
 
 def test_random_weights_and_networks_without_fingerprint_are_not_cached(cache, planned):

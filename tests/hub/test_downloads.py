@@ -97,7 +97,7 @@ def test_metadata_timeout_applies_before_a_long_download_timeout(pets, monkeypat
 
 
 def test_refused_connection_fails_at_once(pets):
-    with pets.gone():
+    with pets.unreachable():
         started = time.monotonic()
         text = refusal(FILE, of=UnreachableError)
     assert time.monotonic() - started < 2
@@ -116,7 +116,7 @@ def test_cached_file_is_used_during_a_fault(pets, monkeypatch, fault):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", fault == "offline")
     pets.faults["me/pets"] = fault
     if fault == "gone":
-        with pets.gone():
+        with pets.unreachable():
             took = seconds(fetch, FILE, 30)
     else:
         took = seconds(fetch, FILE, 30)
@@ -146,7 +146,7 @@ def test_companion_files_are_updated_together(pets):
     assert old.read_bytes() == b"{}"
     new = pets.put("me/pets", {"model.safetensors": b"newer", "config.json": b"[]"})
     assert fetch(config, 30).read_bytes() == b"[]"
-    with pets.gone():
+    with pets.unreachable():
         assert fetch(replace(FILE, revision=new), 30).read_bytes() == b"newer"
 
 
@@ -159,7 +159,7 @@ def test_corrupt_cached_file_is_downloaded_again(pets, caplog, name):
     assert fetch(file, 30).read_bytes() == body
     assert "the cached file does not match its hash; downloading it again" in caplog.text
     path.write_bytes(bytes(len(body)))
-    with pets.gone():
+    with pets.unreachable():
         refusal(file)
     assert cached(file) is None
 
@@ -238,7 +238,7 @@ def test_url_file_size_takes_a_head_request_unless_cached(pets, tmp_path):
     assert len(pets.requests) == 1
     with pytest.raises(HubError, match="there is no such file"):
         download_bytes(url_file(pets, tmp_path, "gone.pth"))
-    with pets.gone(), pytest.raises(UnreachableError, match="cannot be reached"):
+    with pets.unreachable(), pytest.raises(UnreachableError, match="cannot be reached"):
         download_bytes(url_file(pets, tmp_path, "other.pth"))
 
 
@@ -285,7 +285,7 @@ def test_url_fault_is_reported_and_caches_nothing(pets, tmp_path, fault, sha256,
 
 
 def test_refused_url_fails_at_once(tmp_path, hub):
-    with hub.gone():
+    with hub.unreachable():
         started = time.monotonic()
         assert "127.0.0.1 cannot be reached" in refusal(url_file(hub, tmp_path), of=UnreachableError)
         assert time.monotonic() - started < 2

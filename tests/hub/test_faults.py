@@ -59,7 +59,7 @@ def loads(make_service, fakes, hub, fresh_cache):
 def broken(hub, fault, monkeypatch):
     """Inject a fault of the Hub or the disk inside the block."""
     if fault == "refused":
-        with hub.gone():
+        with hub.unreachable():
             yield
     elif fault == "disk full":
         opened = Path.open

@@ -50,6 +50,17 @@ def test_requests_take_turns_in_order_of_arrival(compute_queue):
     assert len(compute_queue) == 0
 
 
+def test_on_wait_is_called_once_and_only_if_the_request_waits(compute_queue):
+    calls = []
+    with ThreadPoolExecutor(1) as threads:
+        with compute_queue.turn(on_wait=lambda: calls.append("first")):
+            waiting = threads.submit(lambda: compute_queue.turn(on_wait=lambda: calls.append("second")).__enter__())
+            until(lambda: calls == ["second"])
+            assert not waiting.done()
+        waiting.result(5)
+    assert calls == ["second"]
+
+
 def test_a_cancelled_request_is_removed_from_the_queue(compute_queue):
     served, cancelled = [], Flag()
     with ThreadPoolExecutor(2) as threads, compute_queue.turn():
@@ -81,10 +92,10 @@ def test_a_request_cancelled_at_its_turn_passes_it_on(compute_queue, monkeypatch
             # False when the turn is granted, True when it is checked again before the request computes
             gone = enqueue(threads, compute_queue, "gone", served, lambda: checks.append(1) or len(checks) > 1)
             with compute_queue._lock:  # as `turn` does
-                compute_queue._queued.append(slot := queue._Slot(queue.never_cancelled))
+                compute_queue._queued.append(waiter := queue._Waiter(queue.never_cancelled))
         with pytest.raises(ClientDisconnected):
             gone.result(5)
-        assert slot.granted.wait(5)
+        assert waiter.granted.wait(5)
     assert served == []
 
 

@@ -15,7 +15,7 @@ NO_VERDICT = Agreement("", None, (), ())
 
 
 def test_answer_has_a_bar_per_label_and_run_details():
-    tags = Tags(cards.answer(classification(model_input_jpeg=b"an image", notes=("mind this",)), 3))
+    tags = Tags(cards.classification_card(classification(model_input_jpeg=b"an image", notes=("mind this",)), 3))
     fills = [attributes["style"] for _, attributes in tags.elements if attributes.get("class") == "lu-fill"]
     assert fills == ["width:90.00%", "width:9.96%", "width:0.04%"]
     for words in ("jay", "90.0%", "crow", "10.0%", "owl", "< 0.1%", "256 × 224 px", "torch on cpu", "43 ms"):
@@ -28,18 +28,18 @@ def test_answer_has_a_bar_per_label_and_run_details():
 
 
 def test_answer_shows_top_k_labels():
-    assert cards.answer(classification(), 1).count("<li") == 1
+    assert cards.classification_card(classification(), 1).count("<li") == 1
 
 
 def test_answer_without_licence_says_not_stated():
-    assert "weights: not stated" in Tags(cards.answer(classification(license=""), 1)).text
+    assert "weights: not stated" in Tags(cards.classification_card(classification(license=""), 1)).text
 
 
 @pytest.mark.parametrize(
     "html",
     [
         cards.header(HOSTILE, HOSTILE),
-        cards.answer(HOSTILE_ANSWER, 3),
+        cards.classification_card(HOSTILE_ANSWER, 3),
         html.problem(HOSTILE, HOSTILE),
         html.problem(HOSTILE, BackboneError(HOSTILE, HOSTILE, HOSTILE, HOSTILE)),
         html.loading(BackboneStatus(HOSTILE, "timm", "loading", progress=Progress(HOSTILE, 1, 2))),
@@ -69,10 +69,10 @@ def test_external_text_is_escaped(html):
 
 def test_choice_shows_parameters_size_and_status():
     known = {"parameters": 11_689_512, "download_bytes": 46_800_000}
-    assert cards.choice(BackboneStatus("resnet18", "timm", "ready", **known)) == (
+    assert cards.dropdown_label(BackboneStatus("resnet18", "timm", "ready", **known)) == (
         "resnet18 · 11.7 M parameters · 46.8 MB · ready"
     )
-    assert cards.choice(BackboneStatus("resnet18", "timm", "idle")) == "resnet18 · loads on first use"
+    assert cards.dropdown_label(BackboneStatus("resnet18", "timm", "idle")) == "resnet18 · loads on first use"
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_choice_shows_parameters_size_and_status():
 )
 def test_unavailable_choice_shows_a_short_reason(fields, short):
     status = BackboneStatus("x", "timm", "unavailable", BackboneError(*fields))
-    assert cards.choice(status) == f"x · ✕ unavailable: {short}"
+    assert cards.dropdown_label(status) == f"x · ✕ unavailable: {short}"
 
 
 def test_semicolon_in_a_name_does_not_truncate_the_error():
@@ -95,7 +95,7 @@ def test_semicolon_in_a_name_does_not_truncate_the_error():
         text = Tags(shown).text
         assert "A; b.bin is not there; check the path; it is relative." in text
         assert "a; b: c: expected the file a; b.bin" in text
-    assert cards.choice(status) == "a; b: c · ✕ unavailable: a; b.bin is not there"
+    assert cards.dropdown_label(status) == "a; b: c · ✕ unavailable: a; b.bin is not there"
 
 
 def test_download_shows_a_progress_bar_and_bytes():
@@ -117,13 +117,20 @@ def test_fallback_notice_names_default_reason_and_replacement():
 
 
 def compared(
-    answers, names=("a", "b", "c"), majority=(), dissenting=(), not_comparable=(), lacking=(), left_out=(), top_k=2
+    answers,
+    names=("a", "b", "c"),
+    majority=(),
+    dissenting=(),
+    not_comparable=(),
+    missing_class=(),
+    left_out=(),
+    top_k=2,
 ) -> str:
     group = Group(None, "jay", tuple(majority)) if majority else None
     groups = [group] if group else []
     groups += [Group(None, "crow", tuple(dissenting))] if dissenting else []
     agreement = Agreement(
-        "The verdict.", group, tuple(groups), tuple(not_comparable), tuple(dissenting), tuple(lacking)
+        "The verdict.", group, tuple(groups), tuple(not_comparable), tuple(dissenting), tuple(missing_class)
     )
     return cards.comparison(names, Comparison(answers, agreement, dict(left_out)), top_k)
 
@@ -200,8 +207,10 @@ def test_verdict_names_excluded_backbones_with_reasons():
 
 def test_card_names_a_class_missing_from_its_label_set():
     answers = {name: classification(backbone=name) for name in "abc"}
-    html = compared(answers, "abc", majority="ab", lacking="c")
-    assert "has no class" not in compared({"a": answers["a"], "c": answers["c"]}, "abc", majority="ab", lacking="c")
+    html = compared(answers, "abc", majority="ab", missing_class="c")
+    assert "has no class" not in compared(
+        {"a": answers["a"], "c": answers["c"]}, "abc", majority="ab", missing_class="c"
+    )
     assert html.count("Its label set has no class jay.") == 1
     assert html.index("Its label set has no class jay.") > html.index("<h3>c</h3>")
 
@@ -265,6 +274,6 @@ def test_measured_shows_the_count_and_the_errors():
 
 def test_short_choice_is_the_name_marked_if_unavailable():
     known = {"parameters": 11_689_512, "download_bytes": 46_800_000}
-    assert cards.short_choice(BackboneStatus("resnet18", "timm", "idle", **known)) == "resnet18"
+    assert cards.short_dropdown_label(BackboneStatus("resnet18", "timm", "idle", **known)) == "resnet18"
     gone = BackboneStatus("resnet5O", "timm", "unavailable", BackboneError("resnet5O", "", "no"))
-    assert cards.short_choice(gone) == "resnet5O · ✕ unavailable"
+    assert cards.short_dropdown_label(gone) == "resnet5O · ✕ unavailable"

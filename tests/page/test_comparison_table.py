@@ -16,7 +16,7 @@ from lineup.results import BackboneStatus, LatencyStats, Prediction
 KNOWN = {"parameters": 11_689_512, "download_bytes": 46_800_000, "license": "apache-2.0"}
 PUBLISHED = {"imagenet_top1": 71.504, "gmacs": 1.82}
 FIRST = row(
-    BackboneStatus("a", "timm", "ready", **KNOWN, facts=PUBLISHED), LatencyStats(3, 25.12, 20.0), classification()
+    BackboneStatus("a", "timm", "ready", **KNOWN, figures=PUBLISHED), LatencyStats(3, 25.12, 20.0), classification()
 )
 AWKWARD = 'jay, "the\nblue" one; ü 猫 # & % +'
 ROWS = [
@@ -92,10 +92,10 @@ def test_table_names_the_source_of_its_figures():
 
 def test_note_on_figures_is_shown_once_below_the_table():
     notes = {"a": "of <another> file", "b": "", "c": "of <another> file", "d": "half"}
-    rows = [row(BackboneStatus(name, "timm", "ready", facts_note=note), None) for name, note in notes.items()]
+    rows = [row(BackboneStatus(name, "timm", "ready", figures_note=note), None) for name, note in notes.items()]
     lines = Tags(comparison_table.table(rows)).text.splitlines()
     assert lines[-2:] == ["a, c: of <another> file.", "d: half."]
-    assert [row.facts_note for row in rows] == ["of <another> file", None, "of <another> file", "half"]
+    assert [row.figures_note for row in rows] == ["of <another> file", None, "of <another> file", "half"]
     assert "another" not in Tags(comparison_table.table([FIRST])).text
 
 

@@ -261,7 +261,7 @@ def test_unreadable_image_is_one_error_without_cards(make_service, tmp_path):
     (tmp_path / "text.jpg").write_text("no image")
     last = answered(make_service(TWO), tmp_path / "text.jpg", "fake:a", ["fake:b"])[-1]
     assert "not one that can be read" in last["status"]
-    assert (last["result"], last["figures"], last["python"]) == ("", "", "")
+    assert (last["result"], last["table"], last["python"]) == ("", "", "")
 
 
 def test_concurrent_sessions_do_not_mix_their_cards(make_service, image, fakes):
@@ -507,7 +507,7 @@ def test_link_includes_the_example_while_it_is_shown(make_service, image, tmp_pa
 def test_table_is_for_comparisons_and_plot_for_all_runs(make_service, image):
     service = make_service(THREE)
     alone = answered(service, image)[-1]
-    assert alone["figures"] == ""
+    assert alone["table"] == ""
     several = answered(service, image, "fake:c", ["fake:b"])[-1]
     assert figure_names(several) == ["fake:c", "fake:b"]
     assert drawn(alone["plot"]) == {"fake:a"}
@@ -515,7 +515,7 @@ def test_table_is_for_comparisons_and_plot_for_all_runs(make_service, image):
 
 
 def figure_names(update) -> list[str]:
-    return re.findall('<th scope="row".*?>(.*?)<', update["figures"])
+    return re.findall('<th scope="row".*?>(.*?)<', update["table"])
 
 
 # --- opening a link ---

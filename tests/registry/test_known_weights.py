@@ -28,7 +28,7 @@ OWN_FILE = HubFile(f"timm/{OWN}", timm_models.WEIGHT_FILES)
 
 
 def top1(value, folder: Path = Path()) -> float | None:
-    return plan(value, folder).facts.get("imagenet_top1")
+    return plan(value, folder).figures.get("imagenet_top1")
 
 
 def change(path: Path) -> None:
@@ -65,17 +65,17 @@ def test_bundled_weights_have_figures_and_note_in_any_folder(tmp_path, name):
         {"backbone": f"tf_{name}", "checkpoint": "mine/model.safetensors"},
     ):
         planned = plan(value, tmp_path)
-        assert (planned.facts["imagenet_top1"], planned.facts_note) == (BUNDLED[name], NOTE)
+        assert (planned.figures["imagenet_top1"], planned.figures_note) == (BUNDLED[name], NOTE)
 
 
 @pytest.mark.parametrize("name", BUNDLED)
 def test_one_changed_byte_removes_figures_of_bundled_weights(tmp_path, name):
     write_folder(tmp_path / name, {path.name: path.read_bytes() for path in (ROOT / "bundled" / name).iterdir()})
-    assert plan(f"local-dir:{name}", tmp_path).facts
+    assert plan(f"local-dir:{name}", tmp_path).figures
     change(tmp_path / name / "model.safetensors")
     for value in (f"local-dir:{name}", {"backbone": f"tf_{name}", "checkpoint": f"{name}/model.safetensors"}):
         planned = plan(value, tmp_path)
-        assert (planned.facts, planned.facts_note) == ({}, "")
+        assert (planned.figures, planned.figures_note) == ({}, "")
 
 
 def test_table_lists_bundled_files_and_their_origin():
@@ -116,9 +116,9 @@ LCNET = {"backbone": "lcnet_050", "checkpoint": "lcnet.pth"}
 
 def test_checkpoint_released_by_timm_has_its_figures(released):
     planned = plan(LCNET, released)
-    assert (planned.facts["imagenet_top1"], planned.facts["gmacs"], planned.facts_note) == (63.138, 0.05, "")
+    assert (planned.figures["imagenet_top1"], planned.figures["gmacs"], planned.figures_note) == (63.138, 0.05, "")
     change(released / "lcnet.pth")
-    assert plan(LCNET, released).facts == {}
+    assert plan(LCNET, released).figures == {}
 
 
 @pytest.mark.parametrize(
@@ -127,17 +127,17 @@ def test_checkpoint_released_by_timm_has_its_figures(released):
     ids=lambda overrides: next(iter(overrides)),
 )
 def test_released_checkpoint_with_other_transform_has_no_figures(released, overrides):
-    assert plan({**LCNET, **overrides}, released).facts == {}
+    assert plan({**LCNET, **overrides}, released).figures == {}
 
 
 def test_released_checkpoint_with_explicit_default_transform_has_figures(released):
     overrides = {"mean": get_pretrained_cfg("lcnet_050").mean, "crop_pct": get_pretrained_cfg("lcnet_050").crop_pct}
-    assert plan({**LCNET, **overrides}, released).facts == plan(LCNET, released).facts != {}
+    assert plan({**LCNET, **overrides}, released).figures == plan(LCNET, released).figures != {}
 
 
 def test_figures_match_the_input_size_of_the_entry(released):
-    assert plan({**LCNET, "input_size": 224}, released).facts == plan(LCNET, released).facts
-    assert plan({**LCNET, "input_size": 128}, released).facts == {}
+    assert plan({**LCNET, "input_size": 224}, released).figures == plan(LCNET, released).figures
+    assert plan({**LCNET, "input_size": 128}, released).figures == {}
 
 
 def test_labels_do_not_affect_figures_of_a_checkpoint(released):
@@ -151,7 +151,7 @@ def test_file_without_candidates_is_not_hashed(tmp_path, monkeypatch, value, pub
     # timm's own file is not cached
     write_folder(tmp_path / "own", with_config(publish(OWN), architecture="test_resnet"))
     monkeypatch.setattr(checksums, "sha256", None)
-    assert plan(value, tmp_path).facts == {}
+    assert plan(value, tmp_path).figures == {}
 
 
 # --- torchvision's ---
@@ -167,15 +167,15 @@ def test_torchvision_checkpoint_has_figures_with_its_own_transform_only(tmp_path
     with monkeypatch.context() as patched:
         put_hash_in_url(patched, Path(first.url).name, tmp_path / "mobile.pth")
         # the transform of the default weights is assumed, which resizes to 232, not 256
-        assert plan(MOBILE, tmp_path).facts == {}
+        assert plan(MOBILE, tmp_path).figures == {}
     put_hash_in_url(monkeypatch, Path(second.url).name, tmp_path / "mobile.pth")
     planned = plan(MOBILE, tmp_path)
-    assert (planned.facts, planned.facts_note) == (plan("torchvision/mobilenet_v2").facts, "")
-    assert planned.facts["imagenet_top1"] == 72.154
+    assert (planned.figures, planned.figures_note) == (plan("torchvision/mobilenet_v2").figures, "")
+    assert planned.figures["imagenet_top1"] == 72.154
     for overrides in ({"input_size": 192}, {"crop_pct": 0.8}):
-        assert plan({**MOBILE, **overrides}, tmp_path).facts == {}
+        assert plan({**MOBILE, **overrides}, tmp_path).figures == {}
     change(tmp_path / "mobile.pth")
-    assert plan(MOBILE, tmp_path).facts == {}
+    assert plan(MOBILE, tmp_path).figures == {}
 
 
 # --- repositories and folders with the bytes of timm's own repository ---
@@ -190,14 +190,14 @@ def test_copy_of_timms_file_has_its_figures_in_any_location(hub, cached, tmp_pat
         assert top1(value, tmp_path) == 41.602
     change(tmp_path / "copy" / "model.safetensors")
     for value in ("local-dir:copy", checkpoint):
-        assert plan(value, tmp_path).facts == {}
+        assert plan(value, tmp_path).figures == {}
 
 
 def test_other_bytes_under_timms_name_have_no_figures(hub, cached):
     body = cached["model.safetensors"]
     hub.put(f"me/{OWN}", {**cached, "model.safetensors": body[:-1] + bytes([body[-1] ^ 1])})
     downloads.fetch(HubFile(f"me/{OWN}", timm_models.WEIGHT_FILES), 30)
-    assert plan(f"hf-hub:me/{OWN}").facts == {}
+    assert plan(f"hf-hub:me/{OWN}").figures == {}
 
 
 def test_copy_has_no_figures_unless_timms_file_is_cached(hub, own, tmp_path):
@@ -205,7 +205,7 @@ def test_copy_has_no_figures_unless_timms_file_is_cached(hub, own, tmp_path):
     downloads.fetch(HubFile("me/copy", timm_models.WEIGHT_FILES), 30)
     write_folder(tmp_path / "copy", own)
     for value in ("hf-hub:me/copy", "local-dir:copy"):
-        assert plan(value, tmp_path).facts == {}
+        assert plan(value, tmp_path).figures == {}
 
 
 EDITED = {  # in pretrained_cfg of config.json: differs from test_resnet.r160_in1k
@@ -228,7 +228,7 @@ def test_edited_transform_has_no_figures(hub, cached, tmp_path, key):
     hub.put("me/edited", files)
     downloads.fetch(HubFile("me/edited", timm_models.WEIGHT_FILES), 30)
     for value in ("local-dir:copy", "hf-hub:me/edited"):
-        assert plan(value, tmp_path).facts == {}
+        assert plan(value, tmp_path).figures == {}
 
 
 def test_edited_input_size_has_the_figures_of_that_size(cached, tmp_path):
@@ -266,7 +266,7 @@ def test_timms_repository_at_main_has_its_figures(own, revision):
 def test_pinned_revision_has_figures_only_with_a_known_hash(pinned):
     older, newer = pinned
     values = [f"hf-hub:timm/{OWN}@{revision}" for revision in (newer, older, "v1")]
-    assert [plan(value).facts for value in values] == [{}, {}, {}]  # their hashes are unknown
+    assert [plan(value).figures for value in values] == [{}, {}, {}]  # their hashes are unknown
     for revision in (None, older):
         downloads.fetch(HubFile(OWN_FILE.repo, OWN_FILE.names, revision), 30)
     assert [top1(value) for value in values] == [41.602, None, None]
@@ -277,7 +277,7 @@ def test_timms_repository_with_edited_transform_has_no_figures(hub, own):
     before = repo.branches["main"]
     try:
         hub.put(OWN_FILE.repo, edited(own, crop_pct=0.5))
-        assert plan(f"hf-hub:timm/{OWN}").facts == {}
+        assert plan(f"hf-hub:timm/{OWN}").figures == {}
     finally:
         repo.branches["main"] = before
 
@@ -286,7 +286,7 @@ def test_timm_name_has_no_figures_if_the_download_is_unverified(monkeypatch):
     assert top1("lcnet_050") == 63.138
     url = "https://example.org/lcnet.pth"
     monkeypatch.setattr(timm_models, "_weights_file", lambda cfg: files.torch_hub_file(url, "nowhere"))
-    assert plan("lcnet_050").facts == {}
+    assert plan("lcnet_050").figures == {}
 
 
 # --- requests ---
@@ -299,7 +299,7 @@ def weight_requests(hub) -> list[str]:
 def test_uncached_copy_takes_one_head_request(hub, cached, make_service):
     hub.put("me/copy", cached)
     (status,) = make_service("backbones: ['hf-hub:me/copy']").probe()
-    assert status.facts["imagenet_top1"] == 41.602
+    assert status.figures["imagenet_top1"] == 41.602
     assert status.download_bytes == len(cached["model.safetensors"])
     assert weight_requests(hub) == ["HEAD"]
 
@@ -310,7 +310,7 @@ def test_cached_copy_takes_no_request(hub, cached, make_service):
     downloads.fetch(config, 30)
     hub.requests.clear()
     (status,) = make_service("backbones: ['hf-hub:me/copy']").probe(offline=True)
-    assert status.facts["imagenet_top1"] == 41.602
+    assert status.figures["imagenet_top1"] == 41.602
     assert hub.requests == []
 
 
@@ -322,7 +322,7 @@ def test_offline_probe_sends_no_request_and_has_no_figures(hub, cached, make_ser
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", how == "HF_HUB_OFFLINE")
     service = make_service("backbones: ['hf-hub:me/copy']")
     (status,) = service.probe(offline=how == "--offline")
-    assert (status.facts, status.num_classes) == ({}, 1000)
+    assert (status.figures, status.num_classes) == ({}, 1000)
     assert hub.requests == []
 
 
@@ -334,7 +334,7 @@ def test_unavailable_hub_removes_figures_but_not_the_plan(hub, cached, make_serv
     plan("hf-hub:me/copy")
     hub.faults["me/copy"] = fault
     (status,) = make_service("backbones: ['hf-hub:me/copy']").probe()
-    assert (status.facts, status.num_classes) == ({}, 1000)
+    assert (status.figures, status.num_classes) == ({}, 1000)
 
 
 def test_etag_that_is_not_a_hash_gives_no_sha256(hub, cached, monkeypatch):

@@ -233,9 +233,9 @@ def test_as_image_inverts_the_normalisation(tmp_path):
 def test_published_weights_have_their_figures(publish, tmp_path, value, top1, gmacs):
     publish("resnet18.a1_in1k")
     (tmp_path / "names.txt").write_text("\n".join(map(str, range(1000))))
-    facts = plan(value, tmp_path).facts
-    assert (facts["imagenet_top1"], facts["gmacs"]) == (top1, gmacs)
-    assert facts["imagenet_top5"] > top1
+    figures = plan(value, tmp_path).figures
+    assert (figures["imagenet_top1"], figures["gmacs"]) == (top1, gmacs)
+    assert figures["imagenet_top5"] > top1
 
 
 OTHER_TRANSFORMS = [
@@ -249,7 +249,7 @@ OTHER_TRANSFORMS = [
 @pytest.mark.parametrize("backbone", ["resnet18", "torchvision/resnet18"])
 @pytest.mark.parametrize("overrides", OTHER_TRANSFORMS, ids=lambda overrides: next(iter(overrides)))
 def test_overridden_transform_has_no_figures(backbone, overrides):
-    assert plan({"backbone": backbone, **overrides}).facts == {}
+    assert plan({"backbone": backbone, **overrides}).figures == {}
 
 
 EXPLICIT_DEFAULTS = {
@@ -261,14 +261,14 @@ EXPLICIT_DEFAULTS = {
 @pytest.mark.parametrize("backbone", EXPLICIT_DEFAULTS)
 def test_explicit_default_transform_has_the_published_figures(backbone):
     explicit = plan({"backbone": backbone, **EXPLICIT_DEFAULTS[backbone]})
-    assert explicit.facts == plan(backbone).facts != {}
+    assert explicit.figures == plan(backbone).figures != {}
 
 
 def test_unpublished_input_size_has_no_accuracies():
-    assert plan({"backbone": "resnet18", "input_size": [224, 288]}).facts == {}
-    assert plan({"backbone": "torchvision/squeezenet1_1", "input_size": 128}).facts == {}
-    facts = plan({"backbone": "resnet18", "input_size": 100}).facts
-    assert "imagenet_top1" not in facts
+    assert plan({"backbone": "resnet18", "input_size": [224, 288]}).figures == {}
+    assert plan({"backbone": "torchvision/squeezenet1_1", "input_size": 128}).figures == {}
+    figures = plan({"backbone": "resnet18", "input_size": 100}).figures
+    assert "imagenet_top1" not in figures
 
 
 def test_own_weights_have_no_figures(hub, fresh_cache, publish, tmp_path):
@@ -284,7 +284,7 @@ def test_own_weights_have_no_figures(hub, fresh_cache, publish, tmp_path):
         {"backbone": "resnet18", "checkpoint": "copy/model.safetensors"},
         {"backbone": "torchvision/resnet18", "pretrained": False},
     ]
-    assert [plan(value, tmp_path).facts for value in own] == [{}] * 6
+    assert [plan(value, tmp_path).figures for value in own] == [{}] * 6
 
 
 # --- labels ---

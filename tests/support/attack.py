@@ -1,7 +1,7 @@
 """Send hostile payloads to a page, in this process and over HTTP, and count the outcomes.
 
-with page(folder) as served, served.watching() as seen:
-    ends = asyncio.run(inside(served, count=2000, seed=1))
+with page(folder) as served, served.watching() as violations:
+    outcomes = asyncio.run(in_process(served, count=2000, seed=1))
 """
 
 import asyncio
@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any
 
 from drawing import draw
-from hostile import Aims, Request, aim, arguments, event_data, query, requests
+from hostile import Request, Targets, arguments, create_targets, event_data, query, requests
 from serving import ROOT, free_port
 
-LISTENS_S = 60.0  # timeout of an answer
+TIMEOUT_S = 60.0  # timeout of an answer
 
 
 NAMES = ("efficientnet_lite0", "efficientnet_lite2")
@@ -34,28 +34,28 @@ NAMES = ("efficientnet_lite0", "efficientnet_lite2")
 
 
 @dataclass
-class Seen:
+class Violations:
     """Forbidden accesses while payloads ran."""
 
-    opened: Counter[str] = field(default_factory=Counter)  # files outside the allowed folders
-    asked: Counter[str] = field(default_factory=Counter)  # other hosts
-    leaked: Counter[str] = field(default_factory=Counter)  # invalid arguments that reached the inference
+    files: Counter[str] = field(default_factory=Counter)  # files outside the allowed folders
+    hosts: Counter[str] = field(default_factory=Counter)  # other hosts
+    invalid_arguments: Counter[str] = field(default_factory=Counter)  # invalid arguments that reached the inference
 
     def to_json(self) -> dict[str, dict[str, int]]:
         """Return all counters."""
-        return {"opened": self.opened, "asked": self.asked, "leaked": self.leaked}
+        return {"files": self.files, "hosts": self.hosts, "invalid_arguments": self.invalid_arguments}
 
 
-_watches: list[tuple[tuple[str, ...], Seen]] = []
+_watches: list[tuple[tuple[str, ...], Violations]] = []
 
 
 @contextmanager
-def watching(*folders: Path | str) -> Iterator[Seen]:
+def watching(*folders: Path | str) -> Iterator[Violations]:
     """Record, process-wide, every file opened outside some folders, and every connection to another host."""
     if _audit not in _hooked:
         sys.addaudithook(_audit)  # permanent: audit hooks cannot be removed
         _hooked.append(_audit)
-    watch = tuple(os.path.realpath(folder) for folder in folders), Seen()
+    watch = tuple(os.path.realpath(folder) for folder in folders), Violations()
     _watches.append(watch)
     try:
         yield watch[1]
@@ -68,14 +68,14 @@ def _audit(event: str, details: tuple[Any, ...]) -> None:
         return
     if event == "open" and isinstance(details[0], str | bytes):
         path = Path(os.path.realpath(os.fsdecode(details[0])))
-        for allowed, seen in _watches:
+        for allowed, violations in _watches:
             if str(path) != os.devnull and not any(path.is_relative_to(folder) for folder in allowed):
-                seen.opened[str(path)] += 1
+                violations.files[str(path)] += 1
     elif event in ("socket.connect", "socket.getaddrinfo"):
         host = details[0] if event == "socket.getaddrinfo" else details[1][0]
         if host not in ("127.0.0.1", "localhost", "::1"):
-            for _, seen in _watches:
-                seen.asked[str(host)] += 1
+            for _, violations in _watches:
+                violations.hosts[str(host)] += 1
 
 
 _hooked: list[Any] = []
@@ -88,7 +88,7 @@ class Page:
     service: Any
     demo: Any
     host: str
-    aims: Aims
+    targets: Targets
 
     @property
     def functions(self) -> list[Any]:
@@ -96,7 +96,7 @@ class Page:
         return [function for function in self.demo.fns.values() if function.fn is not None]
 
     @contextmanager
-    def watching(self) -> Iterator[Seen]:
+    def watching(self) -> Iterator[Violations]:
         """Record forbidden accesses, and invalid arguments that reach the inference."""
         from gradio.utils import get_upload_folder
 
@@ -107,21 +107,21 @@ class Page:
 
         def open_image(path: Any, *more: Any, **options: Any) -> Any:
             if not Path(os.path.realpath(path)).is_relative_to(uploads):
-                seen.leaked[f"path {path}"] += 1
+                violations.invalid_arguments[f"path {path}"] += 1
             return opened(path, *more, **options)
 
         def answer(name: Any, loaded: Any, prepared: Any, top_k: Any, keep: Any) -> Any:
             if name not in NAMES:
-                seen.leaked[f"backbone {name!r}"] += 1
+                violations.invalid_arguments[f"backbone {name!r}"] += 1
             if type(top_k) is not int or not 1 <= top_k <= 100_000:
-                seen.leaked[f"top_k {top_k!r}"] += 1
+                violations.invalid_arguments[f"top_k {top_k!r}"] += 1
             return answered(name, loaded, prepared, top_k, keep)
 
         caches = [os.environ[key] for key in ("HF_HOME", "TORCH_HOME", "LINEUP_CACHE") if key in os.environ]
-        with watching(ROOT, uploads, sys.prefix, sys.base_prefix, *caches) as seen:
+        with watching(ROOT, uploads, sys.prefix, sys.base_prefix, *caches) as violations:
             preprocessing.open_image, self.service._classifier.answer = open_image, answer
             try:
-                yield seen
+                yield violations
             finally:
                 preprocessing.open_image, self.service._classifier.answer = opened, answered
 
@@ -145,8 +145,8 @@ def page(folder: Path) -> Iterator[Page]:
         image = draw(folder / "image.jpg").read_bytes()
         for name in NAMES:
             service.classify(folder / "image.jpg", name)  # import and load everything
-        aims = aim(Path(get_upload_folder()), folder, image, NAMES)
-        yield Page(service, demo, f"127.0.0.1:{demo.server_port}", aims)
+        targets = create_targets(Path(get_upload_folder()), folder, image, NAMES)
+        yield Page(service, demo, f"127.0.0.1:{demo.server_port}", targets)
     finally:
         demo.close(verbose=False)
 
@@ -155,56 +155,56 @@ def page(folder: Path) -> Iterator[Page]:
 
 
 @dataclass
-class Ends:
+class Outcomes:
     """The outcomes of payloads."""
 
     answered: int = 0
     refused: int = 0  # with an error message
     busy: int = 0
-    wordless: Counter[str] = field(default_factory=Counter)  # refused without a message
+    without_message: Counter[str] = field(default_factory=Counter)  # refused without a message
     wrong: Counter[str] = field(default_factory=Counter)  # a traceback, status 500, a leaked secret, or no answer
 
     def to_json(self) -> dict[str, Any]:
         """Return all outcomes and their total."""
-        total = self.answered + self.refused + self.busy + self.wordless.total() + self.wrong.total()
+        total = self.answered + self.refused + self.busy + self.without_message.total() + self.wrong.total()
         return {**vars(self), "total": total}
 
 
-async def inside(page: Page, count: int, seed: int) -> Ends:
+async def in_process(page: Page, count: int, seed: int) -> Outcomes:
     """Call the functions behind all endpoints, public and private, as Gradio does, with hostile arguments."""
     import gradio as gr
     from gradio.state_holder import SessionState
 
-    chance, ends, aims = random.Random(seed), Ends(), page.aims
+    chance, outcomes, targets = random.Random(seed), Outcomes(), page.targets
     slow = {function.name: function for function in page.functions if function.name in ("open_page", "measure_line_up")}
     quick = [function for function in page.functions if function.name not in slow]
     for number in range(count):
         function = slow["measure_line_up"] if number % 100 == 60 else chance.choice(quick)
         if number % 40 == 0:  # a new session, whose state the following calls share
             state, function = SessionState(page.demo), slow["open_page"]
-        values, clicked = arguments(chance, aims, function), event_data(chance, aims)
-        asked = _request(query(chance, aims))
+        values, clicked = arguments(chance, targets, function), event_data(chance, targets)
+        request = _request(query(chance, targets))
         name = function.api_name or function.name
         try:
-            await asyncio.wait_for(_called(page.demo, function, values, clicked, state, asked), LISTENS_S)
-            ends.answered += 1
+            await asyncio.wait_for(_called(page.demo, function, values, clicked, state, request), TIMEOUT_S)
+            outcomes.answered += 1
         except gr.Error as error:
             if str(error.message).strip():
-                ends.refused += 1
+                outcomes.refused += 1
             else:
-                ends.wordless[f"{name}: nothing"] += 1
+                outcomes.without_message[f"{name}: nothing"] += 1
         except Exception as error:  # Gradio hides its text from the client
-            ends.wordless[f"{name}: {type(error).__name__}: {str(error)[:150]}"] += 1
-    return ends
+            outcomes.without_message[f"{name}: {type(error).__name__}: {str(error)[:150]}"] += 1
+    return outcomes
 
 
-async def _called(demo: Any, function: Any, values: list[Any], clicked: Any, state: Any, asked: Any) -> None:
+async def _called(demo: Any, function: Any, values: list[Any], clicked: Any, state: Any, request: Any) -> None:
     from gradio.events import EventData
 
     event, iterator = EventData(None, clicked), None
     while True:
         output = await demo.process_api(
-            function, values, state=state, request=asked, iterator=iterator, event_data=event
+            function, values, state=state, request=request, iterator=iterator, event_data=event
         )
         iterator = output.get("iterator")
         if not output.get("is_generating"):
@@ -223,23 +223,23 @@ def _request(query: str) -> Any:
 # --- over HTTP ---
 
 
-def over_http(page: Page, count: int, seed: int) -> Ends:
+def over_http(page: Page, count: int, seed: int) -> Outcomes:
     """Send hostile requests to a page, four concurrently."""
-    ends = Ends()
+    outcomes = Outcomes()
     with ThreadPoolExecutor(4) as threads:
-        sent = islice(requests(page.aims, page.functions, seed), count)
-        for request, (kind, response) in threads.map(lambda request: (request, end(page.host, request)), sent):
+        sent = islice(requests(page.targets, page.functions, seed), count)
+        for request, (kind, response) in threads.map(lambda request: (request, send_request(page.host, request)), sent):
             where = f"{request.method} {request.path[:60]}"
-            if kind in ("wordless", "wrong"):
-                getattr(ends, kind)[f"{where} {request.body[:150]!r}: {response[:200]}"] += 1
+            if kind in ("without_message", "wrong"):
+                getattr(outcomes, kind)[f"{where} {request.body[:150]!r}: {response[:200]}"] += 1
             else:
-                setattr(ends, kind, getattr(ends, kind) + 1)
-            if page.aims.word in response or "root:x:" in response:
-                ends.wrong[f"{where}: leaks a secret"] += 1
-    return ends
+                setattr(outcomes, kind, getattr(outcomes, kind) + 1)
+            if page.targets.word in response or "root:x:" in response:
+                outcomes.wrong[f"{where}: leaks a secret"] += 1
+    return outcomes
 
 
-def end(host: str, request: Request) -> tuple[str, str]:
+def send_request(host: str, request: Request) -> tuple[str, str]:
     """Send a request; return the kind of its outcome and the text of the response."""
     try:
         status, text = exchange(host, request)
@@ -254,7 +254,7 @@ def end(host: str, request: Request) -> tuple[str, str]:
     if status >= 500 or "Traceback" in text:
         return "wrong", f"{status} {text}"
     if status >= 400 or "event: error" in text or "unexpected_error" in text:
-        return ("refused" if text.strip() or request.method == "HEAD" else "wordless"), text
+        return ("refused" if text.strip() or request.method == "HEAD" else "without_message"), text
     return ("refused" if '"isError":true' in text or '"error"' in text else "answered"), text
 
 
@@ -273,12 +273,12 @@ def _stream_outcome(text: str) -> tuple[str, str]:
     if not failed:
         return "answered", text
     reason = detail.get("error") if isinstance(detail, dict) else detail
-    return ("refused" if reason and str(reason).strip() else "wordless"), text
+    return ("refused" if reason and str(reason).strip() else "without_message"), text
 
 
 def exchange(host: str, request: Request) -> tuple[int, str]:
     """Return the status and text of a response, or the part received before the timeout."""
-    connection = http.client.HTTPConnection(host, timeout=LISTENS_S)
+    connection = http.client.HTTPConnection(host, timeout=TIMEOUT_S)
     try:
         connection.putrequest(request.method, request.path)
         for key, text in {**request.headers, "Content-Length": str(len(request.body))}.items():
@@ -288,11 +288,11 @@ def exchange(host: str, request: Request) -> tuple[int, str]:
         ):  # rejected before the whole body was sent; the response is readable
             connection.endheaders(request.body)
         answer = connection.getresponse()
-        text, until = b"", time.monotonic() + LISTENS_S
+        text, until = b"", time.monotonic() + TIMEOUT_S
         while time.monotonic() < until and len(text) < 10**7:
             try:
                 piece = answer.read1(1 << 16)
-            except http.client.IncompleteRead:  # Gradio ends streams of unknown sessions this way
+            except http.client.IncompleteRead:  # Gradio outcomes streams of unknown sessions this way
                 break
             if not piece:
                 break

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
-ELSEWHERE = ("http://lineup-tests.invalid/a.jpg", "https://192.0.2.1:9/a.png", "HTTP://192.0.2.1/a.gif")
-TARGETS = ("/etc/passwd", "/etc/hostname", "/proc/self/environ", "/proc/self/fd/0", "/root/.ssh/id_rsa")
+REMOTE_URLS = ("http://lineup-tests.invalid/a.jpg", "https://192.0.2.1:9/a.png", "HTTP://192.0.2.1/a.gif")
+SYSTEM_FILES = ("/etc/passwd", "/etc/hostname", "/proc/self/environ", "/proc/self/fd/0", "/root/.ssh/id_rsa")
 STRINGS = (
     *("", " ", "\0", "a\0b", "efficientnet_lite0\n", " efficientnet_lite0", "EFFICIENTNET_LITE0"),
     *("efficientnet_lite0", "resnet18", "torchvision/resnet50"),
@@ -29,7 +29,7 @@ GIF = base64.b64encode(b"GIF89a\1\0\1\0\0\0\0;").decode()
 
 
 @dataclass(frozen=True)
-class Aims:
+class Targets:
     """The names and paths that payloads use."""
 
     names: tuple[str, ...]  # of the line-up
@@ -42,41 +42,48 @@ class Aims:
         """Return paths and URLs of forbidden files."""
         folder = str(Path(self.image).parent)
         return (
-            *(self.secret, self.link, f"file://{self.secret}", f"{folder}/../../..{self.secret}", *TARGETS, *ELSEWHERE),
+            *(
+                self.secret,
+                self.link,
+                f"file://{self.secret}",
+                f"{folder}/../../..{self.secret}",
+                *SYSTEM_FILES,
+                *REMOTE_URLS,
+            ),
             *(f"{folder}/{'../' * 12}etc/passwd", os.path.relpath(self.secret), f"{self.image}\0.jpg", folder, "/"),
             *(f"/gradio_api/file={self.secret}", f"data:image/gif;base64,{GIF}", "data:,", "~/.bashrc", "."),
             f"hf://datasets/me/birds{self.secret}",
         )
 
 
-def aim(uploads: Path, outside: Path, image: bytes, names: tuple[str, ...]) -> Aims:
+def create_targets(uploads: Path, outside: Path, image: bytes, names: tuple[str, ...]) -> Targets:
     """Create an uploaded image, a secret image outside the upload folder, and a link to the secret."""
     there, secret = uploads / "hostile" / "image.jpg", outside / "secret.jpg"
     there.parent.mkdir(parents=True, exist_ok=True)
     there.write_bytes(image)
-    secret.write_bytes(image + Aims.word.encode())
+    secret.write_bytes(image + Targets.word.encode())
     link = there.with_name("link.jpg")
     link.unlink(missing_ok=True)
     link.symlink_to(secret)
-    return Aims(names, str(there), str(secret), str(link))
+    return Targets(names, str(there), str(secret), str(link))
 
 
 # --- values ---
 
 
-def value(chance: random.Random, aims: Aims, depth: int = 0) -> Any:
+def value(chance: random.Random, targets: Targets, depth: int = 0) -> Any:
     """Return a random JSON value, mostly an edge case."""
     kind = chance.randrange(10 if depth < 3 else 6)
     if kind < 6:
-        return chance.choice((None, True, False, *NUMBERS, *STRINGS, *aims.paths(), *aims.names))
+        return chance.choice((None, True, False, *NUMBERS, *STRINGS, *targets.paths(), *targets.names))
     if kind == 6:
-        return [value(chance, aims, depth + 1) for _ in range(chance.choice((0, 1, 2, 5, 50)))]
+        return [value(chance, targets, depth + 1) for _ in range(chance.choice((0, 1, 2, 5, 50)))]
     if kind == 7:
         keys = ("path", "url", "meta", "name", "__type__", "value", "choices", "_type", "data", "index")
-        return {chance.choice(keys): value(chance, aims, depth + 1) for _ in range(chance.choice((0, 1, 2, 4)))}
+        return {chance.choice(keys): value(chance, targets, depth + 1) for _ in range(chance.choice((0, 1, 2, 4)))}
     if kind == 8:
         return nested(chance.choice((20, 200, 900)), chance.choice("[{"))
-    return image(chance, aims)
+    return image(chance, targets)
 
 
 def nested(depth: int, kind: str) -> Any:
@@ -87,13 +94,13 @@ def nested(depth: int, kind: str) -> Any:
     return inner
 
 
-def image(chance: random.Random, aims: Aims) -> Any:
+def image(chance: random.Random, targets: Targets) -> Any:
     """Return a reference to a file as Gradio's clients send it, often with modifications."""
-    path: Any = chance.choice((aims.image, *aims.paths(), *aims.paths()))
+    path: Any = chance.choice((targets.image, *targets.paths(), *targets.paths()))
     made = {"path": path, "meta": {"_type": "gradio.FileData"}}
     for key, options in (
-        ("url", (path, *ELSEWHERE, f"file://{aims.secret}", None, 3)),
-        ("orig_name", ("../../a.jpg", "a\0.jpg", "a" * 5000, aims.secret, 7)),
+        ("url", (path, *REMOTE_URLS, f"file://{targets.secret}", None, 3)),
+        ("orig_name", ("../../a.jpg", "a\0.jpg", "a" * 5000, targets.secret, 7)),
         ("mime_type", ("image/svg+xml", "text/html", "x" * 1000, [])),
         ("size", (-1, 10**30, "big", float("nan"))),
         ("is_stream", (True, "yes", None)),
@@ -109,34 +116,36 @@ def image(chance: random.Random, aims: Aims) -> Any:
     return made
 
 
-def good(part: Any, aims: Aims) -> Any:
+def good(part: Any, targets: Targets) -> Any:
     """Return a valid value of a component."""
     kind = type(part).__name__
     if kind == "Image" or "image" in str(part.label).lower():
-        return {"path": aims.image, "meta": {"_type": "gradio.FileData"}}
+        return {"path": targets.image, "meta": {"_type": "gradio.FileData"}}
     if kind == "Dropdown":
-        return [] if part.multiselect else aims.names[0]
+        return [] if part.multiselect else targets.names[0]
     return {"Slider": 1}.get(kind)
 
 
-def arguments(chance: random.Random, aims: Aims, function: Any) -> list[Any]:
+def arguments(chance: random.Random, targets: Targets, function: Any) -> list[Any]:
     """Return the inputs of a function of the page, some of them hostile."""
-    values = [good(part, aims) for part in function.inputs]
+    values = [good(part, targets) for part in function.inputs]
     for index in chance.sample(range(len(values)), chance.randint(min(1, len(values)), len(values))):
-        values[index] = image(chance, aims) if chance.random() < 0.4 else value(chance, aims)
+        values[index] = image(chance, targets) if chance.random() < 0.4 else value(chance, targets)
     return values
 
 
-def event_data(chance: random.Random, aims: Aims) -> Any:
+def event_data(chance: random.Random, targets: Targets) -> Any:
     """Return the event data of a click on an example."""
-    index = chance.choice((0, -1, 10**9, "0", None, [0], True, 0.5, value(chance, aims)))
-    return chance.choice(({"index": index, "value": value(chance, aims)}, {"index": index}, {}, value(chance, aims)))
+    index = chance.choice((0, -1, 10**9, "0", None, [0], True, 0.5, value(chance, targets)))
+    return chance.choice(
+        ({"index": index, "value": value(chance, targets)}, {"index": index}, {}, value(chance, targets))
+    )
 
 
-def query(chance: random.Random, aims: Aims) -> str:
+def query(chance: random.Random, targets: Targets) -> str:
     """Return the query string of a link to the page."""
     keys = ("backbone", "backbone", "top_k", "example", "__theme", "session_hash", "a" * 1000)
-    pairs = [(chance.choice(keys), value(chance, aims, 3)) for _ in range(chance.randrange(4))]
+    pairs = [(chance.choice(keys), value(chance, targets, 3)) for _ in range(chance.randrange(4))]
     return urlencode([(key, str(text)[:2000]) for key, text in pairs], errors="replace")
 
 
@@ -158,21 +167,21 @@ API = "/gradio_api"
 JSON = {"Content-Type": "application/json"}
 
 
-def requests(aims: Aims, functions: list[Any], seed: int) -> Iterator[Request]:
+def requests(targets: Targets, functions: list[Any], seed: int) -> Iterator[Request]:
     """Yield requests to every endpoint in turn, indefinitely."""
     chance = random.Random(seed)
     public = [function for function in functions if function.api_visibility == "public"]
     private = [function for function in functions if function.api_visibility != "public"]
     makers: list[Callable[[], Request]] = [
-        lambda: _call(chance, aims, chance.choice(public), "call/v2"),
-        lambda: _call(chance, aims, chance.choice(public), "call"),
-        lambda: _join(chance, aims, chance.choice(public)),
-        lambda: _join(chance, aims, chance.choice(private)),
-        lambda: _join(chance, aims, chance.choice(private)),
-        lambda: upload(chance, aims),
-        lambda: _mcp(chance, aims),
-        lambda: _small(chance, aims),
-        lambda: _fetch(chance, aims),
+        lambda: _call(chance, targets, chance.choice(public), "call/v2"),
+        lambda: _call(chance, targets, chance.choice(public), "call"),
+        lambda: _join(chance, targets, chance.choice(public)),
+        lambda: _join(chance, targets, chance.choice(private)),
+        lambda: _join(chance, targets, chance.choice(private)),
+        lambda: upload(chance, targets),
+        lambda: _mcp(chance, targets),
+        lambda: _small(chance, targets),
+        lambda: _fetch(chance, targets),
         lambda: _garbage(chance),
     ]
     while True:
@@ -180,46 +189,46 @@ def requests(aims: Aims, functions: list[Any], seed: int) -> Iterator[Request]:
             yield make()
 
 
-def _call(chance: random.Random, aims: Aims, function: Any, way: str) -> Request:
-    values = arguments(chance, aims, function)
+def _call(chance: random.Random, targets: Targets, function: Any, way: str) -> Request:
+    values = arguments(chance, targets, function)
     name = function.api_name
     if way == "call":
         body: dict[str, Any] = {"data": values[: chance.choice((None, None, None, 1))] + [1] * chance.choice((0, 0, 9))}
         for key in ("event_data", "session_hash", "fn_index", "trigger_id", "batched", "simple_format", "oauth_token"):
             if chance.random() < 0.1:
-                body[key] = value(chance, aims)
+                body[key] = value(chance, targets)
     else:
         names = {"classify": ("image", "backbone", "top_k"), "compare": ("image", "backbones", "top_k")}.get(name, ())
         body = dict(zip(names, values, strict=True))
         if chance.random() < 0.2 and body:
             body.pop(chance.choice(list(body)))
         if chance.random() < 0.1:
-            body[chance.choice(("more", "", "self", "oauth_token", "\ud800"))] = value(chance, aims)
+            body[chance.choice(("more", "", "self", "oauth_token", "\ud800"))] = value(chance, targets)
     listen = f"{API}/call/{name}/{{event}}"
     return Request("POST", f"{API}/{way}/{name}", json.dumps(body).encode(), JSON, listen)
 
 
-def _join(chance: random.Random, aims: Aims, function: Any) -> Request:
+def _join(chance: random.Random, targets: Targets, function: Any) -> Request:
     session = f"hostile{chance.randrange(10**9)}"
     if chance.random() < 0.1:
         session = chance.choice(("../../etc", "a/b?c#d", "\u202e", " ", "x" * 5000))
-    body = {"data": arguments(chance, aims, function), "fn_index": function._id, "session_hash": session}
-    body["event_data"] = event_data(chance, aims) if chance.random() < 0.7 else None
+    body = {"data": arguments(chance, targets, function), "fn_index": function._id, "session_hash": session}
+    body["event_data"] = event_data(chance, targets) if chance.random() < 0.7 else None
     for key in ("trigger_id", "event_id", "batched", "fn_index", "session_hash", "data", "simple_format"):
         if chance.random() < 0.04:
-            body[key] = value(chance, aims)
+            body[key] = value(chance, targets)
     session = body["session_hash"]
     named = quote(session, safe="", errors="replace") if isinstance(session, str) else ""
     listen = f"{API}/queue/data?session_hash={named}" if named else ""
-    path = f"{API}/queue/join?{query(chance, aims)}"
+    path = f"{API}/queue/join?{query(chance, targets)}"
     return Request("POST", path, json.dumps(body).encode(), JSON, listen)
 
 
-def upload(chance: random.Random, aims: Aims) -> Request:
+def upload(chance: random.Random, targets: Targets) -> Request:
     """Return an upload with a malformed multipart body."""
     names = (
         "../../../../tmp/out.jpg",
-        aims.secret,
+        targets.secret,
         "a\0.jpg",
         "",
         ".",
@@ -232,7 +241,7 @@ def upload(chance: random.Random, aims: Aims) -> Request:
     )
     boundary, name = "lineup", chance.choice((*names, "a.jpg"))
     head = f'Content-Disposition: form-data; name="files"; filename="{name}"'
-    part = Path(aims.image).read_bytes()
+    part = Path(targets.image).read_bytes()
     oddity = chance.choice(
         ("none", "no filename", "no name", "many", "header", "boundary", "cut", "type", "empty", "line")
     )
@@ -259,36 +268,38 @@ def upload(chance: random.Random, aims: Aims) -> Request:
     return Request("POST", path, body, {"Content-Type": kind})
 
 
-def _mcp(chance: random.Random, aims: Aims) -> Request:
-    made = image(chance, aims)
+def _mcp(chance: random.Random, targets: Targets) -> Request:
+    made = image(chance, targets)
     call_arguments: dict[str, Any] = {
-        "image": chance.choice((made, made, value(chance, aims), f"data:image/gif;base64,{GIF}"))
+        "image": chance.choice((made, made, value(chance, targets), f"data:image/gif;base64,{GIF}"))
     }
-    tool = chance.choice(("classify", "compare", "backbones", "nothing", value(chance, aims, 3)))
+    tool = chance.choice(("classify", "compare", "backbones", "nothing", value(chance, targets, 3)))
     for key in ("backbone", "backbones", "top_k", "more"):
         if chance.random() < 0.4:
-            call_arguments[key] = chance.choice((made, [made], value(chance, aims)))
+            call_arguments[key] = chance.choice((made, [made], value(chance, targets)))
     call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": tool, "arguments": call_arguments}}
     if chance.random() < 0.2:
-        call[chance.choice(("id", "method", "params", "jsonrpc"))] = value(chance, aims)
+        call[chance.choice(("id", "method", "params", "jsonrpc"))] = value(chance, targets)
     headers = {**JSON, "Accept": "application/json, text/event-stream"}
     return Request("POST", f"{API}/mcp/", json.dumps(call).encode(), headers)
 
 
-def _small(chance: random.Random, aims: Aims) -> Request:
+def _small(chance: random.Random, targets: Targets) -> Request:
     path = chance.choice(("cancel", "cancel", "reset"))
     body = {"session_hash": "hostile", "fn_index": chance.choice((0, 1, -1, 10**9)), "event_id": "x"}
     for key in body:
         if chance.random() < 0.4:
-            body[key] = value(chance, aims)
+            body[key] = value(chance, targets)
     return Request("POST", f"{API}/{path}", json.dumps(body).encode(), JSON)
 
 
-def _fetch(chance: random.Random, aims: Aims) -> Request:
+def _fetch(chance: random.Random, targets: Targets) -> Request:
     way = chance.choice(
         ("file=", "file=", "call/classify/", "call/v2/classify/", "queue/data?session_hash=", "/../file=")
     )
-    target = chance.choice((*aims.paths(), f"..{aims.secret}", f"/{aims.secret}", str(value(chance, aims, 3))[:500]))
+    target = chance.choice(
+        (*targets.paths(), f"..{targets.secret}", f"/{targets.secret}", str(value(chance, targets, 3))[:500])
+    )
     quoted = chance.choice((quote(target, errors="replace"), quote(target, safe="", errors="replace")))
     return Request(chance.choice(("GET", "GET", "HEAD")), f"{API}/{way}{quoted}")
 

@@ -95,7 +95,7 @@ class Hub:
         self.requests.clear()
 
     @contextmanager
-    def gone(self) -> Iterator[None]:
+    def unreachable(self) -> Iterator[None]:
         """Refuse connections inside the block, then listen on the same port again."""
         self.close()
         try:

@@ -11,8 +11,8 @@ import gradio as gr
 
 from lineup.errors import ImageError, LineupError
 from lineup.page import html
-from lineup.page.connections import WORK, Connections
-from lineup.page.html import panel, render_reason, track
+from lineup.page.connections import COMPUTE_ID, Connections
+from lineup.page.html import render_reason, status_box, track
 from lineup.page.layout import Page
 from lineup.page.visit import Update, Visit, choices, load_progress
 from lineup.page.wiring import LISTENER
@@ -52,7 +52,7 @@ class BenchmarkPanel:
 
         outputs = [self.measured, self.plot, page.backbone, page.others]
         measuring = self.measure.click(
-            measure_line_up, [page.image, page.visit], outputs, concurrency_id=WORK, **LISTENER
+            measure_line_up, [page.image, page.visit], outputs, concurrency_id=COMPUTE_ID, **LISTENER
         )
         self.stop.click(stopped, None, [self.measured], cancels=[measuring], **LISTENER)
 
@@ -106,14 +106,14 @@ def chart(service: Service, visit: Visit) -> Any:
 
 def measuring(done: int, count: int, current: str) -> str:
     """Render the progress of a measurement; `current` is the HTML of the current step."""
-    return panel("busy", f"{done} of {count} measured", track(done / count)) + current
+    return status_box("busy", f"{done} of {count} measured", track(done / count)) + current
 
 
 def measured(count: int, errors: Sequence[LineupError]) -> str:
     """Render the outcome of a measurement."""
-    return panel("idle", f"{count} measured", "".join(render_reason(error) for error in errors))
+    return status_box("idle", f"{count} measured", "".join(render_reason(error) for error in errors))
 
 
 def stopped() -> str:
     """Render that the measurement was stopped."""
-    return panel("idle", "Stopped", "<p>Results so far are kept; measure again for the rest.</p>")
+    return status_box("idle", "Stopped", "<p>Results so far are kept; measure again for the rest.</p>")

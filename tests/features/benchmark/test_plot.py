@@ -13,7 +13,7 @@ from lineup.results import BackboneStatus, LatencyStats
 def ran(name, ms, accuracy=None, parameters=None):
     """Return the row of a backbone with a median latency of `ms`, or without a run if None."""
     published = {"imagenet_top1": accuracy} if accuracy else {}
-    status = BackboneStatus(name, "timm", "ready", parameters=parameters, facts=published)
+    status = BackboneStatus(name, "timm", "ready", parameters=parameters, figures=published)
     return row(status, LatencyStats(3, 2 * ms, ms) if ms else None)
 
 

@@ -125,7 +125,7 @@ def test_public_files_are_preloaded(run_with, tmp_path, monkeypatch, hub):
 @pytest.mark.parametrize("how", ["offline", "gone", "500"])
 def test_without_the_hub_only_files_of_timm_are_preloaded(run_with, tmp_path, hub, how):
     if how == "gone":
-        with hub.gone():
+        with hub.unreachable():
             run_with(MANY, "readme")
     else:
         hub.faults["timm/resnet18.a1_in1k"] = "500"

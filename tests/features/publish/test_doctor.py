@@ -286,7 +286,7 @@ def test_paid_hardware_requires_a_plan(run_doctor, hub, me, space, line):
 
 
 def test_unreachable_hub_fails_and_the_rest_is_skipped(run_doctor, hub):
-    with hub.gone():
+    with hub.unreachable():
         result = run_doctor("me/lineup")
     assert result.status == 2
     assert result.line("reach") == (

@@ -167,7 +167,7 @@ def test_dry_run_json_has_names_of_secrets_but_no_values(fork, monkeypatch):
 
 
 def test_dry_run_works_while_the_hub_is_unreachable(fork):
-    with fork.hub.gone():
+    with fork.hub.unreachable():
         result = fork.push("--dry-run", "--json")
     assert result.status == 0
     assert json.loads(result.out)["state"] == "unknown: the Hub cannot be reached"
@@ -442,7 +442,7 @@ def test_missing_token_error_names_the_settings_page(fork, monkeypatch):
 
 
 def test_unreachable_hub_is_reported(fork):
-    with fork.hub.gone():
+    with fork.hub.unreachable():
         result = fork.push()
     assert result.err == (
         "error: me/birds: expected to read the Space; the Hub cannot be reached; "
@@ -581,7 +581,7 @@ def test_push_of_this_repository_has_exactly_the_needed_files(fork, env, monkeyp
 
 def test_shipped_config_has_a_plan_while_the_hub_is_unreachable(env, hub):
     command = [sys.executable, "-m", "lineup", "push", "me/x", "--dry-run", "--json"]
-    with hub.gone():
+    with hub.unreachable():
         result = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=120)
     assert (result.returncode, result.stderr) == (0, "")
     plan = json.loads(result.stdout)

@@ -1,5 +1,6 @@
 """The state of one backbone in the pool."""
 
+import threading
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -26,7 +27,7 @@ class Loaded:
 
 
 @dataclass
-class Slot:
+class BackboneState:
     """Everything the pool knows about one entry of the config."""
 
     entry: Entry
@@ -39,10 +40,11 @@ class Slot:
     plan_incomplete: bool = False  # a server did not respond while the plan was made: make it again
     size_known: bool = False  # the server has confirmed the file and its size
     memory_bytes: int = 0  # in use by the backbone, or reserved for its load
-    holders: int = 0  # requests that need the backbone: it is not evicted before they are done
+    pins: int = 0  # requests that use the backbone: it is evicted only while there are none
     used_at: float = 0.0  # monotonic time of the last request, for LRU eviction
-    hang: ForwardTimeout | None = None  # while a timed-out forward pass is still running
+    timeout_error: ForwardTimeout | None = None  # while a timed-out forward pass is still running
     engine_note: str = ""  # why it does not run on the preferred engine
+    planning: threading.Lock = field(default_factory=threading.Lock)  # held while the plan is made
 
     @property
     def problem(self) -> LineupError | None:
@@ -52,7 +54,13 @@ class Slot:
     @property
     def evictable(self) -> bool:
         """Tell whether the backbone is loaded, and no request needs it."""
-        return self.memory_bytes > 0 and not self.holders and self.load is not None and self.load.done()
+        return self.memory_bytes > 0 and not self.pins and self.load is not None and self.load.done()
+
+    @property
+    def is_loaded(self) -> bool:
+        """Tell whether the backbone can answer at once."""
+        load = self.load
+        return load is not None and load.done() and load.exception() is None
 
     def status(self) -> BackboneStatus:
         """Return what is known now."""
@@ -68,8 +76,8 @@ class Slot:
             parameters=plan.parameters if plan else None,
             download_bytes=self.download_bytes,
             license=plan.license or None if plan else None,
-            facts=dict(plan.facts) if plan else {},
-            facts_note=plan.facts_note if plan else "",
+            figures=dict(plan.figures) if plan else {},
+            figures_note=plan.figures_note if plan else "",
             engine=engine,
             engine_note=self.engine_note if engine else "",
         )
@@ -83,8 +91,8 @@ class Slot:
         return ("ready", None, load.result().engine.name) if load else ("idle", None, "")
 
     def _problem_of(self, load: "Future[Loaded] | None") -> LineupError | None:
-        if self.hang:
-            return self.hang
+        if self.timeout_error:
+            return self.timeout_error
         if load is None:
             return self.probe_problem
         error = load.exception() if load.done() else None

@@ -14,7 +14,7 @@ LABELS_WITHOUT_CLASS = {  # first labels of the two bundled backbones where Imag
 }
 
 
-def keep(page: Page, name: str) -> None:
+def screenshot(page: Page, name: str) -> None:
     """Save a screenshot as a test artefact."""
     (ROOT / "artefacts").mkdir(exist_ok=True)
     page.screenshot(path=ROOT / "artefacts" / f"{name}.png", full_page=True)
