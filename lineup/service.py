@@ -3,12 +3,14 @@
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
 
 from lineup.analysis.agreement import Comparison, Vote, agreement
 from lineup.analysis.comparison import ComparisonRow, row
-from lineup.config import Config
+from lineup.config import Config, Entry
 from lineup.engines import choice
-from lineup.errors import BusyError, HubError, LineupError, UnreachableError
+from lineup.errors import BackboneError, BusyError, HubError, LineupError, UnreachableError
 from lineup.hub.files import Weights
 from lineup.images import examples
 from lineup.inference import arguments, execution
@@ -19,11 +21,17 @@ from lineup.inference.queue import Cancelled, never_cancelled
 from lineup.inference.startup import Startup
 from lineup.results import Answer, BackboneStatus, Classification, LatencyStats
 
+if TYPE_CHECKING:
+    from torch import nn
+
 _log = logging.getLogger(__name__)
 
 
 class Service:
     """Classifies images with the backbones of one config. Thread-safe; loads nothing before `start`.
+
+    Attributes:
+        config: the current config. It may be replaced: its limits apply at once, and its other keys are read once.
 
     Raises:
         ConfigError: when the config names an engine that is not in ENGINES.
@@ -33,10 +41,10 @@ class Service:
         choice.check(config)
         self.config = config
         self.examples, self.example_problems = examples.find(config)
-        self._execution = execution.choose(config)
+        self._execution = execution.choose(lambda: self.config)
         self._pool = self._execution.pool
-        self._classifier = Classifier(self._execution, config.limits)
-        self._startup = Startup(config, self._execution)
+        self._classifier = Classifier(self._execution, lambda: self.config)
+        self._startup = Startup(lambda: self.config, self._execution)
         self.default_resolved, self.probed = self._startup.default_resolved, self._startup.probed
 
     # --- the server's state ---
@@ -126,6 +134,28 @@ class Service:
         plan = self._pool.plan(name)
         return plan.weights if plan else None
 
+    def add(self, entry: Entry) -> None:
+        """Add an entry that is not in the config; it is loaded when needed.
+
+        Raises:
+            BackboneError: when there is one of that name.
+        """
+        self._pool.add(entry)
+
+    def remove(self, name: str) -> None:
+        """Remove an entry; running requests still finish on it.
+
+        Raises:
+            BackboneError: when there is no such entry, or it is the default one.
+        """
+        if name == self.config.default_name:
+            raise BackboneError(name, "an entry that is not the default", "it is", "change the default first")
+        self._pool.remove(name)
+
+    def network(self, name: str) -> "AbstractContextManager[nn.Module]":
+        """Return a context manager that yields an entry's torch network; see `Pool.network`."""
+        return self._pool.network(self.known(name))
+
     def load(self, name: str) -> "Future[Loaded]":
         """Begin to load an entry in the background, unless it is loaded or loading."""
         return self._pool.start(self.known(name))
@@ -144,9 +174,10 @@ class Service:
         return self._entry_problems(lambda problem: isinstance(problem, UnreachableError))
 
     def _entry_problems(self, accepts: Callable[[LineupError], bool]) -> list[str]:
-        problems = [(index, self._pool.problem(name)) for index, name in enumerate(self.names)]
-        where = self.config.where
-        return [f"{where('backbones', index)}: {error}" for index, error in problems if error and accepts(error)]
+        indices = {entry.name: index for index, entry in enumerate(self.config.backbones)}
+        names = [name for name in self.names if name in indices]
+        problems = [(self.config.where("backbones", indices[name]), self._pool.problem(name)) for name in names]
+        return [f"{where}: {error}" for where, error in problems if error and accepts(error)]
 
     def example_path(self, index: int) -> str:
         """Return the file of an example, downloaded if necessary."""

@@ -3,6 +3,7 @@
 import threading
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lineup.config import Entry
@@ -23,6 +24,7 @@ class Loaded:
     plan: "Plan"
     engine: "Engine"
     device: str
+    path: Path | None  # of the weights; None if they are random
     network: "nn.Module | None" = None  # while an engine has it in memory
 
 
@@ -39,12 +41,16 @@ class BackboneState:
     download_bytes: int | None = None
     plan_incomplete: bool = False  # a server did not respond while the plan was made: make it again
     size_known: bool = False  # the server has confirmed the file and its size
-    memory_bytes: int = 0  # in use by the backbone, or reserved for its load
+    memory_bytes: int = 0  # in use by the engine, or reserved for its load
+    network: "nn.Module | None" = None  # built by `Pool.network`, beside an engine that has none in memory
+    network_bytes: int = 0  # in use by `network`, or reserved for it
+    network_users: int = 0  # calls that use `network`: it is freed only while there are none
     pins: int = 0  # requests that use the backbone: it is evicted only while there are none
     used_at: float = 0.0  # monotonic time of the last request, for LRU eviction
     timeout_error: ForwardTimeout | None = None  # while a timed-out forward pass is still running
     engine_note: str = ""  # why it does not run on the preferred engine
     planning: threading.Lock = field(default_factory=threading.Lock)  # held while the plan is made
+    building: threading.Lock = field(default_factory=threading.Lock)  # held while `network` is built
 
     @property
     def problem(self) -> LineupError | None:
@@ -55,6 +61,16 @@ class BackboneState:
     def evictable(self) -> bool:
         """Tell whether the backbone is loaded, and no request needs it."""
         return self.memory_bytes > 0 and not self.pins and self.load is not None and self.load.done()
+
+    @property
+    def network_evictable(self) -> bool:
+        """Tell whether `network` can be freed."""
+        return self.network is not None and not self.network_users
+
+    @property
+    def total_bytes(self) -> int:
+        """Return the memory in use by the backbone, or reserved for it."""
+        return self.memory_bytes + self.network_bytes
 
     @property
     def is_loaded(self) -> bool:

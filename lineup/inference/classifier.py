@@ -4,16 +4,17 @@ import json
 import logging
 import statistics
 import time
-from collections import deque
-from collections.abc import Iterator, Sequence
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
 from dataclasses import replace
 
-from lineup.config import Limits
+from lineup.config import Config
 from lineup.errors import ClientDisconnected, ImageError, LineupError
 from lineup.inference.backbone_state import Loaded
 from lineup.inference.execution import Execution
+from lineup.inference.pool import Pin
 from lineup.inference.postprocessing import classification
 from lineup.inference.preprocessing import ImagePath, PreparedImage, jpeg
 from lineup.inference.queue import Cancelled
@@ -26,11 +27,16 @@ _POLL_S = 1.0  # how often a request that waits for a download checks its cancel
 
 
 class Classifier:
-    """Classifies images with the backbones of an execution. Thread-safe."""
+    """Classifies images with the backbones of an execution. Thread-safe.
 
-    def __init__(self, execution: Execution, limits: Limits) -> None:
-        self._execution, self._pool, self._limits = execution, execution.pool, limits
-        self._forward_ms = {name: deque[float](maxlen=MAX_LATENCIES) for name in self._pool.names}
+    Args:
+        execution: where the backbones compute.
+        config: returns the current config, for its limits.
+    """
+
+    def __init__(self, execution: Execution, config: Callable[[], Config]) -> None:
+        self._execution, self._pool, self._config = execution, execution.pool, config
+        self._forward_ms = defaultdict[str, deque[float]](lambda: deque(maxlen=MAX_LATENCIES))
 
     def latency(self, name: str) -> LatencyStats | None:
         """Return the latency of a backbone's last forward passes, or None before the first."""
@@ -57,31 +63,31 @@ class Classifier:
             ImageError: when the image cannot be read.
             ClientDisconnected: when the request is cancelled.
         """
-        prepared = PreparedImage(image, self._limits, lambda: [*map(self._pool.plan, names)])
+        prepared = PreparedImage(image, self._config().limits, lambda: [*map(self._pool.plan, names)])
         prepared.check()
-        loads = dict[str, Future[Loaded]]()
+        pins = dict[str, Pin]()
         try:
             for name in names:
-                loads[name] = self._pool.pin(name)
-            while loads:
-                done, _ = wait(loads.values(), _POLL_S, return_when=FIRST_COMPLETED)
+                pins[name] = self._pool.pin(name)
+            while pins:
+                done, _ = wait([pin.load for pin in pins.values()], _POLL_S, return_when=FIRST_COMPLETED)
                 if cancelled():
                     raise ClientDisconnected
                 if not done:
                     prepared.release()  # a download may take minutes
                     continue
-                name = next(name for name, load in loads.items() if load in done)
+                name, pin = next((name, pin) for name, pin in pins.items() if pin.load in done)
                 try:
                     with _logged(name) as outcome:
-                        answer = self._answer_or_error(name, loads[name], prepared, top_k, max_k, cancelled)
+                        answer = self._answer_or_error(name, pin.load, prepared, top_k, max_k, cancelled)
                         outcome.append("ok" if isinstance(answer, Classification) else type(answer).__name__)
                 finally:
-                    del loads[name]
-                    self._pool.unpin(name)  # another load may need the memory
+                    del pins[name]
+                    pin.release()  # another load may need the memory
                 yield name, answer
         finally:
-            for name in loads:
-                self._pool.unpin(name)
+            for pin in pins.values():
+                pin.release()
 
     def _answer_or_error(
         self, name: str, load: "Future[Loaded]", prepared: PreparedImage, top_k: int, max_k: int, cancelled: Cancelled

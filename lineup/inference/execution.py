@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from lineup.config import Config, Limits
+from lineup.config import Config
 from lineup.engines import devices, zerogpu
 from lineup.errors import BackboneError, BusyError, LineupError, brief
 from lineup.inference.pool import Pool
@@ -85,11 +85,10 @@ class LocalExecution:
 
     loads_on_demand = True
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Callable[[], Config]) -> None:
         self.pool = Pool(config, devices.choose)
-        limits: Limits = config.limits
-        self._queue = ComputeQueue(limits.queue_size)
-        self._watchdog = Watchdog(limits.forward_timeout_s, self.pool.mark_timed_out, self.pool.mark_returned)
+        self._queue = ComputeQueue(lambda: config().limits.queue_size)
+        self._watchdog = Watchdog(lambda: config().limits.forward_timeout_s, self.pool.mark_timed_out)
 
     def start(self) -> None:
         """Do nothing: backbones are loaded on demand."""
@@ -121,16 +120,18 @@ class LocalExecution:
 class ZeroGPUExecution:
     """Computes in ZeroGPU's worker processes, each with a GPU for the length of one call.
 
-    Backbones are loaded to the GPU on the main thread before the page is served, and none afterwards. Requests wait
-    for a GPU in the Hub's own queue, and each call has the Hub's timeout.
+    Backbones are loaded to the GPU on the main thread before the page is served. Requests wait for a GPU in the Hub's
+    own queue, and each call has the Hub's timeout. A backbone that is added afterwards runs on the CPU.
     """
 
     loads_on_demand = False
     problem = ""
     mean_compute_s = 0.1
 
-    def __init__(self, config: Config) -> None:
-        self.pool = Pool(config, lambda device: "cuda", on_demand=False)
+    def __init__(self, config: Callable[[], Config]) -> None:
+        self.pool = Pool(config, lambda device: "cpu" if self._started else "cuda", on_demand=False)
+        self._started = False
+        self._cpu = threading.Lock()  # one forward pass at a time on the CPU
         self._engines: dict[str, Engine] = {}  # a forked worker reads it without a lock
         self._outputs: dict[tuple[str, bytes], Output] = {}
         self._lock = threading.Lock()  # guards evictions
@@ -140,12 +141,16 @@ class ZeroGPUExecution:
         for name in self.pool.names:
             if loaded := self.pool.load_here(name):
                 self._engines[name] = loaded.engine
+        self._started = True
 
     def turn(self, cancelled: Cancelled, on_wait: Callable[[], None]) -> AbstractContextManager[None]:
         return nullcontext()
 
     def forward(self, name: str, batch: np.ndarray) -> Output:
         """Run a backbone, or return a cached output: the same image costs a user's quota once."""
+        if name not in self._engines:
+            with self._cpu:
+                return _run(self.pool.get(name).engine, batch)
         key = name, hashlib.sha256(batch.tobytes()).digest()
         if output := self._outputs.get(key):
             return replace(output, cached=True)
@@ -175,6 +180,6 @@ def _run(engine: "Engine", batch: np.ndarray) -> Output:
     return Output(logits, engine.name, forward_ms)
 
 
-def choose(config: Config) -> Execution:
-    """Return how backbones compute on this machine."""
+def choose(config: Callable[[], Config]) -> Execution:
+    """Return how backbones compute on this machine; `config` returns the current config."""
     return ZeroGPUExecution(config) if zerogpu.on_zerogpu() else LocalExecution(config)

@@ -18,6 +18,8 @@ from lineup.inference.memory_budget import MemoryBudget
 from lineup.results import Progress
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from lineup.registry import Plan
 
 _log = logging.getLogger(__name__)
@@ -27,12 +29,14 @@ class Loader:
     """Loads backbones into states; thread-safe as long as a state is loaded by one thread.
 
     Args:
-        config: the config.
+        config: returns the current config.
         choose_device: returns the device to load to for the config's `device`.
         memory: the budget, or None where all backbones are loaded and none is evicted.
     """
 
-    def __init__(self, config: Config, choose_device: Callable[[str], str], memory: MemoryBudget | None) -> None:
+    def __init__(
+        self, config: Callable[[], Config], choose_device: Callable[[str], str], memory: MemoryBudget | None
+    ) -> None:
         self._config, self._choose_device, self._memory = config, choose_device, memory
         self._breaker = CircuitBreaker()
         self.converting = (
@@ -55,7 +59,7 @@ class Loader:
                 def fetch(file: files.HubFile) -> Path:
                     if not offline:
                         with self._breaker.guard(file, force):
-                            return downloads.fetch(file, self._config.limits.hub_timeout_s)
+                            return downloads.fetch(file, self._config().limits.hub_timeout_s)
                     if path := downloads.cached(file):
                         return path
                     raise UnreachableError(str(file), "to read it", "it is not cached", "leave --offline out")
@@ -73,7 +77,7 @@ class Loader:
                     return digest
 
                 state.plan_incomplete = False
-                plan = registry.plan(state.entry, registry.Context(self._config.folder, fetch, sha256))
+                plan = registry.plan(state.entry, registry.Context(self._config().folder, fetch, sha256))
                 state.plan, state.download_bytes = plan, state.download_bytes or plan.download_bytes
         return state.plan
 
@@ -88,8 +92,8 @@ class Loader:
                 state.download_bytes = downloads.download_bytes(file) or state.download_bytes
             state.size_known = True
 
-    def load(self, state: BackboneState) -> tuple[Loaded, Path | None]:
-        """Load a backbone to the engine that can run first; return it and its weights file.
+    def load(self, state: BackboneState) -> Loaded:
+        """Load a backbone to the engine that can run first.
 
         Raises:
             LineupError: when that is impossible.
@@ -97,16 +101,16 @@ class Loader:
         state.progress = Progress("importing PyTorch")
         from lineup import registry
 
-        device, precision = self._choose_device(self._config.device), self._config.precision
+        device, precision = self._choose_device(self._config().device), self._config().precision
         state.progress = Progress("looking up")
         plan = self.plan(state, force=True)
         path = self._fetch(state, plan)
         if self._memory:
             self._memory.reserve(state, plan.parameters, device)
         state.engine_note = ""
-        preferred, interim = choice.choose(self._config.engine, plan, device, precision)
+        preferred, interim = choice.choose(self._config().engine, plan, device, precision)
         if cached := preferred.cached(plan, path, precision):
-            return Loaded(plan, cached, device), path
+            return Loaded(plan, cached, device, path)
         state.progress = Progress("building the network")
         network = registry.build(plan, path)
         first = interim or preferred
@@ -114,16 +118,18 @@ class Loader:
             state.progress = Progress(f"converting for {first.name}")
         with self.converting if first.converts else nullcontext():
             engine = first.build(network, plan, path, device, precision)
-        return Loaded(plan, engine, device, None if first.converts else network), path
+        return Loaded(plan, engine, device, path, None if first.converts else network)
 
-    def build_preferred(self, state: BackboneState, loaded: Loaded, path: Path | None) -> Loaded | None:
-        """Build the preferred engine of a backbone that runs on another one; None if there is none, or it fails."""
-        preferred, interim = choice.choose(self._config.engine, loaded.plan, loaded.device, self._config.precision)
+    def build_preferred(self, state: BackboneState) -> Loaded | None:
+        """Build the preferred engine of a loaded backbone; None if it runs on it, or the build fails."""
+        assert state.load
+        loaded = state.load.result()
+        preferred, interim = choice.choose(self._config().engine, loaded.plan, loaded.device, self._config().precision)
         if interim is None or loaded.network is None:
             return None
         state.engine_note = f"runs on {loaded.engine.name} while it is converted for {preferred.name}"
         try:
-            engine = preferred.build(loaded.network, loaded.plan, path, loaded.device, self._config.precision)
+            engine = preferred.build(loaded.network, loaded.plan, loaded.path, loaded.device, self._config().precision)
         except Exception as error:
             if not isinstance(error, LineupError):
                 _log.exception("cannot convert %s", state.entry.name)
@@ -131,6 +137,24 @@ class Loader:
             _log.info("%s %s", state.entry.name, state.engine_note)
             return None
         return replace(loaded, engine=engine, network=None)
+
+    def network(self, state: BackboneState, loaded: Loaded) -> "nn.Module":
+        """Return the torch network of a loaded backbone; build it from its weights if its engine has none in memory."""
+        if loaded.network is not None:
+            return loaded.network
+        with state.building:
+            if state.network is None:
+                from lineup import registry
+
+                if self._memory:
+                    self._memory.reserve_network(state, loaded.plan.parameters, loaded.device)
+                try:
+                    network = registry.build(loaded.plan, loaded.path)
+                except BaseException:
+                    state.network_bytes = 0
+                    raise
+                state.network = network.to(loaded.device).requires_grad_(False)
+            return state.network
 
     def _fetch(self, state: BackboneState, plan: "Plan") -> Path | None:
         """Return the weights file, downloaded if necessary."""
@@ -144,7 +168,7 @@ class Loader:
         state.progress = Progress("asking for the weights")
         try:
             with self._breaker.guard(plan.weights, force=True):
-                path = downloads.fetch(plan.weights, self._config.limits.hub_timeout_s, report)
+                path = downloads.fetch(plan.weights, self._config().limits.hub_timeout_s, report)
         except HubError as error:
             raise error.at(state.entry.name) from error.__cause__
         state.download_bytes = path.stat().st_size

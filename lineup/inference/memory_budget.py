@@ -3,8 +3,10 @@
 import logging
 import threading
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable
+from typing import Literal
 
+from lineup.config import Config
 from lineup.engines import devices
 from lineup.errors import BackboneError, BusyError
 from lineup.inference.backbone_state import BackboneState
@@ -16,42 +18,56 @@ MEMORY_TIMEOUT_S = 60.0  # how long a load waits for memory that others are usin
 MEMORY_SHARE = 0.6  # of the device's memory, unless the config has limits.memory_mb
 _ACTIVATION_BYTES = 64 << 20  # per backbone, beside its weights
 _PARAMETER_BYTES = 12  # while a network is converted there are three copies: torch's, the converted file, the engine
+_NETWORK_PARAMETER_BYTES = 4  # of a float32 network alone
+_GRADIENT_BYTES = 256 << 20  # per network, for the activations that the backward pass of an image keeps
 
 
 class MemoryBudget:
-    """Reserves memory for loads.
+    """Reserves memory for engines and networks.
 
     Args:
-        states: all backbones of the pool.
-        changed: condition that guards the states; notified when one is released or fails.
-        memory_mb: the config's `limits.memory_mb`; None for a share of the device's memory.
+        states: returns the states of all backbones that may use memory.
+        changed: condition that guards the states; notified when one is unpinned or fails.
+        config: returns the current config, for `limits.memory_mb`; a share of the device's memory if that is None.
     """
 
-    def __init__(self, states: Collection[BackboneState], changed: threading.Condition, memory_mb: int | None) -> None:
-        self._states, self._changed, self._memory_mb = states, changed, memory_mb
+    def __init__(
+        self,
+        states: Callable[[], Collection[BackboneState]],
+        changed: threading.Condition,
+        config: Callable[[], Config],
+    ) -> None:
+        self._states, self._changed, self._config = states, changed, config
 
     def reserve(self, state: BackboneState, parameters: int, device: str) -> None:
-        """Reserve the memory of a backbone; evict the least recently used others until it fits.
+        """Reserve the memory of a backbone's engine; evict the least recently used others until it fits.
 
         Raises:
             BackboneError: when it needs more than the whole budget.
             BusyError: when others need their memory for longer than MEMORY_TIMEOUT_S.
         """
-        name, limit = state.entry.name, self._memory_mb
+        self._reserve(state, "memory_bytes", parameters * _PARAMETER_BYTES + _ACTIVATION_BYTES, device)
+
+    def reserve_network(self, state: BackboneState, parameters: int, device: str) -> None:
+        """Reserve the memory of a torch network and its gradients, beside its engine's; raise as `reserve` does."""
+        self._reserve(state, "network_bytes", parameters * _NETWORK_PARAMETER_BYTES + _GRADIENT_BYTES, device)
+
+    def _reserve(
+        self, state: BackboneState, part: Literal["memory_bytes", "network_bytes"], needed: int, device: str
+    ) -> None:
+        name, limit = state.entry.name, self._config().limits.memory_mb
         budget = limit << 20 if limit else int(devices.memory_bytes(device) * MEMORY_SHARE)
-        needed, deadline = parameters * _PARAMETER_BYTES + _ACTIVATION_BYTES, time.monotonic() + MEMORY_TIMEOUT_S
-        if needed > budget:
-            remedy = "choose a smaller one" + (", or raise limits.memory_mb" if limit else "")
-            fits = f"a backbone that fits into {budget >> 20} MB"
-            raise BackboneError(name, fits, f"it needs about {needed >> 20} MB", remedy)
-        others = [other for other in self._states if other is not state]
-        evicted = False
+        deadline, evicted = time.monotonic() + MEMORY_TIMEOUT_S, False
         with self._changed:
-            while sum(other.memory_bytes for other in others) + needed > budget:
-                candidates = [other for other in others if other.evictable]
-                if victim := min(candidates, key=lambda other: other.used_at, default=None):
-                    _log.info("%s is evicted for %s", victim.entry.name, name)
-                    victim.load, victim.memory_bytes, evicted = None, 0, True
+            setattr(state, part, 0)
+            total = state.total_bytes + needed
+            if total > budget:
+                remedy = "choose a smaller one" + (", or raise limits.memory_mb" if limit else "")
+                fits = f"a backbone that fits into {budget >> 20} MB"
+                raise BackboneError(name, fits, f"it needs about {total >> 20} MB", remedy)
+            while sum(other.total_bytes for other in self._states()) + needed > budget:
+                if self._evict_one(state):
+                    evicted = True
                     continue
                 state.progress = Progress("waiting for memory")
                 if not self._changed.wait(deadline - time.monotonic()):
@@ -61,6 +77,26 @@ class MemoryBudget:
                         "the other backbones are in use and need their memory",
                         "try again in some seconds",
                     )
-            state.memory_bytes = needed
+            setattr(state, part, needed)
         if evicted:
             devices.release_memory()
+
+    def _evict_one(self, state: BackboneState) -> bool:
+        """Free the least recently used network, or else the least recently used backbone; return whether there is one.
+
+        A network is faster to load again than a backbone.
+        """
+        others = [other for other in self._states() if other is not state]
+        if victim := _least_recently_used(other for other in others if other.network_evictable):
+            _log.info("the network of %s is freed for %s", victim.entry.name, state.entry.name)
+        elif victim := _least_recently_used(other for other in others if other.evictable):
+            _log.info("%s is evicted for %s", victim.entry.name, state.entry.name)
+            victim.load, victim.memory_bytes = None, 0
+        else:
+            return False
+        victim.network, victim.network_bytes = None, 0
+        return True
+
+
+def _least_recently_used(states: Iterable[BackboneState]) -> BackboneState | None:
+    return min(states, key=lambda state: state.used_at, default=None)

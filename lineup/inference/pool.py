@@ -5,11 +5,14 @@ import threading
 import time
 import traceback
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
-from lineup.config import Config
+from lineup.config import Config, Entry
 from lineup.engines import devices
 from lineup.errors import BackboneError, BusyError, ForwardTimeout, HubError, LineupError, brief, did_you_mean
 from lineup.inference.backbone_state import BackboneState, Loaded
@@ -18,6 +21,8 @@ from lineup.inference.memory_budget import MemoryBudget
 from lineup.results import BackboneStatus, Progress
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from lineup.registry import Plan
 
 _log = logging.getLogger(__name__)
@@ -25,23 +30,33 @@ _log = logging.getLogger(__name__)
 RETRY_AFTER_S = 10.0  # a load that failed at the Hub, or for lack of memory, is not retried before
 
 
+@dataclass(frozen=True)
+class Pin:
+    """The load of a backbone that is not evicted before `release` is called, which must be once."""
+
+    load: "Future[Loaded]"
+    release: Callable[[], None]
+
+
 class Pool:
     """The backbones of a config, by name. Thread-safe; torch is imported by the first load.
 
     Args:
-        config: the config.
+        config: returns the current config; its entries are read once, and later ones are added by `add`.
         choose_device: returns the device to load to for the config's `device`.
         on_demand: whether backbones are loaded when needed, retried and evicted; otherwise each is loaded once by
             `load_here`.
     """
 
     def __init__(
-        self, config: Config, choose_device: Callable[[str], str] = devices.choose, on_demand: bool = True
+        self, config: Callable[[], Config], choose_device: Callable[[str], str] = devices.choose, on_demand: bool = True
     ) -> None:
-        self._states = {entry.name: BackboneState(entry) for entry in config.backbones}
-        self._changed = threading.Condition()  # guards pins, loads and evictions
+        # replaced and never changed, so that other threads can iterate
+        self._states = {entry.name: BackboneState(entry) for entry in config().backbones}
+        self._removed: list[BackboneState] = []  # those that still use memory
+        self._changed = threading.Condition()  # guards pins, loads, evictions and removals
         self._on_demand = on_demand
-        memory = MemoryBudget(self._states.values(), self._changed, config.limits.memory_mb)
+        memory = MemoryBudget(lambda: [*self._states.values(), *self._removed], self._changed, config)
         self._loader = Loader(config, choose_device, memory if on_demand else None)
 
     @property
@@ -66,8 +81,8 @@ class Pool:
 
     def start(self, name: str) -> "Future[Loaded]":
         """Begin to load a backbone in the background, unless it is loaded or loading."""
-        state = self._state(name)
         with self._changed:
+            state = self._state(name)
             state.used_at = time.monotonic()
             if state.load is None or self._may_retry(state):
                 state.load, state.progress, state.probe_problem = Future(), Progress("starting"), None
@@ -78,28 +93,70 @@ class Pool:
                     raise BusyError(name, "a thread to load it", brief(error), "try again later") from None
             return state.load
 
-    def pin(self, name: str) -> "Future[Loaded]":
-        """Begin to load a backbone, and prevent its eviction until `unpin`."""
+    def pin(self, name: str) -> Pin:
+        """Begin to load a backbone, and prevent its eviction."""
         with self._changed:
-            load = self.start(name)
-            self._state(name).pins += 1
-            return load
+            load, state = self.start(name), self._state(name)
+            state.pins += 1
+            return Pin(load, partial(self._unpin, state))
 
-    def unpin(self, name: str) -> None:
-        """Undo one `pin`."""
+    @contextmanager
+    def network(self, name: str) -> "Iterator[nn.Module]":
+        """Yield a backbone's torch network in evaluation mode, for gradients with respect to images or activations.
+
+        It may be the network that the engine computes with: use it within a turn of the queue, and leave no hooks.
+        A network that the engine does not have in memory is built from its weights within the memory budget, and
+        stays until others need its memory.
+
+        Raises:
+            LineupError: when the backbone cannot be loaded, or there is no memory for its network.
+        """
         with self._changed:
-            self._state(name).pins -= 1
-            self._changed.notify_all()
+            pin, state = self.pin(name), self._state(name)
+            state.network_users += 1
+        try:
+            yield self._loader.network(state, pin.load.result())
+        finally:
+            with self._changed:
+                state.network_users -= 1
+            pin.release()
 
-    def mark_timed_out(self, name: str, error: ForwardTimeout) -> None:
-        """Make a backbone unavailable until `mark_returned`; the running forward pass still uses its memory."""
-        self.pin(name)
-        self._state(name).timeout_error = error
+    def add(self, entry: Entry) -> None:
+        """Add a backbone.
 
-    def mark_returned(self, name: str) -> None:
-        """Make a backbone available again whose timed-out forward pass has finished."""
-        self._state(name).timeout_error = None
-        self.unpin(name)
+        Raises:
+            BackboneError: when there is one of that name.
+        """
+        with self._changed:
+            if entry.name in self._states:
+                raise BackboneError(entry.name, "a name that is not in use", "there is one", "choose another `name`")
+            self._states = {**self._states, entry.name: BackboneState(entry)}
+
+    def remove(self, name: str) -> None:
+        """Remove a backbone, and free its memory as soon as running requests have finished.
+
+        Raises:
+            BackboneError: when there is no such backbone.
+        """
+        with self._changed:
+            state = self._state(name)
+            self._states = {other: kept for other, kept in self._states.items() if other != name}
+            self._removed.append(state)
+            self._forget_unused()
+
+    def mark_timed_out(self, name: str, error: ForwardTimeout) -> Callable[[], None]:
+        """Make a backbone unavailable whose forward pass still runs; return a function that undoes it."""
+        with self._changed:
+            state = self._states.get(name)
+            if state is None:  # it was removed meanwhile
+                return lambda: None
+            state.pins, state.timeout_error = state.pins + 1, error
+
+        def mark_returned() -> None:
+            state.timeout_error = None
+            self._unpin(state)
+
+        return mark_returned
 
     def get(self, name: str) -> Loaded:
         """Return a backbone, and wait for its load.
@@ -112,8 +169,7 @@ class Pool:
     def load_here(self, name: str) -> Loaded | None:
         """Load a backbone on this thread, as ZeroGPU requires; None if that fails, which is final."""
         state = self._state(name)
-        load: Future[Loaded] = Future()
-        state.load = load
+        state.load = load = Future[Loaded]()
         self._load(state)
         return None if load.exception() else load.result()
 
@@ -144,6 +200,16 @@ class Pool:
             raise BackboneError("backbone", "a name of the line-up", f"got {name[:100]!r}", hint)
         return self._states[name]
 
+    def _unpin(self, state: BackboneState) -> None:
+        with self._changed:
+            state.pins -= 1
+            self._forget_unused()
+            self._changed.notify_all()
+
+    def _forget_unused(self) -> None:
+        """Drop removed backbones that no load and no request uses any more; they are garbage-collected."""
+        self._removed = [state for state in self._removed if state.pins or (state.load and not state.load.done())]
+
     def _may_retry(self, state: BackboneState) -> bool:
         load = state.load
         failed = load is not None and load.done() and isinstance(load.exception(), HubError | BusyError)
@@ -154,7 +220,7 @@ class Pool:
         load = state.load
         assert load
         try:
-            loaded, path = self._loader.load(state)
+            loaded = self._loader.load(state)
         except BaseException as error:
             self._fail(state, load, error)
             return
@@ -165,28 +231,28 @@ class Pool:
         del load, loaded  # it may be evicted before its turn to be converted: keep no reference to its memory
         with self._loader.converting:
             with self._changed:
-                if state.load is None or state.load is not published():
-                    return
+                self._forget_unused()
+                unchanged = state.load is not None and state.load is published()
+                if not unchanged or self._states.get(state.entry.name) is not state:
+                    return  # it was evicted or removed
                 state.pins += 1
             try:
-                preferred = self._loader.build_preferred(state, state.load.result(), path)
-                if preferred:
+                if preferred := self._loader.build_preferred(state):
                     self._replace(state, preferred)
             finally:
-                self.unpin(state.entry.name)
+                self._unpin(state)
         if preferred:
             devices.release_memory()  # of the first engine's copy
 
     def _replace(self, state: BackboneState, loaded: Loaded) -> None:
-        done: Future[Loaded] = Future()
-        done.set_result(loaded)
         with self._changed:
-            state.load, state.engine_note = done, ""  # running requests finish on the old engine
+            state.load, state.engine_note = _done(loaded), ""  # running requests finish on the old engine
         _log.info("%s runs on %s from now on", state.entry.name, loaded.engine.name)
 
     def _fail(self, state: BackboneState, load: "Future[Loaded]", error: BaseException) -> None:
         with self._changed:
             state.failed_at, state.memory_bytes = time.monotonic(), 0
+            self._forget_unused()
             self._changed.notify_all()
         if isinstance(error, LineupError):
             _free_frames(error)
@@ -196,6 +262,12 @@ class Pool:
             _log.error("cannot load %s", state.entry.name, exc_info=error)
             error = BackboneError(state.entry.name, "to load", f"got {type(error).__name__}", "see the log")
         load.set_exception(error)
+
+
+def _done(loaded: Loaded) -> "Future[Loaded]":
+    future = Future[Loaded]()
+    future.set_result(loaded)
+    return future
 
 
 def _free_frames(error: BaseException) -> None:

@@ -34,10 +34,10 @@ class ComputeQueue:
     """Grants one request at a time the right to compute, in the order of arrival. Thread-safe.
 
     Args:
-        max_requests: bound of the queue, the computing request included.
+        max_requests: returns the bound of the queue, the computing request included.
     """
 
-    def __init__(self, max_requests: int) -> None:
+    def __init__(self, max_requests: Callable[[], int]) -> None:
         self._max_requests = max_requests
         self._lock = threading.Lock()
         self._queued: list[_Waiter] = []
@@ -80,7 +80,7 @@ class ComputeQueue:
             if not self._computing:
                 self._computing = True
                 waiter.granted.set()
-            elif (waiting := 1 + sum(not other.cancelled() for other in self._queued)) >= self._max_requests:
+            elif (waiting := 1 + sum(not other.cancelled() for other in self._queued)) >= self._max_requests():
                 raise BusyError("busy", "", f"{waiting} requests are waiting already", "try again in some seconds")
             else:
                 self._queued.append(waiter)

@@ -14,15 +14,15 @@ class Watchdog:
     """Runs calls on one thread of its own; callers of `run` take turns.
 
     Args:
-        timeout_s: how long a call may take.
-        on_timeout: called with the name of a call that exceeds the timeout, and its error.
-        on_return: called with the name once such a call has returned.
+        timeout_s: returns how long a call may take.
+        on_timeout: called with the name of a call that exceeds the timeout, and its error; returns a function that is
+            called once the call has returned.
     """
 
     def __init__(
-        self, timeout_s: float, on_timeout: Callable[[str, ForwardTimeout], None], on_return: Callable[[str], None]
+        self, timeout_s: Callable[[], float], on_timeout: Callable[[str, ForwardTimeout], Callable[[], None]]
     ) -> None:
-        self._timeout_s, self._on_timeout, self._on_return = timeout_s, on_timeout, on_return
+        self._timeout_s, self._on_timeout = timeout_s, on_timeout
         self._thread = _one_thread()
         self._lock, self._hanging = threading.Lock(), 0
 
@@ -37,30 +37,30 @@ class Watchdog:
         Raises:
             ForwardTimeout: when it takes too long; it goes on in its thread.
         """
-        running = self._thread.submit(call)
+        running, timeout_s = self._thread.submit(call), self._timeout_s()
         try:
-            return running.result(self._timeout_s)
+            return running.result(timeout_s)
         except TimeoutError:
             if running.done():  # just now, or the call itself raised TimeoutError
                 return running.result()
         error = ForwardTimeout(
             name,
-            f"an answer within {self._timeout_s:g} s",
+            f"an answer within {timeout_s:g} s",
             "it is still computing, and is unavailable until it has finished",
             "choose another backbone",
         )
         with self._lock:
             self._hanging += 1
-        self._on_timeout(name, error)
+        on_return = self._on_timeout(name, error)
         self._thread.shutdown(wait=False)
         self._thread = _one_thread()
-        running.add_done_callback(lambda _: self._returned(name))  # called at once if it has returned meanwhile
+        running.add_done_callback(lambda _: self._returned(on_return))  # called at once if it has returned meanwhile
         raise error
 
-    def _returned(self, name: str) -> None:
+    def _returned(self, on_return: Callable[[], None]) -> None:
         with self._lock:
             self._hanging -= 1
-        self._on_return(name)
+        on_return()
 
 
 def _one_thread() -> ThreadPoolExecutor:

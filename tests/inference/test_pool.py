@@ -268,12 +268,13 @@ def test_lru_backbone_is_evicted_before_the_next_is_loaded(make_pool, fakes):
 def test_pinned_backbone_is_not_evicted_before_it_is_unpinned(make_pool, fakes):
     sizes(fakes, a=600, b=600)
     pool = make_pool(THREE)
-    pool.pin("fake:a").result(10)
+    pin = pool.pin("fake:a")
+    pin.load.result(10)
     load = pool.start("fake:b")
     until(lambda: pool.status("fake:b").progress == Progress("waiting for memory"))
     time.sleep(0.1)
     assert (ready(pool), fakes.built) == (["a"], ["a"])
-    pool.unpin("fake:a")
+    pin.release()
     load.result(10)
     assert ready(pool) == ["b"]
 
@@ -332,11 +333,12 @@ def test_wait_for_memory_times_out_and_can_be_retried(make_pool, fakes, monkeypa
     monkeypatch.setattr("lineup.inference.pool.RETRY_AFTER_S", 0)
     sizes(fakes, a=600, b=600)
     pool = make_pool(THREE)
-    pool.pin("fake:a").result(10)
+    pin = pool.pin("fake:a")
+    pin.load.result(10)
     text = failure(pool, "fake:b", BusyError)
     others = "the other backbones are in use and need their memory"
     assert text == f"fake:b: expected 600 MB for it; {others}; try again in some seconds"
-    pool.unpin("fake:a")
+    pin.release()
     assert pool.get("fake:b")
 
 

@@ -21,7 +21,7 @@ class Flag:
 
 @pytest.fixture
 def compute_queue():
-    return ComputeQueue(20)
+    return ComputeQueue(lambda: 20)
 
 
 def enqueue(threads, compute_queue, name, served, cancelled=queue.never_cancelled):
@@ -107,7 +107,7 @@ def test_a_request_that_fails_passes_its_turn_on(compute_queue):
 
 
 def test_a_full_queue_raises_busy_error_with_its_length():
-    compute_queue, served = ComputeQueue(2), []
+    compute_queue, served = ComputeQueue(lambda: 2), []
     with ThreadPoolExecutor(2) as threads, compute_queue.turn():
         enqueue(threads, compute_queue, "second", served)
         with (
@@ -118,7 +118,7 @@ def test_a_full_queue_raises_busy_error_with_its_length():
 
 
 def test_cancelled_requests_do_not_fill_the_queue():
-    compute_queue, served, cancelled = ComputeQueue(2), [], Flag()
+    compute_queue, served, cancelled = ComputeQueue(lambda: 2), [], Flag()
     with ThreadPoolExecutor(3) as threads:
         with compute_queue.turn():
             enqueue(threads, compute_queue, "cancelled", served, cancelled)
@@ -128,7 +128,7 @@ def test_cancelled_requests_do_not_fill_the_queue():
 
 
 def test_concurrent_requests_compute_one_at_a_time():
-    compute_queue, inside, served = ComputeQueue(1000), [], []
+    compute_queue, inside, served = ComputeQueue(lambda: 1000), [], []
 
     def take(name):
         for _ in range(20):

@@ -12,9 +12,11 @@ class Recorder:
 
     def __init__(self, timeout_s):
         self.calls = []
-        self.watchdog = Watchdog(
-            timeout_s, lambda name, error: self.calls.append(f"{name} hangs"), lambda name: self.calls.append(name)
-        )
+        self.watchdog = Watchdog(lambda: timeout_s, self.on_timeout)
+
+    def on_timeout(self, name, error):
+        self.calls.append(f"{name} hangs")
+        return lambda: self.calls.append(name)
 
 
 def test_call_within_the_timeout_returns_or_raises_its_own_result():
