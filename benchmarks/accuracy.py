@@ -104,8 +104,8 @@ def measure(loaded: Loaded, images: list[Path]) -> None:
     again = [transform(_saved_again(path)) for path in images]
     print(_row(f"{name}, decoded whole but saved once more first", exact, _answers(engine, again)))
     rounded = TorchEngine(engine.network, loaded.device, "bfloat16")
-    told = f"{name}, in bfloat16 (median of the first probabilities: {np.median(exact.max(axis=1)):.2f})"
-    print(_row(told, exact, _answers(rounded, whole)), flush=True)
+    title = f"{name}, in bfloat16 (median of the first probabilities: {np.median(exact.max(axis=1)):.2f})"
+    print(_row(title, exact, _answers(rounded, whole)), flush=True)
 
 
 def _answers(engine: TorchEngine, batches: list[np.ndarray]) -> Answers:

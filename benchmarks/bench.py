@@ -38,7 +38,7 @@ Rounds = dict[str, list[Figures]]  # by app
 PEERS = {  # what each is, in the table's words
     "origin": "Gradio's tutorial: no resizing, all 1,000 labels",
     "eager": "a correct one with torch",
-    "pipeline": "`gr.Interface.from_pipeline`, transformers' ResNet-18 (mended: Gradio 6 speaks transformers 4)",
+    "pipeline": "`gr.Interface.from_pipeline`, transformers' ResNet-18 (adapted: Gradio 6 speaks transformers 4)",
     "empty": "a function that does nothing: what Gradio itself takes",
 }
 COLUMNS = {  # key → heading, format
@@ -75,8 +75,8 @@ def main() -> None:
     arguments = parser.parse_args()
     gpu = {name: found for name in NETWORKS if (found := inside("cuda", name))}
     if arguments.gpu:
-        told = f"Written by `make bench ARGS=--gpu`, {date.today():%Y-%m-%d}. {machine()}"
-        text = f"# On a GPU, measured\n\n{told}\n\n{gpu_table(gpu)}"
+        summary = f"Written by `make bench ARGS=--gpu`, {date.today():%Y-%m-%d}. {machine()}"
+        text = f"# On a GPU, measured\n\n{summary}\n\n{gpu_table(gpu)}"
         print(text)
         (HERE / "GPU.md").write_text(text + "\n")
         return
@@ -249,14 +249,14 @@ def targets(rounds: Rounds, forwards: dict[str, Any], switch: dict[str, Any], so
         ("memory, MB per 1,000 requests", soak.get("slope"), "≤", 10.0),
         ("switch to a cached backbone, against timm's create_model + load", switch.get("kept_ratio"), "≤", 1.5),
     ]
-    return table(["", "measured", "target", ""], [_judged(*row) for row in rows])
+    return table(["", "measured", "target", ""], [_target_row(*row) for row in rows])
 
 
-def _judged(what: str, found: float | None, sign: str, wanted: float) -> list[str]:
+def _target_row(what: str, found: float | None, sign: str, target: float) -> list[str]:
     if found is None:
-        return [what, "-", f"{sign} {wanted:g}", "not measured"]
-    met = found <= wanted if sign == "≤" else found >= wanted
-    return [what, f"{found:.2f}", f"{sign} {wanted:g}", "met" if met else "**missed**"]
+        return [what, "-", f"{sign} {target:g}", "not measured"]
+    met = found <= target if sign == "≤" else found >= target
+    return [what, f"{found:.2f}", f"{sign} {target:g}", "met" if met else "**missed**"]
 
 
 def within(rounds: Rounds, key: str, against: str) -> float | None:
@@ -278,7 +278,7 @@ def apps_table(rounds: Rounds, problems: dict[str, str]) -> str:
         [f"**{name}**{f': {PEERS[name]}' if name in PEERS else ''}", *(_cell(found, key) for key in COLUMNS)]
         for name, found in rounds.items()
     ]
-    rows += [[f"**{name}** failed: {told}", *["-"] * len(COLUMNS)] for name, told in problems.items()]
+    rows += [[f"**{name}** failed: {error}", *["-"] * len(COLUMNS)] for name, error in problems.items()]
     return table(["", *(heading for heading, _ in COLUMNS.values())], rows)
 
 

@@ -18,9 +18,9 @@ from playwright.sync_api import Page, sync_playwright
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "support"), str(ROOT / "tests" / "browser")]
 
+from page_actions import FIRST, choose, click_example
 from reference import BACKBONES, EXAMPLES, read_answers
 from serving import serving, without_hub
-from visiting import FIRST, choose, click_example
 
 from lineup.registry.wordnet import wordnet
 

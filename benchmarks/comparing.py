@@ -43,14 +43,14 @@ def main() -> None:
             alone.append(sum(answer.milliseconds.preprocess + answer.milliseconds.forward for answer in answers))
             together.append(_took(lambda: service.compare(image, FAST)))
             first.append(_took(lambda: next(service.answers(image, FAST))))
-    told = {
+    measured = {
         "forward passes, alone, summed": forward,
         "transforms and forward passes, alone, summed": alone,
         "one decode": decode,
         "the comparison": together,
         "its first answer": first,
     }
-    for what, took in told.items():
+    for what, took in measured.items():
         print(f"{what}: {statistics.median(took):.1f} ms")
     for what, parts in ("forward passes", forward), ("transforms and forward passes", alone):
         ratio = [(whole - one) / part for whole, one, part in zip(together, decode, parts, strict=True)]

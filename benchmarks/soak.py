@@ -79,7 +79,7 @@ def report(rows: list[Row], took_s: float) -> str:
 def images(quick: bool) -> list[Row]:
     """Open bad images, each kind in a process of its own."""
     return [
-        _images("bad images", "no crash, none without words", 2, 300, "bad_files", "300" if quick else "4000", "7"),
+        _images("bad images", "no crash, none without a message", 2, 300, "bad_files", "300" if quick else "4000", "7"),
         _images("images of 41 to 400 megapixels", "all refused", 0.3, 50, "large_images"),
         _images("small files that blow up", "all refused", 2, 300, "small_bombs"),
     ]
@@ -108,11 +108,12 @@ def hostile(quick: bool) -> list[Row]:
         found = ran[where]
         measured = (
             f"{found['total']:,}: {found['answered']:,} answered, {found['refused']:,} refused, {found['busy']} told "
-            f"busy, {len(found['wordless'])} without a word, {len(found['wrong'])} wrong; "
-            f"{len(ran['leaked'])} got through, {len(ran['opened'])} files opened, {len(ran['asked'])} hosts asked"
+            f"busy, {len(found['without_message'])} without a message, {len(found['wrong'])} wrong; "
+            f"{len(ran['invalid_arguments'])} got through, {len(ran['files'])} files opened, "
+            f"{len(ran['hosts'])} hosts asked"
         )
-        bad = found["wordless"], found["wrong"], ran["leaked"], ran["opened"], ran["asked"]
-        must = "an answer or a sentence; no unlisted backbone, top_k or path gets through; 0 opens outside"
+        bad = found["without_message"], found["wrong"], ran["invalid_arguments"], ran["files"], ran["hosts"]
+        must = "an answer or an error message; no unlisted backbone, top_k or path gets through; 0 opens outside"
         rows.append((f"hostile payloads {words}", must, measured, not any(bad)))
         for each in bad:
             print(*list(each)[:20], sep="\n", file=sys.stderr)
@@ -126,7 +127,7 @@ def _hostile(inside_count: int, http_count: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         os.environ.update(_env(Path(folder)))
         with attack.page(Path(folder)) as page, page.watching() as seen:
-            ends = asyncio.run(attack.inside(page, inside_count, seed=11))
+            ends = asyncio.run(attack.in_process(page, inside_count, seed=11))
             http = attack.over_http(page, http_count, seed=11)
     return {"inside": ends.to_json(), "http": http.to_json(), **seen.to_json()}
 
@@ -178,19 +179,19 @@ def storm(quick: bool) -> list[Row]:
         app = App("empty", (str(HERE / "peers" / "empty.py"),))
         with running(app, home, _env(home)) as served:
             empty = _storm(served, "predict", home, seconds)
-    must = "every request is answered or told busy, none lost; busy p95 ≤ 2 s; /healthz p99 ≤ 1 s; well ≤ 5 s after"
+    must = "each request is answered or refused as busy; busy p95 ≤ 2 s; /healthz p99 ≤ 1 s; healthy ≤ 5 s after"
     held = not ours["lost"] and ours["busy_p95_s"] <= 2 and ours["health_p99_s"] <= 1 and ours["well_s"] <= 5
     what = f"{CLIENTS} clients for {seconds} s, {QUEUE} places; they do not obey Retry-After"
     return [
-        (what, must, _storm_told(ours), held),
-        ("the same, an empty Gradio function", "-", _storm_told(empty), True),
+        (what, must, _storm_outcome(ours), held),
+        ("the same, an empty Gradio function", "-", _storm_outcome(empty), True),
     ]
 
 
 def _storm(served: Running, api: str, home: Path, seconds: int) -> dict[str, Any]:
     image = _image(home)
-    visitor, more = Client(served.url, api), [None, 3] if api == "classify" else []
-    (home / "right.json").write_text(json.dumps(visitor.ask(image.read_bytes(), *more)))
+    client, more = Client(served.url, api), [None, 3] if api == "classify" else []
+    (home / "right.json").write_text(json.dumps(client.ask(image.read_bytes(), *more)))
     command = [sys.executable, str(HERE / "storm.py"), served.url, api, str(CLIENTS // 2), str(seconds), str(image)]
     clients = [
         subprocess.Popen([*command, str(home / "right.json")], stdout=subprocess.PIPE, text=True) for _ in range(2)
@@ -204,7 +205,7 @@ def _storm(served: Running, api: str, home: Path, seconds: int) -> dict[str, Any
     started = time.monotonic()
     while True:  # recovered: a new client gets an answer
         try:
-            visitor.ask(image.read_bytes(), *more)
+            client.ask(image.read_bytes(), *more)
             break
         except BusyServer:
             time.sleep(0.05)
@@ -226,14 +227,14 @@ def _storm(served: Running, api: str, home: Path, seconds: int) -> dict[str, Any
     }
 
 
-def _storm_told(found: dict[str, Any]) -> str:
+def _storm_outcome(found: dict[str, Any]) -> str:
     lost = sum(found["lost"].values())
     reasons = (
         f" ({'; '.join(f'{count} × {reason}' for reason, count in list(found['lost'].items())[:3])})" if lost else ""
     )
     return (
         f"{found['answered']:,} answered ({found['per_s']:.1f}/s, p95 {found['answered_p95_s']:.1f} s), "
-        f"{found['busy']:,} told busy (p95 {found['busy_p95_s']:.2f} s), "
+        f"{found['busy']:,} refused as busy (p95 {found['busy_p95_s']:.2f} s), "
         f"{lost} lost{reasons}; health p99 {found['health_p99_s']:.2f} s; "
         f"well after {found['well_s']:.1f} s"
     )
@@ -252,42 +253,42 @@ def _probe(url: str, path: str, over: threading.Event, took_s: list[float]) -> N
         time.sleep(0.1)
 
 
-def leavers(quick: bool) -> list[Row]:
+def disconnects(quick: bool) -> list[Row]:
     """Let a hundred clients post and disconnect, then measure how long the next one waits."""
-    ratios, gone = [], 100
+    ratios, count = [], 100
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         # a slow backbone, so that Gradio's own milliseconds per event are negligible
         config = write_config(home, ("resnet152",), "device: cpu\nprecision: float32\nlimits: {queue_size: 200}")
         with _serving(home, config) as served:
-            visitor, image = Client(served.url), _image(home)
-            _swapped(visitor, image)
-            path = visitor.upload(image.read_bytes())
+            client, image = Client(served.url), _image(home)
+            _swapped(client, image)
+            path = client.upload(image.read_bytes())
 
             def one() -> float:
                 started = time.monotonic()
-                visitor.listen(visitor.join(path, None, 3))
+                client.listen(client.join(path, None, 3))
                 return time.monotonic() - started
 
             alone = sorted(one() for _ in range(20))[10]
             for _ in range(2 if quick else 5):
                 with ThreadPoolExecutor(16) as threads:
-                    list(threads.map(lambda number: _leave(visitor, path, number), range(gone)))
+                    list(threads.map(lambda number: _disconnect(client, path, number), range(count)))
                 ratios.append(one() / alone)
                 time.sleep(12)  # until the last of them count as disconnected
     middle = sorted(ratios)[len(ratios) // 2]
     measured = f"{middle:.1f} × in the middle, {max(ratios):.1f} × at worst; one alone: {alone * 1e3:.0f} ms"
-    must = "the next visitor has his answer in ≤ 2 × the time of one alone, in the middle"
-    return [(f"{gone} clients that join and leave", must, measured, middle <= 2)]
+    must = "the next client is answered in ≤ 2 × the time of one alone (median)"
+    return [(f"{count} clients that join and disconnect", must, measured, middle <= 2)]
 
 
-def _leave(visitor: Client, path: str, number: int) -> None:
+def _disconnect(client: Client, path: str, number: int) -> None:
     """Post requests and disconnect: some after connecting for the answer, some before."""
     import socket
 
-    event = visitor.join(path, None, 3)
+    event = client.join(path, None, 3)
     if number % 2:
-        host, _, port = visitor.url.removeprefix("http://").rstrip("/").partition(":")
+        host, _, port = client.url.removeprefix("http://").rstrip("/").partition(":")
         with socket.create_connection((host, int(port)), 10) as line:
             line.sendall(f"GET /gradio_api/call/classify/{event} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
 
@@ -299,11 +300,11 @@ def together(quick: bool) -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         with _serving(home, _bundled(home)) as served:
-            visitor = Client(served.url)
+            client = Client(served.url)
             asked = [(draw(home / f"{seed}.jpg", seed).read_bytes(), BUNDLED[seed % 2], 10) for seed in range(50)]
-            alone = [visitor.ask(*each) for each in asked]
+            alone = [client.ask(*each) for each in asked]
             with ThreadPoolExecutor(50) as threads:
-                found = list(threads.map(lambda each: visitor.ask(*each), asked))
+                found = list(threads.map(lambda each: client.ask(*each), asked))
     off = 0.0
     for a, b in zip(alone, found, strict=True):
         for one, other in zip(a["predictions"], b["predictions"], strict=True):
@@ -311,7 +312,7 @@ def together(quick: bool) -> list[Row]:
     strange = sum(not same(a, b) for a, b in zip(alone, found, strict=True))
     distinct = len({json.dumps(each["predictions"]) for each in alone})
     measured = f"|Δ| ≤ {off:.1g}; {strange} of 50 got another's answer ({distinct} different ones)"
-    must = "|Δ| ≤ 1e-5 in float32; nobody gets another's answer"
+    must = "|Δ| ≤ 1e-5 in float32; no client gets the answer of another"
     return [("50 at once, mixed backbones, beside one by one", must, measured, off <= 1e-5 and not strange)]
 
 
@@ -329,15 +330,15 @@ def lineup(quick: bool) -> list[Row]:
             file.write(f"limits: {{memory_mb: {memory_mb}}}\n")
         names = [entry["name"] for entry in yaml.safe_load(config.read_text())["backbones"]]
         with _serving(home, config) as served:
-            visitor, image, chance = Client(served.url), _image(home).read_bytes(), random.Random(0)
+            client, image, chance = Client(served.url), _image(home).read_bytes(), random.Random(0)
             path, until, used, resident = (
-                visitor.upload(image),
+                client.upload(image),
                 time.monotonic() + seconds,
                 list[str](),
                 list[float](),
             )
             while len(used) < most and time.monotonic() < until:
-                used.append(visitor.listen(visitor.join(path, chance.choice(names), 3))["engine"])
+                used.append(client.listen(client.join(path, chance.choice(names), 3))["engine"])
                 resident.append(served.memory_mb("VmRSS"))
             peak, own = served.memory_mb("VmHWM"), served.memory_mb("RssAnon")
     engines = ", ".join(f"{used.count(engine):,} by {engine}" for engine in sorted(set(used)))
@@ -380,13 +381,13 @@ def soak(quick: bool) -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         with _serving(home, _bundled(home)) as served:
-            visitor = Client(served.url)
+            client = Client(served.url)
             asked = [(draw(home / f"{seed}.jpg", seed).read_bytes(), BUNDLED[seed % 2], 5) for seed in range(8)]
-            right = [visitor.ask(*each) for each in asked]
+            right = [client.ask(*each) for each in asked]
             resident, wrong, count = list[tuple[float, float]](), list[int](), iter(range(1, requests + 1))
 
             def work(number: int) -> None:
-                found = visitor.ask(*asked[number % 8])
+                found = client.ask(*asked[number % 8])
                 if not same(found, right[number % 8], 0.0):
                     wrong.append(number)
                 if number > warm and number % 50 == 0:
@@ -468,10 +469,10 @@ def _image(home: Path) -> Path:
     return path
 
 
-def _swapped(visitor: Client, image: Path) -> None:
+def _swapped(client: Client, image: Path) -> None:
     """Wait until OpenVINO answers: it changes the last digits of an answer."""
     until = time.monotonic() + SWAP_S
-    while time.monotonic() < until and visitor.ask(image.read_bytes(), None, 1)["engine"] != "openvino":
+    while time.monotonic() < until and client.ask(image.read_bytes(), None, 1)["engine"] != "openvino":
         time.sleep(0.2)
 
 
@@ -491,7 +492,7 @@ def _apart(arguments: list[str], env: dict[str, str] | None = None) -> Any:
 
 
 PARTS: dict[str, Callable[[bool], list[Row]]] = {
-    each.__name__: each for each in (images, hostile, storm, leavers, lineup, soak, faults, together, configs)
+    each.__name__: each for each in (images, hostile, storm, disconnects, lineup, soak, faults, together, configs)
 }
 JOBS: dict[str, Callable[..., dict[str, Any]]] = {
     "hostile": _hostile,

@@ -34,8 +34,8 @@ BOUNDS = ("2.11", "2.13")  # of torch: ZeroGPU's, any other hardware's
 PYTHONS = ("3.10", "3.12")  # that ZeroGPU has
 INSTALLED = BOUNDS[0]
 BACKBONE = "efficientnet_lite0"
-TOLD = ("gradio", "torch", "torchvision", "timm", "huggingface_hub", "openvino", "pydantic", "spaces")
-PATIENCE_S = 120
+PACKAGES = ("gradio", "torch", "torchvision", "timm", "huggingface_hub", "openvino", "pydantic", "spaces")
+TIMEOUT_S = 120
 
 
 def main() -> None:
@@ -69,7 +69,7 @@ def upload(folder: Path) -> tuple[dict[str, files.File], str]:
     return collected, readme.split("sdk_version:")[1].split()[0].strip("\"'")
 
 
-def wanted(home: Path, sdk: str, bound: str) -> list[str]:
+def requirements(home: Path, sdk: str, bound: str) -> list[str]:
     """Return what the builder asks pip for."""
     return ["-r", str(home / "space" / "requirements.txt"), f"torch<={bound}", f"gradio[oauth,mcp]=={sdk}", "spaces"]
 
@@ -79,7 +79,7 @@ def resolve(home: Path, sdk: str, python: str, bound: str) -> None:
     report = home / "report.json"
     elsewhere = ["--python-version", python, "--only-binary", ":all:", "--target", str(home / "nowhere")]
     dry = ("pip", "install", "-q", "--dry-run", "--ignore-installed", "--report", str(report))
-    run(sys.executable, "-m", *dry, *elsewhere, *wanted(home, sdk, bound))
+    run(sys.executable, "-m", *dry, *elsewhere, *requirements(home, sdk, bound))
     metadata = [each["metadata"] for each in json.loads(report.read_text())["install"]]
     found = {each["name"].lower().replace("-", "_"): each["version"] for each in metadata}
     print(f"Python {python}, torch<={bound}: {len(found)} packages; {versions(found)}", flush=True)
@@ -90,7 +90,7 @@ def install(home: Path, sdk: str) -> Path:
     began = time.perf_counter()
     run(sys.executable, "-m", "venv", str(home / "venv"))
     python = home / "venv" / "bin" / "python"
-    run(str(python), "-m", "pip", "install", "-q", *wanted(home, sdk, INSTALLED))
+    run(str(python), "-m", "pip", "install", "-q", *requirements(home, sdk, INSTALLED))
     listed = json.loads(run(str(python), "-m", "pip", "list", "--format", "json"))
     found = {each["name"].lower().replace("-", "_"): each["version"] for each in listed}
     print(f"installed in {time.perf_counter() - began:.0f} s: {versions(found)}", flush=True)
@@ -132,7 +132,7 @@ def wait(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
     Raises:
         SystemExit: when it does not come, with what was printed.
     """
-    until = time.monotonic() + PATIENCE_S
+    until = time.monotonic() + TIMEOUT_S
     while process.poll() is None and time.monotonic() < until:
         try:
             urllib.request.urlopen(url, timeout=10).close()
@@ -145,7 +145,7 @@ def wait(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
 
 def versions(found: dict[str, str]) -> str:
     """Name the versions that matter."""
-    return ", ".join(f"{name} {found[name]}" for name in TOLD if name in found)
+    return ", ".join(f"{name} {found[name]}" for name in PACKAGES if name in found)
 
 
 def run(*command: str) -> str:

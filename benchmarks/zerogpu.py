@@ -50,7 +50,7 @@ def main() -> None:
 
 
 def ask(client: Client, config: Path) -> None:
-    """Ask for each image, twice: the second answer costs nobody's quota."""
+    """Ask for each image, twice: the second answer costs no quota."""
     from lineup import config as configs
     from lineup.service import Service
 
@@ -65,8 +65,8 @@ def ask(client: Client, config: Path) -> None:
             began = time.perf_counter()
             found = client.predict(handle_file(image), backbones=names, top_k=1000, api_name="/compare")
             took.append((again, time.perf_counter() - began, found["results"][0]["milliseconds"]["forward"]))
-        wanted = here.compare(image, names, 1000).to_json()["results"]
-        for ours, theirs in zip(found["results"], wanted, strict=True):
+        expected = here.compare(image, names, 1000).to_json()["results"]
+        for ours, theirs in zip(found["results"], expected, strict=True):
             name = ours["backbone"]
             same[name] += ours["predictions"][0]["class_index"] == theirs["predictions"][0]["class_index"]
             off[name] = max(off[name], difference(ours, theirs))
@@ -80,8 +80,8 @@ def ask(client: Client, config: Path) -> None:
 
 def difference(ours: dict[str, Any], theirs: dict[str, Any]) -> float:
     """Return the largest difference between the probabilities of two answers."""
-    wanted = {each["class_index"]: each["probability"] for each in theirs["predictions"]}
-    return max(abs(each["probability"] - wanted[each["class_index"]]) for each in ours["predictions"])
+    expected = {each["class_index"]: each["probability"] for each in theirs["predictions"]}
+    return max(abs(each["probability"] - expected[each["class_index"]]) for each in ours["predictions"])
 
 
 if __name__ == "__main__":
