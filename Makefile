@@ -15,7 +15,7 @@ run: .venv/run.done  ## serve the page; ARGS="--config other.yaml --port 7861"
 test: .venv/dev.done  ## all tests; ARGS="-k image" for some
 	$(BIN)/python -m pytest $(ARGS)
 
-test-long: .venv/dev.done  ## what takes longer: the bundled weights made anew, a Space's builder, what tries to break it
+test-long: .venv/dev.done  ## slow tests: the bundled weights, a Space's build, the soak test
 	$(BIN)/python bundled/make.py --check
 	$(BIN)/python benchmarks/space_check.py
 	$(BIN)/python benchmarks/soak.py
@@ -25,10 +25,10 @@ lint: .venv/dev.done  ## style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: .venv/dev.done  ## this app beside its peers, in one run; ARGS=--quick
+bench: .venv/dev.done  ## benchmark this app against its peers; ARGS=--quick
 	$(BIN)/python benchmarks/bench.py $(ARGS)
 
-soak: .venv/dev.done  ## what tries to break it, for a quarter of an hour; ARGS="--only storm" for one part
+soak: .venv/dev.done  ## stress test for a quarter of an hour; ARGS="--only storm" for one part
 	$(BIN)/python benchmarks/soak.py $(ARGS)
 
 push: .venv/run.done  ## put the page on the Hub as a Space; SPACE=me/my-lineup ARGS=--dry-run

@@ -1,7 +1,7 @@
-"""Measures what the short cuts cost: decoding a JPEG only in part, and computing in bfloat16.
+"""Measures how reduced-size JPEG decoding and bfloat16 change the answers.
 
-The bundled backbones answer on random crops of the photographs in a folder. At their own size hardly any photograph is
-large enough to be decoded in part, so they also answer at 128 pixels:
+Classifies random crops of the photographs in a folder with the bundled backbones. At their own input size hardly any
+crop is large enough to be decoded at a reduced size, so they are also run with an input size of 128 pixels:
 
     python benchmarks/accuracy.py > benchmarks/ACCURACY.md
     python benchmarks/accuracy.py --images FOLDER
@@ -32,8 +32,8 @@ from lineup.inference.backbone_state import Loaded
 from lineup.inference.pool import Pool
 from lineup.inference.preprocessing import DECODE_SCALE
 
-CROPS = 30  # of each photograph
-SMALLEST_PX = 448  # of a crop's side, unless the photograph is smaller
+CROPS = 30  # per photograph
+MIN_CROP_PX = 448  # side of a crop, unless the photograph is smaller
 ENTRIES = """
 engine: torch
 device: {device}
@@ -45,44 +45,46 @@ backbones:
   - {{name: efficientnet_lite2 at 128 px, backbone: "local-dir:bundled/efficientnet_lite2", input_size: 128}}
 """
 INTRODUCTION = f"""\
-# What the short cuts cost
+# Effect of reduced-size JPEG decoding and bfloat16
 
-Printed by `python benchmarks/accuracy.py`. Each row compares answers with those of the whole image in float32. A JPEG
-decoded in part keeps at least {DECODE_SCALE} times the pixels that the transform resizes to; its row counts only
-the crops that were large enough for that. Saving an image once more (quality 85) shows how much an answer changes for
-no good reason. At 128 px these networks are too sure (most of their first probabilities round to 1), so look at the
-top-1 and the largest difference there, not at the median.
+Printed by `python benchmarks/accuracy.py`. Each row compares answers with those for the image decoded at full size, in
+float32. A JPEG decoded at a reduced size keeps at least {DECODE_SCALE} times the pixels that the transform resizes to;
+its row counts only the crops that are large enough. Re-encoding an image (JPEG, quality 85) is the baseline: it shows
+how much irrelevant compression noise changes the answers. At 128 px these networks are overconfident (most top-1
+probabilities round to 1): compare the top-1 labels and the largest difference there, not the median.
 """
 Answers = np.ndarray  # (images, classes) probabilities
 
 
 @dataclass(frozen=True)
 class Row:
-    """How the answers of a short cut differ from those without it."""
+    """Differences between the answers of a variant and the reference answers."""
 
-    what: str
+    variant: str
     images: int
-    same_top1: float
-    largest: float
-    median: float
+    top1_agreement: float
+    max_difference: float
+    median_difference: float
 
     def __str__(self) -> str:
-        differ = f"probabilities differ by {self.largest:.4f} at most, {self.median:.5f} at the median"
-        return f"- {self.what}: {self.images} images, same top-1 on {self.same_top1:.2%}; {differ}"
+        differences = f"probabilities differ by at most {self.max_difference:.4f} (median {self.median_difference:.5f})"
+        return f"- {self.variant}: {self.images} images, same top-1 on {self.top1_agreement:.2%}; {differences}"
 
 
 def main() -> None:
-    """Measure, and print a row for each backbone and short cut."""
-    parser = argparse.ArgumentParser(description="Measure what the short cuts cost.")
+    """Print a row for each backbone and variant."""
+    parser = argparse.ArgumentParser(
+        description="Measure how reduced-size JPEG decoding and bfloat16 change the answers."
+    )
     parser.add_argument("--images", type=Path, default=ROOT / "examples", help="a folder of photographs")
-    parser.add_argument("--device", default="cpu", help="where to compute: cpu (default) or cuda")
+    parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
     arguments = parser.parse_args()
     photos = sorted(path for path in arguments.images.iterdir() if path.suffix.lower() in SUFFIXES)
     if not photos:
-        parser.error(f"--images: expected images in {arguments.images}; there are none")
+        parser.error(f"--images: expected images in {arguments.images}; got none")
     pool = Pool(config.build(yaml_source.parse(ENTRIES.format(device=arguments.device), "benchmark"), ROOT))
     print(INTRODUCTION)
-    print(f"{CROPS} random crops of each of: {', '.join(photo.stem for photo in photos)}; on {arguments.device}.\n")
+    print(f"{CROPS} random crops of each of {', '.join(photo.stem for photo in photos)}; on {arguments.device}.\n")
     with tempfile.TemporaryDirectory() as folder:
         crops = list(_crops(photos, Path(folder)))
         for name in pool.names:
@@ -90,49 +92,49 @@ def main() -> None:
 
 
 def measure(loaded: Loaded, images: list[Path]) -> None:
-    """Print what each short cut changes in a backbone's answers."""
+    """Print how each variant changes the answers of a backbone."""
     transform, engine = loaded.plan.transform, loaded.engine
     assert isinstance(engine, TorchEngine)
-    name, enough = loaded.plan.name, DECODE_SCALE * transform.resize_px
-    whole = [transform(open_image(path)) for path in images]
-    exact = _answers(engine, whole)
-    parts = {index: open_image(path, min_side_px=enough) for index, path in enumerate(images)}
-    smaller = [index for index, part in parts.items() if part.size != Image.open(images[index]).size]
-    if smaller:
-        found = _answers(engine, [transform(parts[index]) for index in smaller])
-        print(_row(f"{name}, decoded in part", exact[smaller], found))
-    again = [transform(_saved_again(path)) for path in images]
-    print(_row(f"{name}, decoded whole but saved once more first", exact, _answers(engine, again)))
-    rounded = TorchEngine(engine.network, loaded.device, "bfloat16")
-    told = f"{name}, in bfloat16 (median of the first probabilities: {np.median(exact.max(axis=1)):.2f})"
-    print(_row(told, exact, _answers(rounded, whole)), flush=True)
+    name, min_side_px = loaded.plan.name, DECODE_SCALE * transform.resize_px
+    batches = [transform(open_image(path)) for path in images]
+    reference = _answers(engine, batches)
+    decoded = [open_image(path, min_side_px=min_side_px) for path in images]
+    reduced = [index for index, path in enumerate(images) if decoded[index].size != Image.open(path).size]
+    if reduced:
+        answers = _answers(engine, [transform(decoded[index]) for index in reduced])
+        print(_row(f"{name}, decoded at a reduced size", reference[reduced], answers))
+    reencoded = [transform(_reencoded(path)) for path in images]
+    print(_row(f"{name}, re-encoded, decoded at full size", reference, _answers(engine, reencoded)))
+    bfloat16 = TorchEngine(engine.network, loaded.device, "bfloat16")
+    variant = f"{name}, in bfloat16 (median top-1 probability: {np.median(reference.max(axis=1)):.2f})"
+    print(_row(variant, reference, _answers(bfloat16, batches)), flush=True)
 
 
 def _answers(engine: TorchEngine, batches: list[np.ndarray]) -> Answers:
     return softmax(np.concatenate([engine(batch.copy()) for batch in batches]))
 
 
-def _row(what: str, exact: Answers, found: Answers) -> Row:
-    differ = np.abs(exact - found).max(axis=1)  # (images,)
-    same = float((exact.argmax(axis=1) == found.argmax(axis=1)).mean())
-    return Row(what, len(exact), same, float(differ.max()), float(np.median(differ)))
+def _row(variant: str, reference: Answers, answers: Answers) -> Row:
+    differences = np.abs(reference - answers).max(axis=1)  # (images,)
+    agreement = float((reference.argmax(axis=1) == answers.argmax(axis=1)).mean())
+    return Row(variant, len(reference), agreement, float(differences.max()), float(np.median(differences)))
 
 
-def _saved_again(path: Path) -> Image.Image:
-    """Return an image after one more lossy saving: what an answer changes by for no good reason."""
+def _reencoded(path: Path) -> Image.Image:
+    """Return an image after another lossy compression."""
     buffer = BytesIO()
     open_image(path).save(buffer, "JPEG", quality=85)
     return Image.open(buffer)
 
 
 def _crops(photos: list[Path], folder: Path) -> Iterator[Path]:
-    """Save random square crops of each photograph, the same ones each time."""
-    chosen = random.Random(0)
+    """Save random square crops of each photograph, reproducible across runs."""
+    rng = random.Random(0)
     for photo in photos:
         image = open_image(photo)
         for number in range(CROPS):
-            side = chosen.randint(min(SMALLEST_PX, *image.size), min(image.size))
-            left, top = chosen.randint(0, image.width - side), chosen.randint(0, image.height - side)
+            side = rng.randint(min(MIN_CROP_PX, *image.size), min(image.size))
+            left, top = rng.randint(0, image.width - side), rng.randint(0, image.height - side)
             path = folder / f"{photo.stem}-{number}.jpg"
             image.crop((left, top, left + side, top + side)).save(path, quality=90)
             yield path

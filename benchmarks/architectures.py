@@ -1,9 +1,9 @@
-"""Builds every architecture of timm and torchvision through the registry, and lets each answer on an image.
+"""Builds every architecture of timm and torchvision through the registry, and classifies an image with each.
 
-Writes architectures.csv, a row each, and ARCHITECTURES.md: how many work, and why the rest is refused.
-Weights are random, so nothing is downloaded. Above `--most` parameters an architecture is only planned,
-on the meta device. Takes an hour or two on two cores, and goes on where it was stopped; to start anew,
-remove architectures.csv:
+Writes one row per architecture to architectures.csv, and the counts and the reasons of failures to ARCHITECTURES.md.
+Weights are random, so nothing is downloaded. Architectures with more than `--max-parameters` are only planned, on
+the meta device. A run takes one to two hours on two cores, and resumes where the last one was interrupted; delete
+architectures.csv to start over:
 
     python benchmarks/architectures.py
 """
@@ -31,36 +31,36 @@ from lineup.config import Entry
 from lineup.engines.torch_engine import TorchEngine
 from lineup.errors import LineupError
 
-COLUMNS = ("backbone", "works", "parameters", "height", "width", "why")
+COLUMNS = ("backbone", "works", "parameters", "height", "width", "reason")
 LABELS = ["yes", "no"]
 TABLE = HERE / "architectures.csv"
 
 
 def main() -> None:
-    """Try all names, or those that contain a word."""
+    """Check all architectures, or those whose names contain a string."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--most", type=float, default=1.5e9, help="parameters above which one is only planned")
-    parser.add_argument("--only", default="", help="try only names with this in them, and write nothing")
+    parser.add_argument("--max-parameters", type=float, default=1.5e9, help="larger architectures are only planned")
+    parser.add_argument("--only", default="", help="check only names that contain this string; writes no file")
     arguments = parser.parse_args()
     logging.disable(logging.ERROR)
     image = Image.effect_noise((640, 480), 80).convert("RGB")
-    _draw_quickly()
-    rows = [] if arguments.only else _done(arguments.most)
+    _speed_up_random_init()
+    rows = [] if arguments.only else _read_rows(arguments.max_parameters)
     done = {row[0] for row in rows}
     planned = [_plan(name) for name in _names() if arguments.only in name and name not in done]
-    planned.sort(key=lambda found: found[2].parameters if found[2] else 0)  # the small ones first
+    planned.sort(key=lambda item: item[2].parameters if item[2] else 0)  # smallest first
     while planned:
-        rows.append(_try(*planned.pop(0), image, arguments.most))
+        rows.append(_check(*planned.pop(0), image, arguments.max_parameters))
         print(*rows[-1], sep="\t", flush=True)
         if not arguments.only:
             _append(rows[-1])
         gc.collect()
     if not arguments.only:
-        _summarise(rows, arguments.most)
+        _summarise(rows, arguments.max_parameters)
 
 
-def _draw_quickly() -> None:
-    """Let weights be drawn from one block of random numbers: drawing each takes longer than all the rest."""
+def _speed_up_random_init() -> None:
+    """Initialise weights by repeating one block of random numbers: generating new ones dominates the run time."""
     block = torch.rand(1 << 20)
 
     def uniform_(tensor: torch.Tensor, low: float = 0.0, high: float = 1.0, **_: object) -> torch.Tensor:
@@ -71,19 +71,19 @@ def _draw_quickly() -> None:
             return tensor.copy_((flat * (high - low) + low).view(tensor.shape))
 
     def normal_(tensor: torch.Tensor, mean: float = 0.0, std: float = 1.0, **_: object) -> torch.Tensor:
-        return uniform_(tensor, mean - 1.73 * std, mean + 1.73 * std)  # of the same variance
+        return uniform_(tensor, mean - 1.73 * std, mean + 1.73 * std)  # a uniform distribution of the same variance
 
     torch.Tensor.uniform_, torch.Tensor.normal_ = uniform_, normal_
-    torch.Tensor.erfinv_ = lambda tensor: tensor  # what makes a truncated normal of a uniform draw
+    torch.Tensor.erfinv_ = lambda tensor: tensor  # turns uniform samples into a truncated normal distribution
 
 
-def _done(most: float) -> list[tuple[object, ...]]:
-    """Return the rows of an earlier run, but those that were too large for it and are not for this one."""
+def _read_rows(max_parameters: float) -> list[tuple[object, ...]]:
+    """Return the rows of an earlier run, without those it only planned and this run can build."""
     if not TABLE.exists():
         _append(COLUMNS)
     with TABLE.open(newline="") as file:
         rows = [tuple(row) for row in csv.reader(file)][1:]
-    return [row for row in rows if row[1] != "planned" or float(row[2]) > most]
+    return [row for row in rows if row[1] != "planned" or float(row[2]) > max_parameters]
 
 
 def _append(row: tuple[object, ...]) -> None:
@@ -97,62 +97,62 @@ def _names() -> Iterator[str]:
 
 
 def _plan(name: str) -> tuple[str, str, registry.Plan | None, str]:
-    """Plan an architecture with random weights: its name, whether it works, its plan, and why not."""
-    context, why = registry.Context(HERE, lambda file: HERE), ""
-    for works, more in (("yes", {}), ("with labels", {"labels": LABELS})):
+    """Plan an architecture with random weights; return its name, whether it works, its plan, and the last error."""
+    context, reason = registry.Context(HERE, lambda file: HERE), ""
+    for works, options in (("yes", {}), ("with labels", {"labels": LABELS})):
         try:
-            entry = Entry.model_validate({"backbone": name, "pretrained": False, **more})
-            return name, works, registry.plan(entry, context), why
+            entry = Entry.model_validate({"backbone": name, "pretrained": False, **options})
+            return name, works, registry.plan(entry, context), reason
         except LineupError as error:
-            why = str(error)
-    return name, "no", None, why
+            reason = str(error)
+    return name, "no", None, reason
 
 
-def _try(
-    name: str, works: str, plan: registry.Plan | None, why: str, image: Image.Image, most: float
+def _check(
+    name: str, works: str, plan: registry.Plan | None, reason: str, image: Image.Image, max_parameters: float
 ) -> tuple[object, ...]:
-    """Let an architecture answer on an image; return its row of the table."""
+    """Build an architecture, classify an image, and return its row of the table."""
     if plan is None:
-        return name, works, "", "", "", why
+        return name, works, "", "", "", reason
     size = (plan.parameters, *plan.transform.input_size)
-    if plan.parameters > most:
-        return name, "planned", *size, f"more than {most:.2g} parameters: not built here"
+    if plan.parameters > max_parameters:
+        return name, "planned", *size, f"more than {max_parameters:.2g} parameters: not built"
     try:
         engine = TorchEngine(registry.build(plan, None), "cpu")
         logits = engine(plan.transform(image))
-    except Exception as error:  # the table is to tell of every one
+    except Exception as error:  # failures belong in the table
         return name, "no", *size, f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
     if logits.shape != (1, plan.num_classes):
-        return name, "no", *size, f"gives features of shape {logits.shape}, not a number for each class"
+        return name, "no", *size, f"returns features of shape {logits.shape} instead of logits"
     if not np.isfinite(logits).all():
-        return name, "no", *size, "gave numbers that are not finite"
-    return name, works, *size, why
+        return name, "no", *size, "returns logits that are not finite"
+    return name, works, *size, reason
 
 
-def _summarise(rows: list[tuple[object, ...]], most: float) -> None:
+def _summarise(rows: list[tuple[object, ...]], max_parameters: float) -> None:
     libraries = (("timm", False), ("torchvision", True))
-    order = {name: place for place, name in enumerate(_names())}
+    order = {name: index for index, name in enumerate(_names())}
     rows.sort(key=lambda row: order[str(row[0])])
     with TABLE.open("w", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows([COLUMNS, *rows])
     lines = [
-        "# Which architectures work",
+        "# Supported architectures",
         "",
-        "Each was built with random weights through Lineup's registry and answered on an image, or was refused.",
-        "Made by `python benchmarks/architectures.py` with "
-        f"timm {timm.__version__}, torchvision {torchvision.__version__} and torch {torch.__version__};",
-        f"up to {most / 1e9:g} billion parameters each was run, above that only planned on the meta device. "
-        "architectures.csv has a row for each.",
+        "Written by `python benchmarks/architectures.py` with "
+        f"timm {timm.__version__}, torchvision {torchvision.__version__} and torch {torch.__version__}.",
+        "Each architecture was built with random weights through Lineup's registry and classified an image; those with "
+        f"more than {max_parameters / 1e9:g} billion parameters were only planned, on the meta device.",
+        "architectures.csv has one row per architecture.",
         "",
-        "| library | architectures | work | work once given `labels` | only planned (too large) | refused |",
+        "| library | architectures | work | work with `labels` | only planned (too large) | unsupported |",
         "|---|---:|---:|---:|---:|---:|",
     ]
     for library, prefixed in libraries:
-        mine = [row for row in rows if str(row[0]).startswith("torchvision/") == prefixed]
-        count = Counter(row[1] for row in mine)
-        cells = [len(mine), count["yes"], count["with labels"], count["planned"], count["no"]]
+        selected = [row for row in rows if str(row[0]).startswith("torchvision/") == prefixed]
+        count = Counter(row[1] for row in selected)
+        cells = [len(selected), count["yes"], count["with labels"], count["planned"], count["no"]]
         lines.append(f"| {library} | {' | '.join(f'{cell:,}' for cell in cells)} |")
-    lines += ["", "## Refused", "", "| backbone | why |", "|---|---|"]
+    lines += ["", "## Unsupported", "", "| backbone | reason |", "|---|---|"]
     lines += [f"| {row[0]} | {str(row[-1]).replace('|', '/')} |" for row in rows if row[1] == "no"]
     (HERE / "ARCHITECTURES.md").write_text("\n".join(lines) + "\n")
 

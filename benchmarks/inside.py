@@ -1,6 +1,6 @@
-"""Measures parts of the app without a server; each in a process of its own, which prints its results as JSON.
+"""Measures parts of the app without a server, and prints the results as JSON; one measurement per process.
 
-python benchmarks/inside.py forward resnet18 5        # seconds in all
+python benchmarks/inside.py forward resnet18 5        # seconds
 python benchmarks/inside.py switch 9                  # repeats
 python benchmarks/inside.py soak 2000                 # requests
 python benchmarks/inside.py cuda resnet18
@@ -25,15 +25,15 @@ sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # importin
 import numpy as np
 import psutil
 
-SWAP_S = 120
+SWAP_TIMEOUT_S = 120  # until OpenVINO has replaced torch
 BENCHMARK_APP = (
     "import sys; sys.modules['openvino_telemetry'] = None; from openvino.tools.benchmark.main import main; main()"
 )
-SOAKED = ("resnet18", "mobilenetv3_small_100")
+SOAK_BACKBONES = ("resnet18", "mobilenetv3_small_100")
 
 
 def checkpoint(name: str, folder: Path) -> Path:
-    """Write a timm network's seeded random weights, and return the file."""
+    """Write a checkpoint of a timm network with seeded random weights, and return its path."""
     import timm
     import torch
     from safetensors.torch import save_file
@@ -43,20 +43,20 @@ def checkpoint(name: str, folder: Path) -> Path:
     return folder / f"{name}.safetensors"
 
 
-def write_config(folder: Path, names: tuple[str, ...], more: str = "device: cpu") -> Path:
-    """Write a config whose backbones are checkpoints with random weights, and 1,000 labels."""
+def write_config(folder: Path, names: tuple[str, ...], settings: str = "device: cpu") -> Path:
+    """Write a config whose backbones have checkpoints with random weights and 1,000 labels."""
     (folder / "labels.txt").write_text("".join(f"class {index}\n" for index in range(1000)))
     lines = [
         f"  - {{name: {name}, backbone: {name}, checkpoint: {checkpoint(name, folder).name}, labels: labels.txt}}"
         for name in names
     ]
     path = folder / "config.yaml"
-    path.write_text("\n".join(["backbones:", *lines, more, ""]))
+    path.write_text("\n".join(["backbones:", *lines, settings, ""]))
     return path
 
 
 def forward(name: str, seconds: str) -> dict[str, Any]:
-    """Time a network in this app's engine, in OpenVINO's benchmark_app and in torch, in turns."""
+    """Time a forward pass in this app's engine, in OpenVINO's benchmark_app and in torch, alternately."""
     import timm
     import torch
 
@@ -65,36 +65,36 @@ def forward(name: str, seconds: str) -> dict[str, Any]:
     torch.manual_seed(0)
     network = timm.create_model(name).eval()
     batch = np.random.default_rng(0).standard_normal((1, *network.default_cfg["input_size"]), np.float32)
-    turn_s, found = float(seconds) / 3, []
+    slice_s, times = float(seconds) / 3, []
     with tempfile.TemporaryDirectory() as folder:
-        pool, waited = _swapped(_untrained(name, "cpu"), name)
-        model = _saved(network, batch.shape, Path(folder))
+        pool, swap_s = _openvino_pool(_random_weights(name, "cpu"), name)
+        model = _save_openvino(network, batch.shape, Path(folder))
         torch.set_num_threads(cores())
         for _ in range(3):
-            ours = _median_ms(lambda: pool.get(name).engine(batch), turn_s)
+            ours = _median_ms(lambda: pool.get(name).engine(batch), slice_s)
             time.sleep(0.3)  # idle worker threads spin for a moment
-            theirs = _benchmark_app(model, cores(), max(1, round(turn_s)))
-            found.append((ours, theirs, _median_ms(lambda: _eager(network, batch), turn_s)))
+            benchmark_app = _benchmark_app(model, cores(), max(1, round(slice_s)))
+            times.append((ours, benchmark_app, _median_ms(lambda: _eager(network, batch), slice_s)))
             time.sleep(0.3)
-    ours, theirs, eager = (statistics.median(column) for column in zip(*found, strict=True))
+    ours, benchmark_app, eager = (statistics.median(column) for column in zip(*times, strict=True))
     flops = _flops(network, batch)
     return {
         "engine": pool.get(name).engine.name,
-        "swap_s": waited,
+        "swap_s": swap_s,
         "ours_ms": ours,
-        "benchmark_app_ms": theirs,
+        "benchmark_app_ms": benchmark_app,
         "eager_ms": eager,
-        "ratio": statistics.median(a / b for a, b, _ in found),
+        "ratio": statistics.median(a / b for a, b, _ in times),
         "gmacs": flops / 2e9,
         "gflops": flops / ours / 1e6,
-        "peer_gflops": flops / theirs / 1e6,
+        "peer_gflops": flops / benchmark_app / 1e6,
     }
 
 
 def cuda(name: str) -> dict[str, Any] | None:
-    """Time a network in this app's engine on a GPU, in bfloat16 and in float32, and in plain torch there.
+    """Time a forward pass on a GPU: in this app's engine, in bfloat16 and float32, and in eager torch.
 
-    Returns None without a GPU. Float32's answers on noise are compared with those of the processor.
+    Also compares the float32 probabilities for random input with those of the CPU. Returns None without a GPU.
     """
     import timm
     import torch
@@ -107,109 +107,111 @@ def cuda(name: str) -> dict[str, Any] | None:
     shape = (1, *network.default_cfg["input_size"])
     batch = np.random.default_rng(0).standard_normal(shape, np.float32)
     engines = {
-        precision: _pool(_untrained(name, "cuda", precision)).get(name).engine for precision in ("auto", "float32")
+        precision: _pool(_random_weights(name, "cuda", precision)).get(name).engine for precision in ("auto", "float32")
     }
-    found = []
+    times = []
     for _ in range(5):
-        wide, narrow = (_median_ms(lambda engine=engine: engine(batch), 0.5) for engine in engines.values())
-        found.append((wide, narrow, _median_ms(lambda: _eager(network, batch, "cuda"), 0.5)))
-    exact, off = _pool(_untrained(name, "cpu", "float32", "torch")).get(name).engine, 0.0
+        auto, float32 = (_median_ms(lambda engine=engine: engine(batch), 0.5) for engine in engines.values())
+        times.append((auto, float32, _median_ms(lambda: _eager(network, batch, "cuda"), 0.5)))
+    reference, max_difference = _pool(_random_weights(name, "cpu", "float32", "torch")).get(name).engine, 0.0
     for seed in range(100):
         noise = np.random.default_rng(seed).standard_normal(shape, np.float32)
-        off = max(off, float(np.abs(softmax(engines["float32"](noise)) - softmax(exact(noise))).max()))
-    ours, float32, eager = (statistics.median(column) for column in zip(*found, strict=True))
+        difference = np.abs(softmax(engines["float32"](noise)) - softmax(reference(noise))).max()
+        max_difference = max(max_difference, float(difference))
+    ours, float32, eager = (statistics.median(column) for column in zip(*times, strict=True))
     return {
         "gpu": torch.cuda.get_device_name(),
         "ours_ms": ours,
         "float32_ms": float32,
         "eager_ms": eager,
-        "ratio": statistics.median(a / c for a, _, c in found),
-        "off": off,
+        "ratio": statistics.median(a / c for a, _, c in times),
+        "max_difference": max_difference,
     }
 
 
 def switch(repeats: str) -> dict[str, Any]:
-    """Time loading a backbone whose weights are on disk against timm's own loading, and choosing a loaded one."""
+    """Time loading a backbone from local weights, here and in timm, and switching between loaded backbones."""
     import timm
 
     from lineup.service import Service
 
     with tempfile.TemporaryDirectory() as folder:
         os.environ["LINEUP_CACHE"] = str(Path(folder) / "cache")
-        config = _loaded(write_config(Path(folder), SOAKED))
+        config = _load_config(write_config(Path(folder), SOAK_BACKBONES))
         torch_only = config.model_copy(update={"engine": "torch"})
         file = str(Path(folder) / "resnet18.safetensors")
-        _swapped(config, "resnet18")  # fills the cache of converted networks
-        found = []
+        _openvino_pool(config, "resnet18")  # fills the cache of converted networks
+        times = []
         for _ in range(int(repeats) + 1):  # the first is a warm-up
-            kept, engine = _timed(lambda: _pool(config).get("resnet18").engine.name)
-            plain, _ = _timed(lambda: _pool(torch_only).get("resnet18"))
-            theirs, _ = _timed(lambda: timm.create_model("resnet18", checkpoint_path=file).eval())
-            found.append((kept, plain, theirs))
-        kept, plain, theirs = (statistics.median(column) for column in zip(*found[1:], strict=True))
-        same, other = _alternated(Service(config), Path(folder))
+            cached, engine = _timed(lambda: _pool(config).get("resnet18").engine.name)
+            torch_ms, _ = _timed(lambda: _pool(torch_only).get("resnet18"))
+            timm_ms, _ = _timed(lambda: timm.create_model("resnet18", checkpoint_path=file).eval())
+            times.append((cached, torch_ms, timm_ms))
+        cached, torch_ms, timm_ms = (statistics.median(column) for column in zip(*times[1:], strict=True))
+        same, other = _answer_times(Service(config), Path(folder))
     return {
         "engine": engine,
-        "kept_ms": kept,
-        "torch_ms": plain,
-        "timm_ms": theirs,
-        "kept_ratio": statistics.median(a / c for a, _, c in found[1:]),
-        "torch_ratio": statistics.median(b / c for _, b, c in found[1:]),
+        "cached_ms": cached,
+        "torch_ms": torch_ms,
+        "timm_ms": timm_ms,
+        "cached_ratio": statistics.median(a / c for a, _, c in times[1:]),
+        "torch_ratio": statistics.median(b / c for _, b, c in times[1:]),
         "same_ms": same,
         "other_ms": other,
     }
 
 
 def soak(requests: str) -> dict[str, Any]:
-    """Fit a line to the memory of a process that answers, and switches its backbone at every tenth answer.
+    """Fit a line to the resident memory of a process that switches between two backbones every ten requests.
 
-    Only one of two backbones fits into memory: each change unloads one and loads the other.
+    Only one of the two fits into the memory limit: each switch evicts one and loads the other.
     """
     from load import SMALL, Images
 
     from lineup.service import Service
 
     total, process = int(requests), psutil.Process()
-    warm = min(300, total // 5)
+    warmup = min(300, total // 5)
     with tempfile.TemporaryDirectory() as folder:
         os.environ["LINEUP_CACHE"] = str(Path(folder) / "cache")
-        config = _loaded(write_config(Path(folder), SOAKED, "device: cpu\nlimits: {memory_mb: 210}"))
+        config = _load_config(write_config(Path(folder), SOAK_BACKBONES, "device: cpu\nlimits: {memory_mb: 210}"))
         images, service, resident, used = Images(Path(folder), SMALL), Service(config), [], []
-        for name in SOAKED:
-            _swapped(config, name)  # later loads use the converted networks
+        for name in SOAK_BACKBONES:
+            _openvino_pool(config, name)  # later loads use the converted networks
         started = time.perf_counter()
-        for number in range(-warm, total):
-            name = SOAKED[number // 10 % 2]
+        for number in range(-warmup, total):
+            name = SOAK_BACKBONES[number // 10 % 2]
             with images.fresh() as image:
                 used.append((name, service.classify(image, name).engine))
             if number >= 0 and number % 100 == 99:
                 resident.append((number / 1e3, process.memory_info().rss / 1e6))
                 loaded = [status.name for status in service.backbones() if status.status == "ready"]
-        took = time.perf_counter() - started
-    changes = sum(a != b for (a, _), (b, _) in zip(used[warm:], used[warm + 1 :], strict=False))
+        seconds = time.perf_counter() - started
+    switches = sum(a != b for (a, _), (b, _) in zip(used[warmup:], used[warmup + 1 :], strict=False))
     return {
         "requests": total,
-        "switches": changes,
+        "switches": switches,
         "loaded_at_end": len(loaded),
         "engines": sorted({engine for _, engine in used}),
         "first_mb": resident[0][1],
         "last_mb": resident[-1][1],
         "slope": float(np.polyfit(*zip(*resident, strict=True), 1)[0]) if len(resident) > 2 else None,
-        "seconds": took,
+        "seconds": seconds,
     }
 
 
-def _untrained(name: str, device: str, precision: str = "auto", engine: str = "auto") -> Any:
+def _random_weights(name: str, device: str, precision: str = "auto", engine: str = "auto") -> Any:
+    """Return a config of one backbone with random weights."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "config.yaml"
         path.write_text(
             f"backbones: [{{name: {name}, backbone: {name}, pretrained: false}}]\n"
             f"device: {device}\nprecision: {precision}\nengine: {engine}\n"
         )
-        return _loaded(path)
+        return _load_config(path)
 
 
-def _loaded(path: Path) -> Any:
+def _load_config(path: Path) -> Any:
     from lineup import config
 
     return config.load(path)
@@ -221,15 +223,15 @@ def _pool(config: Any) -> Any:
     return Pool(config)
 
 
-def _swapped(config: Any, name: str) -> tuple[Any, float]:
-    """Return a pool whose backbone runs on OpenVINO if that is possible, and the seconds until it does."""
+def _openvino_pool(config: Any, name: str) -> tuple[Any, float]:
+    """Wait until OpenVINO has replaced torch, or the timeout; return the pool and the seconds."""
     pool, started = _pool(config), time.perf_counter()
-    while pool.get(name).engine.name != "openvino" and time.perf_counter() - started < SWAP_S:
+    while pool.get(name).engine.name != "openvino" and time.perf_counter() - started < SWAP_TIMEOUT_S:
         time.sleep(0.1)
     return pool, time.perf_counter() - started
 
 
-def _saved(network: Any, shape: tuple[int, ...], folder: Path) -> Path:
+def _save_openvino(network: Any, shape: tuple[int, ...], folder: Path) -> Path:
     import openvino
     import torch
 
@@ -240,12 +242,13 @@ def _saved(network: Any, shape: tuple[int, ...], folder: Path) -> Path:
 
 def _benchmark_app(model: Path, threads: int, seconds: int) -> float:
     """Return the median latency in milliseconds as measured by OpenVINO's benchmark_app."""
-    wish = ["-m", str(model), "-hint", "none", "-nstreams", "1", "-t", str(seconds), "-nthreads", str(threads)]
-    ran = subprocess.run([sys.executable, "-c", BENCHMARK_APP, *wish], capture_output=True, text=True, timeout=120)
-    found = re.search(r"Median:\s+([\d.]+) (ms|us)", ran.stdout)
-    if not found:
-        raise RuntimeError(f"benchmark_app printed no median: {(ran.stdout + ran.stderr)[-300:]}")
-    return float(found[1]) * (1 if found[2] == "ms" else 1e-3)
+    options = ["-m", str(model), "-hint", "none", "-nstreams", "1", "-t", str(seconds), "-nthreads", str(threads)]
+    command = [sys.executable, "-c", BENCHMARK_APP, *options]
+    process = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    match = re.search(r"Median:\s+([\d.]+) (ms|us)", process.stdout)
+    if not match:
+        raise RuntimeError(f"benchmark_app printed no median: {(process.stdout + process.stderr)[-300:]}")
+    return float(match[1]) * (1 if match[2] == "ms" else 1e-3)
 
 
 def _eager(network: Any, batch: np.ndarray, device: str = "cpu") -> np.ndarray:
@@ -261,24 +264,24 @@ def _flops(network: Any, batch: np.ndarray) -> int:
 
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         network(torch.from_numpy(batch))
-    return counter.get_total_flops()  # two per multiply-add
+    return counter.get_total_flops()  # two per multiply-accumulate
 
 
-def _alternated(service: Any, folder: Path) -> tuple[float, float]:
-    """Return the median milliseconds of an answer by the same backbone as the last one, and by the other."""
+def _answer_times(service: Any, folder: Path) -> tuple[float, float]:
+    """Return the median milliseconds of an answer by the last used backbone, and by another loaded one."""
     from load import SMALL, Images
 
-    images, took = Images(folder, SMALL), {"same": [], "other": []}
-    for name in SOAKED:
+    images, times = Images(folder, SMALL), {"same": [], "other": []}
+    for name in SOAK_BACKBONES:
         service._pool.get(name)
         with images.fresh() as image:
             service.classify(image, name)
     for _ in range(15):
-        for name in SOAKED:
+        for name in SOAK_BACKBONES:
             for kind in ("other", "same"):
                 with images.fresh() as image:
-                    took[kind].append(_timed(lambda: service.classify(image, name))[0])  # noqa: B023  (called here)
-    return statistics.median(took["same"]), statistics.median(took["other"])
+                    times[kind].append(_timed(lambda: service.classify(image, name))[0])  # noqa: B023  (called at once)
+    return statistics.median(times["same"]), statistics.median(times["other"])
 
 
 def _timed(call: Callable[[], Any]) -> tuple[float, Any]:
@@ -288,13 +291,13 @@ def _timed(call: Callable[[], Any]) -> tuple[float, Any]:
 
 
 def _median_ms(call: Callable[[], Any], seconds: float) -> float:
-    """Return the median duration of repeated calls, after a warm-up."""
+    """Return the median duration of repeated calls in milliseconds, after a warm-up."""
     for _ in range(3):
         call()
-    until, took = time.perf_counter() + seconds, []
-    while time.perf_counter() < until or len(took) < 5:
-        took.append(_timed(call)[0])
-    return statistics.median(took)
+    deadline, times = time.perf_counter() + seconds, []
+    while time.perf_counter() < deadline or len(times) < 5:
+        times.append(_timed(call)[0])
+    return statistics.median(times)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Sends requests to a running app: sequentially, and from sixteen clients at once, each with a new image."""
+"""Sends requests to a running app, sequentially and from sixteen concurrent clients; each uploads a different image."""
 
 import itertools
 import random
@@ -21,14 +21,14 @@ TIMEOUT_S = 180
 
 
 class Images:
-    """Makes JPEG files of one image with distinct content hashes."""
+    """Writes JPEG files of one image with distinct content hashes."""
 
     def __init__(self, folder: Path, size: tuple[int, int]) -> None:
         self._folder, self._jpeg, self._count = folder, _jpeg(size), itertools.count()
 
     @contextmanager
     def fresh(self) -> Iterator[Path]:
-        """Write a file with a new content hash, and remove it afterwards."""
+        """Write a file with a new content hash, and delete it at the end of the block."""
         number = next(self._count)
         comment = f"{id(self)} {number}".encode()
         segment = b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment
@@ -41,15 +41,15 @@ class Images:
 
 
 def _jpeg(size: tuple[int, int]) -> bytes:
-    """Draw an image with flat areas, edges and grain, as a photograph has."""
-    chance = random.Random(0)
+    """Draw an image with flat areas, edges and noise, like a photograph."""
+    rng = random.Random(0)
     coarse = Image.merge("RGB", [Image.effect_noise((16, 12), 90) for _ in "RGB"]).resize(
         size, Image.Resampling.BICUBIC
     )
     draw, (width, height) = ImageDraw.Draw(coarse), size
     for _ in range(60):
-        x, y, r = chance.randrange(width), chance.randrange(height), chance.randrange(width // 50, width // 8)
-        draw.ellipse((x - r, y - r, x + r, y + r), fill=tuple(chance.randrange(256) for _ in "RGB"))
+        x, y, r = rng.randrange(width), rng.randrange(height), rng.randrange(width // 50, width // 8)
+        draw.ellipse((x - r, y - r, x + r, y + r), fill=tuple(rng.randrange(256) for _ in "RGB"))
     fine = Image.effect_noise(size, 40).convert("RGB")
     buffer = BytesIO()
     Image.blend(coarse, fine, 0.12).save(buffer, "JPEG", quality=88)
@@ -57,12 +57,12 @@ def _jpeg(size: tuple[int, int]) -> bytes:
 
 
 def client_of(url: str) -> Client:
-    """Return a client without analytics."""
+    """Return a Gradio client with analytics disabled."""
     return Client(url, verbose=False, analytics_enabled=False)
 
 
-def ask(client: Client, api: str, images: Images) -> tuple[float, Any]:
-    """Return the seconds of one request, upload included, and its answer."""
+def send_request(client: Client, api: str, images: Images) -> tuple[float, Any]:
+    """Send one request; return its latency in seconds, including the upload, and the answer."""
     with images.fresh() as path:
         started = time.perf_counter()
         answer = client.submit(handle_file(path), api_name=api).result(timeout=TIMEOUT_S)
@@ -70,15 +70,15 @@ def ask(client: Client, api: str, images: Images) -> tuple[float, Any]:
 
 
 def one_by_one(client: Client, api: str, images: Images, max_count: int, seconds: float) -> list[tuple[float, Any]]:
-    """Send requests until a count or a time is reached, whichever is first, but at least two."""
+    """Send requests sequentially up to a count or a time limit, but at least two; return latencies and answers."""
     deadline, answers = time.perf_counter() + seconds, []
     while len(answers) < 2 or (len(answers) < max_count and time.perf_counter() < deadline):
-        answers.append(ask(client, api, images))
+        answers.append(send_request(client, api, images))
     return answers
 
 
 def per_second(url: str, api: str, images: Images, seconds: float) -> float:
-    """Return the throughput in answers per second of sixteen clients without pauses."""
+    """Return the throughput in answers per second with sixteen clients, which send requests back to back."""
     clients = [client_of(url) for _ in range(CLIENTS)]
     barrier = threading.Barrier(CLIENTS + 1)
 
@@ -86,7 +86,7 @@ def per_second(url: str, api: str, images: Images, seconds: float) -> float:
         barrier.wait()
         deadline, count = time.perf_counter() + seconds, 0
         while time.perf_counter() < deadline:
-            ask(client, api, images)
+            send_request(client, api, images)
             count += 1
         return count, time.perf_counter()
 
@@ -101,6 +101,6 @@ def per_second(url: str, api: str, images: Images, seconds: float) -> float:
 
 
 def spread(times: list[float]) -> tuple[float, float]:
-    """Return median and 95th percentile in milliseconds."""
+    """Return the median and the 95th percentile, in milliseconds, of durations in seconds."""
     ordered = sorted(times)
     return statistics.median(ordered) * 1e3, ordered[round(0.95 * (len(ordered) - 1))] * 1e3

@@ -1,4 +1,4 @@
-"""Starts an app as a process of its own; measures the time to its page and first answer, and its memory."""
+"""Runs an app in a separate process, and measures its start-up time and memory."""
 
 import os
 import subprocess
@@ -23,16 +23,16 @@ START_TIMEOUT_S = 120
 
 @dataclass(frozen=True)
 class App:
-    """An app to measure: its name in the tables, how it is started, and which endpoint answers."""
+    """An app to measure: its name in the tables, its command line and its endpoint."""
 
     name: str
-    command: tuple[str, ...]  # arguments of the interpreter; {port} is replaced
+    command: tuple[str, ...]  # arguments of the interpreter, with a placeholder {port}
     api: str = "/predict"
 
 
 @dataclass
 class Running:
-    """An app that serves its page."""
+    """A running app that has served its page."""
 
     app: App
     url: str
@@ -41,21 +41,21 @@ class Running:
     page_s: float
 
     def since_start(self) -> float:
-        """Return the seconds since the process was started."""
+        """Return the seconds since the start of the process."""
         return time.perf_counter() - self.started
 
     def memory_mb(self, field: str) -> float:
-        """Return the sum over the process and its children of `VmHWM` (peak) or `VmRSS` (now)."""
+        """Sum a field of /proc/PID/status, such as `VmHWM` (peak) or `VmRSS` (current), over the process tree."""
         main = psutil.Process(self.process.pid)
         return sum(_memory_kb(process.pid, field) for process in (main, *main.children(recursive=True))) / 1024
 
 
 @contextmanager
 def running(app: App, home: Path, env: dict[str, str]) -> Iterator[Running]:
-    """Serve an app within a with block.
+    """Run an app for the duration of the block.
 
     Raises:
-        RuntimeError: when it serves no page in time, with the end of what the app printed.
+        RuntimeError: when it serves no page before the timeout; the message has the end of its output.
     """
     port, log = free_port(), home / f"{app.name.replace(' ', '-').replace(',', '')}.log"
     command = [sys.executable, *(part.format(port=port) for part in app.command)]
@@ -70,13 +70,13 @@ def running(app: App, home: Path, env: dict[str, str]) -> Iterator[Running]:
         )
         try:
             url = f"http://127.0.0.1:{port}/"
-            page_s = _page(url, process, started, log)
+            page_s = _wait_for_page(url, process, started, log)
             yield Running(app, url, process, started, page_s)
         finally:
             _stop(process)
 
 
-def _page(url: str, process: subprocess.Popen[bytes], started: float, log: Path) -> float:
+def _wait_for_page(url: str, process: subprocess.Popen[bytes], started: float, log: Path) -> float:
     while process.poll() is None and time.perf_counter() - started < START_TIMEOUT_S:
         try:
             with urllib.request.urlopen(url, timeout=30) as page:

@@ -1,10 +1,10 @@
-"""Stress tests the app for a quarter of an hour, and reports which guarantees hold; `make soak` runs it.
+"""Stress tests the app for about 15 minutes and reports which requirements are met; run by `make soak`.
 
-    python benchmarks/soak.py                 # everything; writes benchmarks/SOAK.md
-    python benchmarks/soak.py --only storm    # one part; writes nothing
-    python benchmarks/soak.py --quick         # less of everything; writes nothing
+    python benchmarks/soak.py                 # all parts; writes benchmarks/SOAK.md
+    python benchmarks/soak.py --only storm    # one part; writes no file
+    python benchmarks/soak.py --quick         # fewer requests, shorter runs; writes no file
 
-What is measured is a process of its own on 127.0.0.1. No request is sent to the Hub.
+The app runs in a separate process on 127.0.0.1. No request is sent to the Hub.
 """
 
 import argparse
@@ -35,22 +35,22 @@ from served import ROOT, App, Running, running
 from storm import BusyServer, Client, same
 
 HERE = Path(__file__).parent
-QUEUE, CLIENTS = 20, 200  # queue slots, and ten times as many clients
+QUEUE_SIZE, CLIENTS = 20, 200  # ten clients per queue slot
 BUNDLED = ("efficientnet_lite0", "efficientnet_lite2")
-SWAP_S = 60
-Row = tuple[str, str, str, bool]  # subject, requirement, measurement, whether it holds
+SWAP_TIMEOUT_S = 60  # until OpenVINO has replaced torch
+Row = tuple[str, str, str, bool]  # subject, requirement, measurement, whether the requirement is met
 
 
 def main() -> None:
-    """Run every part, print a table, and write it to SOAK.md."""
-    parser = argparse.ArgumentParser(description="Try to break the app, and say which promises hold.")
+    """Run the parts, print the report, and write it to SOAK.md."""
+    parser = argparse.ArgumentParser(description="Stress test the app and report which requirements are met.")
     parser.add_argument("--only", choices=PARTS, help="run one part; writes no file")
-    parser.add_argument("--quick", action="store_true", help="less of everything; writes no file")
+    parser.add_argument("--quick", action="store_true", help="fewer requests and shorter runs; writes no file")
     parser.add_argument("--job", nargs="+", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.job:
-        job, *numbers = arguments.job
-        print(json.dumps(JOBS[job](*map(int, numbers))))
+        job, *counts = arguments.job
+        print(json.dumps(JOBS[job](*map(int, counts))))
         return
     rows, started = [], time.monotonic()
     for name in [arguments.only] if arguments.only else PARTS:
@@ -67,153 +67,165 @@ def main() -> None:
 
 
 def report(rows: list[Row], took_s: float) -> str:
-    """Return the report as Markdown."""
+    """Format the report as Markdown."""
     summary = f"Written by `make soak`, {date.today():%Y-%m-%d}, in {took_s / 60:.0f} minutes. {machine()}"
-    cells = [[what, must, measured, "met" if met else "**missed**"] for what, must, measured, met in rows]
-    return f"# Nothing breaks it, measured\n\n{summary}\n\n{table(['', 'must hold', 'measured', ''], cells)}"
+    cells = [[*texts, "met" if met else "**missed**"] for *texts, met in rows]
+    return f"# Stress test results\n\n{summary}\n\n{table(['', 'requirement', 'measured', ''], cells)}"
 
 
-# --- invalid images, malicious clients, invalid configs ---
+# --- invalid images, hostile payloads, invalid configs ---
 
 
 def images(quick: bool) -> list[Row]:
-    """Open bad images, each kind in a process of its own."""
+    """Decode damaged images and decompression bombs, each kind in a separate process."""
     return [
-        _images("bad images", "no crash, none without words", 2, 300, "bad_files", "300" if quick else "4000", "7"),
-        _images("images of 41 to 400 megapixels", "all refused", 0.3, 50, "large_images"),
-        _images("small files that blow up", "all refused", 2, 300, "small_bombs"),
+        _images("damaged images", "an image or an error message", 2, 300, "bad_files", "300" if quick else "4000", "7"),
+        _images("images of 41 to 400 megapixels", "all rejected", 0.3, 50, "large_images"),
+        _images("small decompression bombs", "all rejected", 2, 300, "small_bombs"),
     ]
 
 
-def _images(what: str, must: str, most_s: float, most_mb: int, *asked: str) -> Row:
-    ran = _apart([str(ROOT / "tests" / "support" / "bad_images.py"), *asked])
-    slowest_s, slowest = ran["slowest_s"]
+def _images(subject: str, requirement: str, max_s: float, max_growth_mb: int, *arguments: str) -> Row:
+    result = _run_python([str(ROOT / "tests" / "support" / "bad_images.py"), *arguments])
+    slowest_s, slowest = result["slowest_s"]
     measured = (
-        f"{ran['count']:,} files: {ran['refused']:,} refused, {len(ran['failures'])} failures; slowest "
-        f"{slowest_s:.2f} s ({slowest}); {ran['growth_mb']:+.0f} MB; then the same: "
-        f"{'yes' if ran['good_afterwards'] else 'no'}"
+        f"{result['count']:,} files: {result['refused']:,} rejected, {len(result['failures'])} failures; slowest "
+        f"{slowest_s:.2f} s ({slowest}); {result['growth_mb']:+.0f} MB; valid image unchanged afterwards: "
+        f"{'yes' if result['good_afterwards'] else 'no'}"
     )
-    must = f"{must}; each ≤ {most_s:g} s; growth ≤ {most_mb} MB; a known image then is the same"
-    held = not ran["failures"] and slowest_s <= most_s and ran["growth_mb"] <= most_mb and ran["good_afterwards"]
-    return what, must, measured, bool(held and (ran["refused"] == ran["count"] or asked[0] == "bad_files"))
+    requirement += f"; ≤ {max_s:g} s each; growth ≤ {max_growth_mb} MB; a valid image is unchanged afterwards"
+    met = (
+        not result["failures"]
+        and slowest_s <= max_s
+        and result["growth_mb"] <= max_growth_mb
+        and result["good_afterwards"]
+        and (result["refused"] == result["count"] or arguments[0] == "bad_files")
+    )
+    return subject, requirement, measured, bool(met)
 
 
 def hostile(quick: bool) -> list[Row]:
-    """Send malicious payloads to every endpoint, in this process and over HTTP."""
-    with tempfile.TemporaryDirectory() as folder:  # the Hub's client reads the cache paths at its import
-        env = {**_env(Path(folder)), "HF_HOME": f"{folder}/hf", "HF_HUB_DISABLE_TELEMETRY": "1"}  # as app.py sets it
-        ran = _apart([__file__, "--job", "hostile", *(("1000", "60") if quick else ("10000", "400"))], env)
+    """Send hostile payloads to every endpoint, in process and over HTTP."""
+    with tempfile.TemporaryDirectory() as folder:  # huggingface_hub reads the cache paths on import
+        env = {**_env(Path(folder)), "HF_HOME": f"{folder}/hf", "HF_HUB_DISABLE_TELEMETRY": "1"}  # as in app.py
+        result = _run_python([__file__, "--job", "hostile", *(("1000", "60") if quick else ("10000", "400"))], env)
     rows = []
-    for where, words in ("inside", "in the process"), ("http", "over HTTP"):
-        found = ran[where]
+    for key, subject in ("in_process", "hostile payloads, in process"), ("http", "hostile payloads, over HTTP"):
+        outcomes = result[key]
         measured = (
-            f"{found['total']:,}: {found['answered']:,} answered, {found['refused']:,} refused, {found['busy']} told "
-            f"busy, {len(found['wordless'])} without a word, {len(found['wrong'])} wrong; "
-            f"{len(ran['leaked'])} got through, {len(ran['opened'])} files opened, {len(ran['asked'])} hosts asked"
+            f"{outcomes['total']:,}: {outcomes['answered']:,} answered, {outcomes['refused']:,} rejected, "
+            f"{outcomes['busy']} refused as busy, {len(outcomes['without_message'])} without a message, "
+            f"{len(outcomes['wrong'])} wrong; {len(result['invalid_arguments'])} invalid arguments accepted, "
+            f"{len(result['files'])} outside files opened, {len(result['hosts'])} outside hosts contacted"
         )
-        bad = found["wordless"], found["wrong"], ran["leaked"], ran["opened"], ran["asked"]
-        must = "an answer or a sentence; no unlisted backbone, top_k or path gets through; 0 opens outside"
-        rows.append((f"hostile payloads {words}", must, measured, not any(bad)))
-        for each in bad:
-            print(*list(each)[:20], sep="\n", file=sys.stderr)
+        violations = (
+            outcomes["without_message"],
+            outcomes["wrong"],
+            result["invalid_arguments"],
+            result["files"],
+            result["hosts"],
+        )
+        requirement = "an answer or an error message; no invalid backbone, top_k or path accepted; no outside access"
+        rows.append((subject, requirement, measured, not any(violations)))
+        for counts in violations:
+            print(*list(counts)[:20], sep="\n", file=sys.stderr)
     return rows
 
 
-def _hostile(inside_count: int, http_count: int) -> dict[str, Any]:
+def _hostile(in_process_count: int, http_count: int) -> dict[str, Any]:
     import attack
 
     logging.disable(logging.ERROR)
     with tempfile.TemporaryDirectory() as folder:
         os.environ.update(_env(Path(folder)))
-        with attack.page(Path(folder)) as page, page.watching() as seen:
-            ends = asyncio.run(attack.inside(page, inside_count, seed=11))
+        with attack.page(Path(folder)) as page, page.watching() as violations:
+            in_process = asyncio.run(attack.in_process(page, in_process_count, seed=11))
             http = attack.over_http(page, http_count, seed=11)
-    return {"inside": ends.to_json(), "http": http.to_json(), **seen.to_json()}
+    return {"in_process": in_process.to_json(), "http": http.to_json(), **violations.to_json()}
 
 
 def configs(quick: bool) -> list[Row]:
-    """Read bad configs in a process of its own."""
-    ran = _apart([__file__, "--job", "configs", "1000" if quick else "10000"])
+    """Parse invalid configs in a separate process."""
+    result = _run_python([__file__, "--job", "configs", "1000" if quick else "10000"])
     measured = (
-        f"{ran['count']:,} fuzzed: {ran['refused']:,} refused, {ran['nameless']} without their place, "
-        f"{len(ran['uncaught'])} uncaught; slowest {ran['slowest_s']:.2f} s"
+        f"{result['count']:,} configs: {result['rejected']:,} rejected, {result['without_location']} without a "
+        f"location, {len(result['uncaught'])} uncaught exceptions; slowest {result['slowest_s']:.2f} s"
     )
-    held = not ran["nameless"] and not ran["uncaught"] and ran["slowest_s"] <= 1
-    must = "each problem names file:line:column; 0 uncaught; ≤ 1 s each"
+    met = not result["without_location"] and not result["uncaught"] and result["slowest_s"] <= 1
+    requirement = "every problem has its file:line:column; no uncaught exception; ≤ 1 s each"
     return [
-        ("bad configs, fuzzed", must, measured, held),
-        _tests("bad configs, by hand", "each as above, in its words", "tests/config/test_bad_configs.py"),
+        ("invalid configs, fuzzed", requirement, measured, met),
+        _tests("invalid configs, handwritten", "as above, with the exact message", "tests/config/test_bad_configs.py"),
     ]
 
 
 def _configs(count: int) -> dict[str, Any]:
     import bad_configs
 
-    found: dict[str, Any] = {"count": count, "refused": 0, "nameless": 0, "uncaught": [], "slowest_s": 0.0}
+    result: dict[str, Any] = {"count": count, "rejected": 0, "without_location": 0, "uncaught": [], "slowest_s": 0.0}
     for text in bad_configs.fuzzed(count, seed=11):
         started = time.perf_counter()
         try:
             problems = bad_configs.refused(text)
         except Exception as error:
-            found["uncaught"].append(f"{type(error).__name__}: {error}"[:200])
+            result["uncaught"].append(f"{type(error).__name__}: {error}"[:200])
             continue
-        found["slowest_s"] = max(found["slowest_s"], time.perf_counter() - started)
-        found["refused"] += bool(problems)
-        found["nameless"] += any(not re.match(r"config\.yaml:\d+:\d+: ", problem) for problem in problems)
-    return found
+        result["slowest_s"] = max(result["slowest_s"], time.perf_counter() - started)
+        result["rejected"] += bool(problems)
+        result["without_location"] += any(not re.match(r"config\.yaml:\d+:\d+: ", problem) for problem in problems)
+    return result
 
 
 # --- overload ---
 
 
 def storm(quick: bool) -> list[Row]:
-    """Overload the app with ten times as many clients as queue slots, and plain Gradio for comparison."""
+    """Overload the app with ten clients per queue slot, and an empty Gradio app for comparison."""
     seconds = 10 if quick else 60
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
-        config = write_config(home, ("resnet18",), f"device: cpu\nprecision: float32\nlimits: {{queue_size: {QUEUE}}}")
-        with _serving(home, config) as served:
-            _swapped(Client(served.url), _image(home))
-            ours = _storm(served, "classify", home, seconds)
+        settings = f"device: cpu\nprecision: float32\nlimits: {{queue_size: {QUEUE_SIZE}}}"
+        config = write_config(home, ("resnet18",), settings)
+        with _serving(home, config) as server:
+            _wait_for_openvino(Client(server.url), _image(home))
+            ours = _storm(server, "classify", home, seconds)
         app = App("empty", (str(HERE / "peers" / "empty.py"),))
-        with running(app, home, _env(home)) as served:
-            empty = _storm(served, "predict", home, seconds)
-    must = "every request is answered or told busy, none lost; busy p95 ≤ 2 s; /healthz p99 ≤ 1 s; well ≤ 5 s after"
-    held = not ours["lost"] and ours["busy_p95_s"] <= 2 and ours["health_p99_s"] <= 1 and ours["well_s"] <= 5
-    what = f"{CLIENTS} clients for {seconds} s, {QUEUE} places; they do not obey Retry-After"
+        with running(app, home, _env(home)) as server:
+            empty = _storm(server, "predict", home, seconds)
+    requirement = "every request is answered or refused as busy; refusals p95 ≤ 2 s; /healthz p99 ≤ 1 s; recovery ≤ 5 s"
+    met = not ours["lost"] and ours["busy_p95_s"] <= 2 and ours["health_p99_s"] <= 1 and ours["recovery_s"] <= 5
+    subject = f"{CLIENTS} clients for {seconds} s, {QUEUE_SIZE} queue slots, Retry-After ignored"
     return [
-        (what, must, _storm_told(ours), held),
-        ("the same, an empty Gradio function", "-", _storm_told(empty), True),
+        (subject, requirement, _storm_outcome(ours), met),
+        ("the same load on an empty Gradio function", "-", _storm_outcome(empty), True),
     ]
 
 
-def _storm(served: Running, api: str, home: Path, seconds: int) -> dict[str, Any]:
-    image = _image(home)
-    visitor, more = Client(served.url, api), [None, 3] if api == "classify" else []
-    (home / "right.json").write_text(json.dumps(visitor.ask(image.read_bytes(), *more)))
-    command = [sys.executable, str(HERE / "storm.py"), served.url, api, str(CLIENTS // 2), str(seconds), str(image)]
-    clients = [
-        subprocess.Popen([*command, str(home / "right.json")], stdout=subprocess.PIPE, text=True) for _ in range(2)
-    ]
-    over, health_s = threading.Event(), list[float]()
-    prober = threading.Thread(target=_probe, args=(served.url, "healthz" if api == "classify" else "", over, health_s))
+def _storm(server: Running, api: str, home: Path, seconds: int) -> dict[str, Any]:
+    image, expected = _image(home), home / "expected.json"
+    client, other_arguments = Client(server.url, api), [None, 3] if api == "classify" else []
+    expected.write_text(json.dumps(client.request(image.read_bytes(), *other_arguments)))
+    command = [sys.executable, str(HERE / "storm.py"), server.url, api, str(CLIENTS // 2), str(seconds), str(image)]
+    processes = [subprocess.Popen([*command, str(expected)], stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    stop, health_s = threading.Event(), list[float]()
+    prober = threading.Thread(target=_probe, args=(server.url, "healthz" if api == "classify" else "", stop, health_s))
     prober.start()
-    found = [json.loads(each.communicate(timeout=seconds + 300)[0]) for each in clients]
-    over.set()
+    tallies = [json.loads(process.communicate(timeout=seconds + 300)[0]) for process in processes]
+    stop.set()
     prober.join()
     started = time.monotonic()
     while True:  # recovered: a new client gets an answer
         try:
-            visitor.ask(image.read_bytes(), *more)
+            client.request(image.read_bytes(), *other_arguments)
             break
         except BusyServer:
             time.sleep(0.05)
-    well_s = time.monotonic() - started
+    recovery_s = time.monotonic() - started
     lost: dict[str, int] = {}
-    for each in found:
-        for reason, count in each["lost"].items():
+    for tally in tallies:
+        for reason, count in tally["lost"].items():
             lost[reason] = lost.get(reason, 0) + count
-    answered_s, busy_s = ([second for each in found for second in each[key]] for key in ("answered_s", "busy_s"))
+    answered_s, busy_s = ([seconds for tally in tallies for seconds in tally[key]] for key in ("answered_s", "busy_s"))
     return {
         "answered": len(answered_s),
         "answered_p95_s": spread(answered_s)[1] / 1e3 if answered_s else float("inf"),
@@ -221,137 +233,137 @@ def _storm(served: Running, api: str, home: Path, seconds: int) -> dict[str, Any
         "busy_p95_s": spread(busy_s)[1] / 1e3 if busy_s else 0.0,
         "lost": lost,
         "health_p99_s": sorted(health_s)[round(0.99 * (len(health_s) - 1))],
-        "well_s": well_s,
+        "recovery_s": recovery_s,
         "per_s": len(answered_s) / seconds,
     }
 
 
-def _storm_told(found: dict[str, Any]) -> str:
-    lost = sum(found["lost"].values())
+def _storm_outcome(result: dict[str, Any]) -> str:
+    lost = sum(result["lost"].values())
     reasons = (
-        f" ({'; '.join(f'{count} × {reason}' for reason, count in list(found['lost'].items())[:3])})" if lost else ""
+        f" ({'; '.join(f'{count} × {reason}' for reason, count in list(result['lost'].items())[:3])})" if lost else ""
     )
     return (
-        f"{found['answered']:,} answered ({found['per_s']:.1f}/s, p95 {found['answered_p95_s']:.1f} s), "
-        f"{found['busy']:,} told busy (p95 {found['busy_p95_s']:.2f} s), "
-        f"{lost} lost{reasons}; health p99 {found['health_p99_s']:.2f} s; "
-        f"well after {found['well_s']:.1f} s"
+        f"{result['answered']:,} answered ({result['per_s']:.1f}/s, p95 {result['answered_p95_s']:.1f} s), "
+        f"{result['busy']:,} refused as busy (p95 {result['busy_p95_s']:.2f} s), "
+        f"{lost} lost{reasons}; health check p99 {result['health_p99_s']:.2f} s; "
+        f"recovery {result['recovery_s']:.1f} s"
     )
 
 
-def _probe(url: str, path: str, over: threading.Event, took_s: list[float]) -> None:
+def _probe(url: str, path: str, stop: threading.Event, latencies_s: list[float]) -> None:
     import urllib.request
 
-    while not over.is_set():
+    while not stop.is_set():
         started = time.monotonic()
         try:
             urllib.request.urlopen(f"{url}{path}", timeout=30).read()
-            took_s.append(time.monotonic() - started)
+            latencies_s.append(time.monotonic() - started)
         except OSError:
-            took_s.append(float("inf"))
+            latencies_s.append(float("inf"))
         time.sleep(0.1)
 
 
-def leavers(quick: bool) -> list[Row]:
-    """Let a hundred clients post and disconnect, then measure how long the next one waits."""
-    ratios, gone = [], 100
+def disconnects(quick: bool) -> list[Row]:
+    """Measure the latency of a request that follows a hundred clients that have disconnected."""
+    ratios, count = [], 100
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         # a slow backbone, so that Gradio's own milliseconds per event are negligible
         config = write_config(home, ("resnet152",), "device: cpu\nprecision: float32\nlimits: {queue_size: 200}")
-        with _serving(home, config) as served:
-            visitor, image = Client(served.url), _image(home)
-            _swapped(visitor, image)
-            path = visitor.upload(image.read_bytes())
+        with _serving(home, config) as server:
+            client, image = Client(server.url), _image(home)
+            _wait_for_openvino(client, image)
+            path = client.upload(image.read_bytes())
 
-            def one() -> float:
+            def latency_s() -> float:
                 started = time.monotonic()
-                visitor.listen(visitor.join(path, None, 3))
+                client.listen(client.join(path, None, 3))
                 return time.monotonic() - started
 
-            alone = sorted(one() for _ in range(20))[10]
+            idle_s = sorted(latency_s() for _ in range(20))[10]
             for _ in range(2 if quick else 5):
                 with ThreadPoolExecutor(16) as threads:
-                    list(threads.map(lambda number: _leave(visitor, path, number), range(gone)))
-                ratios.append(one() / alone)
-                time.sleep(12)  # until the last of them count as disconnected
-    middle = sorted(ratios)[len(ratios) // 2]
-    measured = f"{middle:.1f} × in the middle, {max(ratios):.1f} × at worst; one alone: {alone * 1e3:.0f} ms"
-    must = "the next visitor has his answer in ≤ 2 × the time of one alone, in the middle"
-    return [(f"{gone} clients that join and leave", must, measured, middle <= 2)]
+                    list(threads.map(lambda number: _disconnect(client, path, number), range(count)))
+                ratios.append(latency_s() / idle_s)
+                time.sleep(12)  # until the server has dropped the last of them
+    median = sorted(ratios)[len(ratios) // 2]
+    measured = f"median {median:.1f} ×, max {max(ratios):.1f} ×; idle server: {idle_s * 1e3:.0f} ms"
+    requirement = "median latency of the next request ≤ 2 × that on an idle server"
+    return [(f"{count} clients that post a request and disconnect", requirement, measured, median <= 2)]
 
 
-def _leave(visitor: Client, path: str, number: int) -> None:
-    """Post requests and disconnect: some after connecting for the answer, some before."""
+def _disconnect(client: Client, path: str, number: int) -> None:
+    """Post a request and disconnect: every second client after connecting for the answer, the others before."""
     import socket
 
-    event = visitor.join(path, None, 3)
+    event = client.join(path, None, 3)
     if number % 2:
-        host, _, port = visitor.url.removeprefix("http://").rstrip("/").partition(":")
-        with socket.create_connection((host, int(port)), 10) as line:
-            line.sendall(f"GET /gradio_api/call/classify/{event} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        host, _, port = client.url.removeprefix("http://").rstrip("/").partition(":")
+        with socket.create_connection((host, int(port)), 10) as connection:
+            connection.sendall(f"GET /gradio_api/call/classify/{event} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
 
 
-def together(quick: bool) -> list[Row]:
-    """Send requests from fifty clients at once, each with its own image and one of two backbones."""
+def concurrent(quick: bool) -> list[Row]:
+    """Send fifty requests concurrently, each with its own image and one of two backbones."""
     from drawing import draw
 
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
-        with _serving(home, _bundled(home)) as served:
-            visitor = Client(served.url)
-            asked = [(draw(home / f"{seed}.jpg", seed).read_bytes(), BUNDLED[seed % 2], 10) for seed in range(50)]
-            alone = [visitor.ask(*each) for each in asked]
+        with _serving(home, _bundled(home)) as server:
+            client = Client(server.url)
+            requests = [(draw(home / f"{seed}.jpg", seed).read_bytes(), BUNDLED[seed % 2], 10) for seed in range(50)]
+            expected = [client.request(*request) for request in requests]
             with ThreadPoolExecutor(50) as threads:
-                found = list(threads.map(lambda each: visitor.ask(*each), asked))
-    off = 0.0
-    for a, b in zip(alone, found, strict=True):
+                answers = list(threads.map(lambda request: client.request(*request), requests))
+    max_difference = 0.0
+    for a, b in zip(expected, answers, strict=True):
         for one, other in zip(a["predictions"], b["predictions"], strict=True):
-            off = max(off, abs(one["probability"] - other["probability"]))
-    strange = sum(not same(a, b) for a, b in zip(alone, found, strict=True))
-    distinct = len({json.dumps(each["predictions"]) for each in alone})
-    measured = f"|Δ| ≤ {off:.1g}; {strange} of 50 got another's answer ({distinct} different ones)"
-    must = "|Δ| ≤ 1e-5 in float32; nobody gets another's answer"
-    return [("50 at once, mixed backbones, beside one by one", must, measured, off <= 1e-5 and not strange)]
+            max_difference = max(max_difference, abs(one["probability"] - other["probability"]))
+    mismatches = sum(not same(a, b) for a, b in zip(expected, answers, strict=True))
+    distinct = len({json.dumps(answer["predictions"]) for answer in expected})
+    measured = f"Δp ≤ {max_difference:.1g}; {mismatches} of 50 answers differ ({distinct} distinct answers)"
+    requirement = "Δp ≤ 1e-5 in float32; no client receives the answer of another"
+    met = max_difference <= 1e-5 and not mismatches
+    return [("50 concurrent requests to two backbones, against sequential ones", requirement, measured, met)]
 
 
 # --- long runs ---
 
 
-def lineup(quick: bool) -> list[Row]:
-    """Request every backbone of the shipped config in random order, with memory for a few of them."""
-    memory_mb, most, seconds = 400, 60 if quick else 1000, 60 if quick else 300
+def backbones(quick: bool) -> list[Row]:
+    """Request the backbones of the shipped config in random order, with a memory limit that holds a few of them."""
+    memory_mb, max_requests, seconds = 400, 60 if quick else 1000, 60 if quick else 300
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
-        _apart([__file__, "--job", "checkpoints"], {"LINEUP_SOAK_HOME": folder})
+        _run_python([__file__, "--job", "checkpoints"], {"LINEUP_SOAK_HOME": folder})
         config = home / "config.yaml"
         with config.open("a") as file:
             file.write(f"limits: {{memory_mb: {memory_mb}}}\n")
         names = [entry["name"] for entry in yaml.safe_load(config.read_text())["backbones"]]
-        with _serving(home, config) as served:
-            visitor, image, chance = Client(served.url), _image(home).read_bytes(), random.Random(0)
-            path, until, used, resident = (
-                visitor.upload(image),
-                time.monotonic() + seconds,
-                list[str](),
-                list[float](),
-            )
-            while len(used) < most and time.monotonic() < until:
-                used.append(visitor.listen(visitor.join(path, chance.choice(names), 3))["engine"])
-                resident.append(served.memory_mb("VmRSS"))
-            peak, own = served.memory_mb("VmHWM"), served.memory_mb("RssAnon")
-    engines = ", ".join(f"{used.count(engine):,} by {engine}" for engine in sorted(set(used)))
+        with _serving(home, config) as server:
+            client, image, rng = Client(server.url), _image(home).read_bytes(), random.Random(0)
+            path, deadline = client.upload(image), time.monotonic() + seconds
+            engines, resident_mb = list[str](), list[float]()
+            while len(engines) < max_requests and time.monotonic() < deadline:
+                engines.append(client.listen(client.join(path, rng.choice(names), 3))["engine"])
+                resident_mb.append(server.memory_mb("VmRSS"))
+            peak_mb, anonymous_mb = server.memory_mb("VmHWM"), server.memory_mb("RssAnon")
+    counts = ", ".join(f"{engines.count(engine):,} by {engine}" for engine in sorted(set(engines)))
     measured = (
-        f"{len(used):,} requests ({engines}), {len(names)} backbones: after an answer at most {max(resident):,.0f} MB, "
-        f"at any time {peak:,.0f} MB, at the end {resident[-1]:,.0f} MB, {own:,.0f} MB of them not of files"
+        f"{len(engines):,} requests ({counts}), {len(names)} backbones; resident memory: at most "
+        f"{max(resident_mb):,.0f} MB after an answer, peak {peak_mb:,.0f} MB, final {resident_mb[-1]:,.0f} MB, of "
+        f"which {anonymous_mb:,.0f} MB anonymous"
     )
-    must = f"{most:,} requests in {seconds} s; resident ≤ limits.memory_mb ({memory_mb}) + 1,024 MB"
-    held = len(used) == most and max(resident) <= memory_mb + 1024
-    return [("every backbone of the config, in random order", must, measured, held)]
+    requirement = (
+        f"{max_requests:,} requests in {seconds} s; resident memory ≤ limits.memory_mb ({memory_mb}) + 1,024 MB"
+    )
+    met = len(engines) == max_requests and max(resident_mb) <= memory_mb + 1024
+    return [("all backbones of the config, in random order", requirement, measured, met)]
 
 
 def _checkpoints() -> dict[str, Any]:
-    """Write the shipped config with random weights in the place of those that would be downloaded."""
+    """Write the shipped config with random weights instead of downloaded ones."""
     import torchvision
     from safetensors.torch import save_file
 
@@ -373,62 +385,64 @@ def _checkpoints() -> dict[str, Any]:
 
 
 def soak(quick: bool) -> list[Row]:
-    """Send thousands of requests, and fit a line to the memory of the app."""
+    """Send thousands of requests, and fit a line to the memory of the app over the request count."""
     from drawing import draw
 
-    requests, warm = (600, 200) if quick else (5000, 500)
+    count, warmup = (600, 200) if quick else (5000, 500)
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
-        with _serving(home, _bundled(home)) as served:
-            visitor = Client(served.url)
-            asked = [(draw(home / f"{seed}.jpg", seed).read_bytes(), BUNDLED[seed % 2], 5) for seed in range(8)]
-            right = [visitor.ask(*each) for each in asked]
-            resident, wrong, count = list[tuple[float, float]](), list[int](), iter(range(1, requests + 1))
+        with _serving(home, _bundled(home)) as server:
+            client = Client(server.url)
+            requests = [(draw(home / f"{seed}.jpg", seed).read_bytes(), BUNDLED[seed % 2], 5) for seed in range(8)]
+            expected = [client.request(*request) for request in requests]
+            resident, wrong = list[tuple[float, float]](), list[int]()  # thousands of requests and MB; request numbers
 
-            def work(number: int) -> None:
-                found = visitor.ask(*asked[number % 8])
-                if not same(found, right[number % 8], 0.0):
+            def send(number: int) -> None:
+                answer = client.request(*requests[number % 8])
+                if not same(answer, expected[number % 8], 0.0):
                     wrong.append(number)
-                if number > warm and number % 50 == 0:
-                    resident.append((number / 1e3, served.memory_mb("VmRSS")))
+                if number > warmup and number % 50 == 0:
+                    resident.append((number / 1e3, server.memory_mb("VmRSS")))
 
             with ThreadPoolExecutor(4) as threads:
-                list(threads.map(work, count))
+                list(threads.map(send, range(1, count + 1)))
     slope = float(np.polyfit(*zip(*resident, strict=True), 1)[0])
-    grew = f"{resident[0][1]:.0f} → {resident[-1][1]:.0f} MB"
-    measured = f"{requests:,} requests: {slope:+.1f} MB per 1,000 ({grew}); {len(wrong)} wrong"
-    return [("a long run", "< 10 MB per 1,000 requests after 500; 0 wrong answers", measured, slope < 10 and not wrong)]
+    change = f"{resident[0][1]:.0f} → {resident[-1][1]:.0f} MB"
+    measured = f"{count:,} requests: {slope:+.1f} MB per 1,000 ({change}); {len(wrong)} wrong answers"
+    requirement = "memory growth < 10 MB per 1,000 requests after the first 500; no wrong answer"
+    return [("long run", requirement, measured, slope < 10 and not wrong)]
 
 
 # --- fault injection tests ---
 
 
 def faults(quick: bool) -> list[Row]:
-    """Run the tests with failures of the Hub, of a backbone, and of the process."""
-    hub = (
-        "cached never fails; cold ends in its sentence within the deadline + 5 s, others answer; wrong bytes never load"
+    """Run the tests that inject faults into the Hub, a backbone and the process."""
+    hub_requirement = (
+        "a cached file always loads; a first download fails with its own message within the timeout + 5 s, other "
+        "backbones answer meanwhile; corrupt files never load"
     )
     return [
-        _tests("12 faults of the Hub, cold and cached", hub, "tests/hub/test_faults.py"),
+        _tests("12 faults of the Hub, with and without a cached file", hub_requirement, "tests/hub/test_faults.py"),
         _tests(
-            "an exception, MemoryError, a hang in a backbone",
-            "only that backbone is affected",
+            "exception, MemoryError or hang in a backbone",
+            "no other backbone is affected",
             "tests/server/test_admission.py",
             "hanging_forward_pass or network_error",
         ),
         _tests(
-            "kill -9 in a download, a cache write, a request",
-            "the next start is ready from what was whole",
+            "kill -9 during a download, a cache write or a request",
+            "the next start ignores partial files and serves requests",
             "tests/test_killed.py",
         ),
     ]
 
 
-def _tests(what: str, must: str, file: str, only: str = "") -> Row:
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", file, *(("-k", only) if only else ())]
-    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900)
-    last = (ran.stdout.strip().splitlines() or ["nothing was printed"])[-1]
-    return what, must, f"{last} ({file})", ran.returncode == 0
+def _tests(subject: str, requirement: str, file: str, keyword: str = "") -> Row:
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", file, *(("-k", keyword) if keyword else ())]
+    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900)
+    last_line = (process.stdout.strip().splitlines() or ["no output"])[-1]
+    return subject, requirement, f"{last_line} ({file})", process.returncode == 0
 
 
 # --- helpers ---
@@ -446,38 +460,38 @@ def _env(home: Path) -> dict[str, str]:
         "HF_HUB_OFFLINE": "1",
         "GRADIO_ANALYTICS_ENABLED": "False",
         "GRADIO_TEMP_DIR": str(home / "uploads"),
-        "LINEUP_CACHE": str(home / "kept"),
+        "LINEUP_CACHE": str(home / "converted"),
     }
 
 
 @contextmanager
 def _serving(home: Path, config: Path) -> Iterator[Running]:
-    """Serve a config; enter the block once its default backbone is ready."""
+    """Serve a config, and enter the block once its default backbone is ready."""
     app = App("lineup", ("app.py", "--config", str(config), "--port", "{port}"), "classify")
-    with running(app, home, _env(home)) as served:
-        Client(served.url).ask(_image(home).read_bytes(), None, 1)
-        yield served
+    with running(app, home, _env(home)) as server:
+        Client(server.url).request(_image(home).read_bytes(), None, 1)
+        yield server
 
 
 def _image(home: Path) -> Path:
     """Return a JPEG of 1024 × 768 pixels."""
     path = home / "image.jpg"
     if not path.exists():
-        with Images(home, SMALL).fresh() as fresh:
-            path.write_bytes(fresh.read_bytes())
+        with Images(home, SMALL).fresh() as original:
+            path.write_bytes(original.read_bytes())
     return path
 
 
-def _swapped(visitor: Client, image: Path) -> None:
-    """Wait until OpenVINO answers: it changes the last digits of an answer."""
-    until = time.monotonic() + SWAP_S
-    while time.monotonic() < until and visitor.ask(image.read_bytes(), None, 1)["engine"] != "openvino":
+def _wait_for_openvino(client: Client, image: Path) -> None:
+    """Wait until OpenVINO has replaced torch: the probabilities of the two differ in their last digits."""
+    deadline = time.monotonic() + SWAP_TIMEOUT_S
+    while time.monotonic() < deadline and client.request(image.read_bytes(), None, 1)["engine"] != "openvino":
         time.sleep(0.2)
 
 
-def _apart(arguments: list[str], env: dict[str, str] | None = None) -> Any:
-    """Run Python in a process of its own, and return the JSON that it prints last."""
-    ran = subprocess.run(
+def _run_python(arguments: list[str], env: dict[str, str] | None = None) -> Any:
+    """Run Python in a separate process, and return the JSON on the last line of its output."""
+    process = subprocess.run(
         [sys.executable, *arguments],
         cwd=ROOT,
         env={**os.environ, **(env or {})},
@@ -485,13 +499,13 @@ def _apart(arguments: list[str], env: dict[str, str] | None = None) -> Any:
         text=True,
         timeout=900,
     )
-    if ran.returncode:
-        raise RuntimeError((ran.stderr.strip().splitlines() or [f"it ended with {ran.returncode}"])[-1])
-    return json.loads(ran.stdout.strip().splitlines()[-1])
+    if process.returncode:
+        raise RuntimeError((process.stderr.strip().splitlines() or [f"exit status {process.returncode}"])[-1])
+    return json.loads(process.stdout.strip().splitlines()[-1])
 
 
 PARTS: dict[str, Callable[[bool], list[Row]]] = {
-    each.__name__: each for each in (images, hostile, storm, leavers, lineup, soak, faults, together, configs)
+    part.__name__: part for part in (images, hostile, storm, disconnects, backbones, soak, faults, concurrent, configs)
 }
 JOBS: dict[str, Callable[..., dict[str, Any]]] = {
     "hostile": _hostile,

@@ -387,7 +387,9 @@ def test_gradios_reload_mode_shows_an_edit_and_keeps_the_loaded_backbone(tmp_pat
             return json.load(response)["title"]
 
     with log.open("w") as output:
-        process = subprocess.Popen(command, cwd=folder, env=env, stdout=output, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            command, cwd=folder, env=env, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+        )
     try:
         until(lambda: title() and "lite0 is ready" in log.read_text(), 60)
         app_file.write_text(app_file.read_text() + '\ndemo.title = "Edited"\n')
@@ -395,7 +397,7 @@ def test_gradios_reload_mode_shows_an_edit_and_keeps_the_loaded_backbone(tmp_pat
         client = Client(host, verbose=False)
         answer = client.predict(handle_file(str(image)), api_name="/classify")
     finally:
-        process.send_signal(signal.SIGINT)
+        os.killpg(process.pid, signal.SIGKILL)  # the page is served by a child process
         process.wait(20)
     assert answer["backbone"] == "lite0"
     assert log.read_text().count("lite0 is ready") == 1

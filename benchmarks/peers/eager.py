@@ -1,4 +1,4 @@
-"""What a careful person writes with timm: the right transform, no gradients, the three most probable labels."""
+"""A correct app with timm: its evaluation transform, inference mode, and the three most probable labels."""
 
 import gradio as gr
 import timm
@@ -14,8 +14,8 @@ def predict(image):
     """Return the three most probable labels."""
     batch = transform(image).unsqueeze(0)
     with torch.inference_mode():
-        found = model(batch).softmax(dim=1)[0].topk(3)
-    pairs = zip(found.indices.tolist(), found.values.tolist(), strict=True)
+        top = model(batch).softmax(dim=1)[0].topk(3)
+    pairs = zip(top.indices.tolist(), top.values.tolist(), strict=True)
     return {names.index_to_description(index): value for index, value in pairs}
 
 

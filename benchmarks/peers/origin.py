@@ -1,4 +1,4 @@
-"""The app of Gradio's own tutorial on classifying images, with random weights: no resize, no normalisation."""
+"""The app of Gradio's image classification tutorial, with random weights: no resizing, no normalisation."""
 
 import gradio as gr
 import torch
@@ -10,7 +10,7 @@ labels = ResNet18_Weights.DEFAULT.meta["categories"]
 
 
 def predict(image):
-    """Return the probability of each of the 1,000 labels."""
+    """Return the probabilities of all 1,000 labels."""
     batch = transforms.ToTensor()(image).unsqueeze(0)
     with torch.no_grad():
         probabilities = torch.nn.functional.softmax(model(batch)[0], dim=0)

@@ -1,4 +1,4 @@
-"""Gradio's one-liner for a transformers pipeline: a ResNet-18 with random weights, built here instead of downloaded."""
+"""`gr.Interface.from_pipeline` with a transformers pipeline: a ResNet-18 with random weights, without a download."""
 
 from importlib import import_module
 from types import SimpleNamespace
@@ -6,13 +6,14 @@ from types import SimpleNamespace
 import gradio as gr
 from transformers import ConvNextImageProcessor, ResNetConfig, ResNetForImageClassification, pipelines
 
-# Gradio 6 speaks transformers 4: for every answer it looks classes up in modules that transformers 5 loads late, or
-# has dropped, and it calls the image by a name that is gone. Without these lines the one-liner answers nothing.
+# Gradio 6 expects transformers 4: for every request it looks up classes in modules that transformers 5 imports lazily
+# or has removed, and passes the image by a parameter name that no longer exists. Without these patches every request
+# fails.
 for module in ("text_classification", "token_classification", "object_detection"):
     import_module(f"transformers.pipelines.{module}")
 pipelines.text2text_generation = SimpleNamespace(Text2TextGenerationPipeline=(), TranslationPipeline=())
-called = pipelines.ImageClassificationPipeline.__call__
-pipelines.ImageClassificationPipeline.__call__ = lambda self, images: called(self, images)
+original_call = pipelines.ImageClassificationPipeline.__call__
+pipelines.ImageClassificationPipeline.__call__ = lambda self, images: original_call(self, images)
 
 config = ResNetConfig(
     embedding_size=64,
