@@ -29,8 +29,7 @@ _log = logging.getLogger(__name__)
 FORMAT = 1  # raise it when the decoding of images changes, or what an engine computes
 TIMEOUT_S = 10.0  # how long to wait for the transactions of other processes
 _PACKAGES = ("torch", "torchvision", "timm", "openvino", "pillow", "numpy")
-_PAGE_BYTES = 16384  # SQLite's default of 4,096 is half empty with a row of 1,000 classes
-_ROW_BYTES = 64  # of a row, besides its array
+_ROW_BYTES = 5 * 4096  # besides its array, of a row that begins a page in the table and in each index
 _BATCH = 64  # rows that are evicted at once
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR}  # the last: another table of this name
 
@@ -77,7 +76,7 @@ class AnswerStore:
 
     Args:
         path: the file; it is created with its folder when something is stored.
-        max_bytes: bound of its size. The write-ahead log beside it may have some 20 MB more.
+        max_bytes: bound of its size. The write-ahead log beside it may have some 10 MB more.
     """
 
     def __init__(self, path: Path, max_bytes: int) -> None:
@@ -136,8 +135,7 @@ class AnswerStore:
 
     def _evict(self, connection: sqlite3.Connection, n_bytes: int) -> bool:
         """Delete the least recently used rows until so many bytes fit; return whether they do."""
-        pages = 4 + n_bytes // _PAGE_BYTES  # of the row, which may begin a page of the table and of each index
-        while (_used_pages(connection) + pages) * _PAGE_BYTES > self._max_bytes:
+        while _used_bytes(connection) + n_bytes > self._max_bytes:
             oldest = f"SELECT rowid FROM answers ORDER BY used, rowid LIMIT {_BATCH}"
             if not connection.execute(f"DELETE FROM answers WHERE rowid IN ({oldest})").rowcount:
                 return False
@@ -159,7 +157,6 @@ class AnswerStore:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         connection = sqlite3.connect(self._path, TIMEOUT_S, isolation_level=None)
         try:
-            connection.execute(f"PRAGMA page_size = {_PAGE_BYTES}")  # of a new file
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")  # a power failure may lose the last rows, but no more
             connection.execute(
@@ -189,6 +186,7 @@ def _tick(connection: sqlite3.Connection) -> int:
     return int(connection.execute("SELECT coalesce(max(used), 0) + 1 FROM answers").fetchone()[0])
 
 
-def _used_pages(connection: sqlite3.Connection) -> int:
-    pages, free = (connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count"))
-    return int(pages - free)
+def _used_bytes(connection: sqlite3.Connection) -> int:
+    names = ("page_count", "freelist_count", "page_size")
+    pages, free, page_bytes = (int(connection.execute(f"PRAGMA {name}").fetchone()[0]) for name in names)
+    return (pages - free) * page_bytes
