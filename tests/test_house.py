@@ -1,4 +1,5 @@
 import ast
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -149,6 +150,40 @@ def test_features_do_not_import_one_another():
             own = ".".join(name.split(".")[:3])
             others = {each for each in found if each.startswith("lineup.features.") and not each.startswith(own)}
             assert others == set(), name
+
+
+# Verbs of the Hub client's methods that write.
+HUB_WRITES = re.compile(
+    r"(accept|add|batch|cancel|change|comment|copy|create|delete|disable|duplicate|edit|enable|grant|hide|merge|move"
+    r"|pause|permanently_delete|preupload|reject|rename|request|restart|run|set|super_squash|sync|update|upload)_.*"
+)
+
+
+def hub_writes_in(text):
+    """Return the names in a module that write to the Hub."""
+    from huggingface_hub import HfApi
+
+    nodes = list(ast.walk(ast.parse(text)))
+    names = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+    names |= {alias.name for node in nodes if isinstance(node, ast.ImportFrom) for alias in node.names}
+    return {name for name in names if name == "CommitScheduler" or (HUB_WRITES.match(name) and hasattr(HfApi, name))}
+
+
+def test_only_uploads_writes_to_the_hub():
+    paths = [ROOT / "app.py", *(ROOT / "lineup").rglob("*.py"), *(ROOT / "tools").rglob("*.py")]
+    writing = {path.relative_to(ROOT).as_posix() for path in paths if hub_writes_in(path.read_text(encoding="utf-8"))}
+    assert writing == {"lineup/hub/uploads.py"}
+
+
+def test_only_features_that_publish_import_uploads():
+    importers = {name for name, found in imports().items() if "lineup.hub.uploads" in found}
+    parts = {tuple(name.split(".")[1:3]) for name in importers}
+    assert parts <= {("features", "publish"), ("features", "training"), ("features", "feedback")}
+
+
+def test_writes_to_the_hub_are_found_wherever_they_stand():
+    text = "from huggingface_hub import CommitScheduler, upload_folder as put, hf_hub_download\nHfApi().create_commit()"
+    assert hub_writes_in(text) == {"CommitScheduler", "upload_folder", "create_commit"}
 
 
 def test_nothing_below_names_a_feature():

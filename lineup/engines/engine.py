@@ -19,6 +19,7 @@ class Engine(Protocol):
     """Turns a batch ``(N, 3, H, W)`` float32 into logits ``(N, classes)`` float32."""
 
     name: str
+    hint: str  # the precision that it computes in: f32, tf32 or bf16
 
     def __call__(self, batch: np.ndarray) -> np.ndarray: ...
 

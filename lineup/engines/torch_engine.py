@@ -27,6 +27,7 @@ class TorchEngine:
         wide = device == "cuda" and precision == "auto" and torch.cuda.is_bf16_supported(including_emulation=False)
         self._bfloat16 = wide or precision == "bfloat16"
         self._exact = device == "cuda" and precision == "float32"
+        self.hint = "bf16" if self._bfloat16 else "tf32" if device == "cuda" and not self._exact else "f32"
         # convolutions on a GPU are faster in NHWC layout
         self._layout = torch.channels_last if device == "cuda" else torch.contiguous_format
         self._device = device

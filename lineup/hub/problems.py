@@ -164,7 +164,7 @@ def _request_status(status: int, repo: str, expected: str, hardware: str, retry:
         remedy = "choose another one, or use a token with access to the existing one"
         return Explanation("the name is taken (409)", remedy)
     if status in (409, 412):
-        return Explanation(f"the Space was changed in the meantime ({status})", retry)
+        return Explanation(f"the repository was changed in the meantime ({status})", retry)
     if status == 429:
         return Explanation("too many requests (429)", f"{retry} in a few minutes")
     return Explanation(f"the Hub refused ({status})", f"{retry} later")

@@ -6,6 +6,8 @@ memory or taking minutes (decompression bombs); `tests/support/bad_images.py` ge
 
 import os
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -17,6 +19,7 @@ from lineup.images.guards import FIRST_FRAME, TILE_LENGTH, TILE_WIDTH, MeteredFi
 
 MAX_ASPECT_RATIO = 20  # longer side : shorter side
 
+_READERS = [f"FIRST {kind}" if kind in FIRST_FRAME else kind for kind in FORMATS]
 _USE_KNOWN_FORMAT = f"use one of {', '.join(FORMATS)}"
 _SMALLER = "make it smaller and try again"
 _MAX_SCANS = 100  # of a progressive JPEG, each a pass over all pixels; encoders write about ten
@@ -49,29 +52,45 @@ def open_image(
         ImageError: when the file is missing, not an image, damaged or too large.
     """
     name = Path(path).name
-    try:
+    with _image_errors(name):
         size_mb = Path(path).stat().st_size / 1e6
         if 0 < max_mb < size_mb:
             raise ImageError(name, f"at most {max_mb} MB", f"got {size_mb:.1f}", _SMALLER)
-        # On damaged files Pillow raises almost any exception (struct.error, SyntaxError, …)
         with MeteredFile(path) as file:
             check_tags(file)
-            with Image.open(
-                file, formats=[f"FIRST {kind}" if kind in FIRST_FRAME else kind for kind in FORMATS]
-            ) as image:
+            with Image.open(file, formats=_READERS) as image:
                 _draft(image, file, name, max_megapixels, min_side_px)
                 file.reads += 4 * image.width * image.height  # an RLE BMP is read byte by byte
                 image.load()
                 # ImageOps.exif_transpose also rewrites the EXIF, and fails on malformed tags that cameras write
                 transpose = _TRANSPOSE.get(image.getexif().get(ExifTags.Base.Orientation, 1))
                 return _rgb(image if transpose is None else image.transpose(transpose))
+
+
+def check_header(path: str | os.PathLike[str]) -> None:
+    """Check that a file begins as an image does; `open_image` may find it damaged or too large nevertheless.
+
+    Raises:
+        ImageError: when it does not.
+    """
+    with _image_errors(Path(path).name), MeteredFile(path) as file:
+        check_tags(file)
+        with Image.open(file, formats=_READERS):
+            pass
+
+
+@contextmanager
+def _image_errors(name: str) -> Iterator[None]:
+    """Translate any exception of a file's reading into an `ImageError`."""
+    try:
+        yield
     except ImageError:
         raise
     except FileNotFoundError:
         raise ImageError(name, "an image", "there is no such file", "check the path") from None
     except UnidentifiedImageError:
         raise ImageError(name, "an image", "this file is not one that can be read", _USE_KNOWN_FORMAT) from None
-    except Exception as error:
+    except Exception as error:  # on damaged files Pillow raises almost any: struct.error, SyntaxError, …
         # the message of an OSError would reveal the folder
         reason = getattr(error, "strerror", None) or brief(error, max_chars=1000)
         raise ImageError(

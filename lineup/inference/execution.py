@@ -61,6 +61,10 @@ class Execution(Protocol):
         """Wait until a request may compute, and call `on_wait` first; raise BusyError or ClientDisconnected."""
         ...
 
+    def background_turn(self, cancelled: Cancelled) -> AbstractContextManager[None]:
+        """Wait until a job may compute a slice, which requests overtake; raise ClientDisconnected."""
+        ...
+
     def forward(self, name: str, batch: np.ndarray) -> Output:
         """Run a loaded backbone on a batch ``(1, 3, H, W)``; raise ForwardTimeout."""
         ...
@@ -95,6 +99,9 @@ class LocalExecution:
 
     def turn(self, cancelled: Cancelled, on_wait: Callable[[], None]) -> AbstractContextManager[None]:
         return self._queue.turn(cancelled, on_wait)
+
+    def background_turn(self, cancelled: Cancelled) -> AbstractContextManager[None]:
+        return self._queue.background_turn(cancelled)
 
     def forward(self, name: str, batch: np.ndarray) -> Output:
         return self._watchdog.run(name, lambda: _run(self.pool.get(name).engine, batch))
@@ -144,6 +151,9 @@ class ZeroGPUExecution:
         self._started = True
 
     def turn(self, cancelled: Cancelled, on_wait: Callable[[], None]) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def background_turn(self, cancelled: Cancelled) -> AbstractContextManager[None]:
         return nullcontext()
 
     def forward(self, name: str, batch: np.ndarray) -> Output:

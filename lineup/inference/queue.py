@@ -1,4 +1,7 @@
-"""A bounded FIFO queue: one request computes at a time, and cancelled requests are skipped."""
+"""A bounded FIFO queue: one request computes at a time, and cancelled requests are skipped.
+
+Jobs compute in slices between requests: a slice begins only while no request waits.
+"""
 
 import threading
 import time
@@ -21,6 +24,7 @@ def never_cancelled() -> bool:
 @dataclass(eq=False)
 class _Waiter:
     flag: Cancelled
+    in_background: bool = False
     granted: threading.Event = field(default_factory=threading.Event)
     was_cancelled: bool = False
 
@@ -34,19 +38,20 @@ class ComputeQueue:
     """Grants one request at a time the right to compute, in the order of arrival. Thread-safe.
 
     Args:
-        max_requests: returns the bound of the queue, the computing request included.
+        max_requests: returns the bound of the queue, the computing request included; jobs do not count.
     """
 
     def __init__(self, max_requests: Callable[[], int]) -> None:
         self._max_requests = max_requests
         self._lock = threading.Lock()
-        self._queued: list[_Waiter] = []
-        self._computing = False
+        self._queued: list[_Waiter] = []  # requests, then jobs
+        self._computing: _Waiter | None = None
         self.mean_compute_s = 0.1  # moving average of how long a request computes
 
     def __len__(self) -> int:
         """Return the number of requests, queued or computing."""
-        return len(self._queued) + self._computing
+        waiters = [*self._queued, self._computing]
+        return sum(waiter is not None and not waiter.in_background for waiter in waiters)
 
     @contextmanager
     def turn(
@@ -74,17 +79,43 @@ class ComputeQueue:
             with self._lock:
                 self._grant_next()
 
-    def _enqueue(self, cancelled: Cancelled) -> _Waiter:
-        waiter = _Waiter(cancelled)
+    @contextmanager
+    def background_turn(self, cancelled: Cancelled = never_cancelled) -> Iterator[None]:
+        """Wait until no request computes or waits, and earlier jobs have had their turn; then block all others.
+
+        A request that arrives while the block runs waits for its end. Therefore compute in slices, each about as long
+        as the forward pass of one image, and take a turn for each. Under constant load, a job does not advance.
+
+        Args:
+            cancelled: the job's cancel flag.
+
+        Raises:
+            ClientDisconnected: when the job is cancelled before its turn.
+        """
+        self._wait(self._enqueue(cancelled, in_background=True))
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._grant_next()
+
+    def _enqueue(self, cancelled: Cancelled, in_background: bool = False) -> _Waiter:
+        waiter = _Waiter(cancelled, in_background)
         with self._lock:
             if not self._computing:
-                self._computing = True
+                self._computing = waiter
                 waiter.granted.set()
-            elif (waiting := 1 + sum(not other.cancelled() for other in self._queued)) >= self._max_requests():
+            elif not in_background and (waiting := self._requests(self._computing)) >= self._max_requests():
                 raise BusyError("busy", "", f"{waiting} requests are waiting already", "try again in some seconds")
             else:
                 self._queued.append(waiter)
+                self._queued.sort(key=lambda each: each.in_background)  # stable: the order of arrival is kept
         return waiter
+
+    def _requests(self, computing: _Waiter) -> int:
+        """Return the number of requests that are not cancelled; the computing one counts in any case."""
+        queued = sum(not (waiter.in_background or waiter.cancelled()) for waiter in self._queued)
+        return queued + (not computing.in_background)
 
     def _wait(self, waiter: _Waiter) -> None:
         while not waiter.granted.wait(POLL_S):
@@ -100,7 +131,7 @@ class ComputeQueue:
 
     def _grant_next(self) -> None:
         waiter = next((waiter for waiter in self._queued if not waiter.cancelled()), None)
-        self._computing = waiter is not None
+        self._computing = waiter
         if waiter:
             self._queued.remove(waiter)
             waiter.granted.set()

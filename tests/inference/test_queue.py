@@ -158,3 +158,82 @@ def test_a_cancelled_request_stays_cancelled(compute_queue, monkeypatch):
             waiting.result(5)
     assert served == []
     assert len(compute_queue) == 0
+
+
+def take_in_background(threads, compute_queue, name, served, cancelled=queue.never_cancelled):
+    """Begin to wait for a background turn on a thread, and return once the job is in the queue."""
+    before = len(compute_queue._queued)
+
+    def take():
+        with compute_queue.background_turn(cancelled):
+            served.append(name)
+
+    waiting = threads.submit(take)
+    until(lambda: len(compute_queue._queued) > before or waiting.done())
+    return waiting
+
+
+def test_requests_overtake_jobs_and_jobs_take_turns(compute_queue):
+    served = []
+    with ThreadPoolExecutor(6) as threads:
+        with compute_queue.turn():
+            for name in ("job 1", "job 2"):
+                take_in_background(threads, compute_queue, name, served)
+            for name in ("request 1", "request 2"):
+                enqueue(threads, compute_queue, name, served)
+            take_in_background(threads, compute_queue, "job 3", served)
+            enqueue(threads, compute_queue, "request 3", served)
+        until(lambda: len(served) == 6)
+    assert served == ["request 1", "request 2", "request 3", "job 1", "job 2", "job 3"]
+
+
+def test_a_request_waits_for_the_slice_of_a_job_and_no_other(compute_queue):
+    served = []
+    with ThreadPoolExecutor(2) as threads:
+        with compute_queue.background_turn():
+            take_in_background(threads, compute_queue, "next slice", served)
+            enqueue(threads, compute_queue, "request", served)
+            assert served == []
+        until(lambda: len(served) == 2)
+    assert served == ["request", "next slice"]
+
+
+def test_jobs_neither_fill_the_queue_nor_count_as_requests():
+    compute_queue, served = ComputeQueue(lambda: 1), []
+    with ThreadPoolExecutor(3) as threads:
+        with compute_queue.background_turn():
+            take_in_background(threads, compute_queue, "job", served)
+            assert len(compute_queue) == 0
+            enqueue(threads, compute_queue, "request", served)
+            assert len(compute_queue) == 1
+            with pytest.raises(BusyError, match="busy: 1 requests are waiting already"), compute_queue.turn():
+                pass
+        until(lambda: len(served) == 2)
+    assert served == ["request", "job"]
+
+
+def test_a_cancelled_job_is_removed_from_the_queue(compute_queue):
+    served, cancelled = [], Flag()
+    with ThreadPoolExecutor(1) as threads, compute_queue.turn():
+        waiting = take_in_background(threads, compute_queue, "job", served, cancelled)
+        cancelled.is_set = True
+        with pytest.raises(ClientDisconnected):
+            waiting.result(5)
+    assert served == []
+    with compute_queue.turn():
+        pass
+
+
+def test_the_latency_of_requests_does_not_include_jobs(compute_queue):
+    before = compute_queue.mean_compute_s
+    with compute_queue.background_turn():
+        pass
+    assert compute_queue.mean_compute_s == before
+
+
+def test_a_job_that_fails_passes_its_turn_on(compute_queue):
+    for _ in range(2):
+        with pytest.raises(ValueError, match="no"), compute_queue.background_turn():
+            raise ValueError("no")
+    with compute_queue.turn():
+        assert len(compute_queue) == 1

@@ -1,6 +1,7 @@
 """The Spaces API of the fake Hub: create Spaces, accept commits, store settings, and simulate builds.
 
-The files of a Space are a repository of the fake Hub, ``spaces/owner/name``; lfs_hub.py handles large files, which
+Repositories of models and data sets are created and written in the same way, and named ``models/owner/name`` here. The
+files of a Space are a repository of the fake Hub, ``spaces/owner/name``; lfs_hub.py handles large files, which
 are uploaded first. Writing needs a token, as on the Hub::
 
     hub.spaces.faults["commit"] = "cut off"
@@ -126,10 +127,10 @@ class Spaces:
             return match[2], getattr(self, f"_lfs_{match[2]}"), (match[1],)
         if match := re.fullmatch(r"/lfs/([0-9a-f]{64})", path):
             return "upload", self._upload, (match[1],)
-        match = re.fullmatch(r"/api/spaces/([^/]+/[^/]+)(?:/(\w+)(?:/\w+)?)?", path)
+        match = re.fullmatch(r"/api/(spaces|models|datasets)/([^/]+/[^/]+)(?:/(\w+)(?:/\w+)?)?", path)
         assert match, f"the fake Hub has no route {method} {path}"
-        step = match[2] or "info"
-        return step, getattr(self, f"_{method.lower()}_{step}"), (match[1],)
+        step, name = match[3] or "info", match[2] if match[1] == "spaces" else f"{match[1]}/{match[2]}"
+        return step, getattr(self, f"_{method.lower()}_{step}"), (name,)
 
     def _space(self, name: str) -> Space:
         if name not in self.all:
@@ -138,13 +139,15 @@ class Spaces:
 
     def _create(self, body: bytes) -> Any:
         fields = json.loads(body)
-        name = f"{fields['organization']}/{fields['name']}"
-        assert (fields["type"], fields["sdk"]) == ("space", "gradio")
-        if name in self.all:
-            raise Refusal(409, "You already created this space repo")
-        self.all[name] = Space(fields.get("hardware", "cpu-basic"), fields.get("visibility") == "private")
-        self.put(name, INITIAL_FILES)
-        return {"url": f"{self.hub.url}/spaces/{name}"}
+        name, kind = f"{fields['organization']}/{fields['name']}", fields.get("type", "model")
+        assert fields.get("sdk") == ("gradio" if kind == "space" else None)
+        key = name if kind == "space" else f"{kind}s/{name}"
+        url = f"{self.hub.url}/{f'spaces/{name}' if kind == 'space' else key.removeprefix('models/')}"
+        if key in self.all:
+            raise Refusal(409, f"You already created this {kind} repo", url=url)
+        self.all[key] = Space(fields.get("hardware", "cpu-basic"), fields.get("visibility") == "private")
+        self.put(key, INITIAL_FILES)
+        return {"url": url}
 
     def _validate_yaml(self, body: bytes) -> Any:
         front = yaml.safe_load(json.loads(body)["content"].split("---")[1])
@@ -217,7 +220,8 @@ class Spaces:
         commit = self.put(name, files)
         space.built, space.stages = commit, list(self.stages)
         self.commits.append(" ".join(f"{operation['key']}:{operation['value']['path']}" for operation in operations))
-        return {"commitUrl": f"{self.hub.url}/spaces/{name}/commit/{commit}", "commitOid": commit}
+        path = name.removeprefix("models/") if name.count("/") > 1 else f"spaces/{name}"
+        return {"commitUrl": f"{self.hub.url}/{path}/commit/{commit}", "commitOid": commit}
 
     def _regular(self, value: Mapping[str, Any], attributes: bytes) -> bytes:
         content = base64.b64decode(value["content"])

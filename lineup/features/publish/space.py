@@ -1,7 +1,7 @@
 """Publish the line-up as a Space on the Hub: plan the changes, push them in one commit, wait for the build.
 
-The only module that writes to the Hub. The Space holds a manifest of the files of the last push, so that the next
-push deletes obsolete files, but none that were added or edited by hand.
+The Space holds a manifest of the files of the last push, so that the next push deletes obsolete files, but none that
+were added or edited by hand.
 """
 
 import json
@@ -13,16 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
-from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, SpaceInfo, constants
+from huggingface_hub import HfApi, SpaceInfo, constants
 from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
-from huggingface_hub.utils._http import get_session  # huggingface_hub does not pass it on to type checkers
 
 from lineup.errors import LineupError
 from lineup.features.publish.files import MANIFEST, File
+from lineup.hub import uploads
 from lineup.hub.problems import HubRequestError, hub_errors
 
 ASK_TIMEOUT_S = 10.0
-ANSWER_TIMEOUT_S = 120.0  # the Hub's client has no timeout of its own
 BUILD_TIMEOUT_S = 1800.0
 SETTLE_S = 60.0  # during this time the stage may still be that of the previous commit
 POLL_S = 5.0
@@ -150,47 +149,20 @@ def push(plan: Plan, progress: Callable[[str], None]) -> str:
         plan: the plan to execute.
         progress: called with a message after every step.
     """
-    api, options, head = HfApi(), plan.options, plan.head
-    get_session().timeout = ANSWER_TIMEOUT_S
+    options = plan.options
     if plan.state == "new":
-        with hub_errors(options.repo, f"to create the Space on {options.hardware}", options.hardware):
-            settings: dict[str, Any] = {"private": options.private or None, "space_hardware": options.hardware}
-            api.create_repo(options.repo, repo_type="space", space_sdk="gradio", **settings)
+        uploads.create_space(options.repo, options.hardware, options.private)
         progress(f"created {options.url} on {options.hardware}")
-    with hub_errors(options.repo, "to set the Space's hardware, secrets and variables", options.hardware):
-        _apply_settings(api, plan, progress)
+    hardware = options.hardware if plan.state == "exists" else ""  # a new Space has just been created on it
+    uploads.apply_settings(options.repo, hardware, options.variables, options.secrets, progress)
     if plan.nothing_changes:
         progress("nothing changed: no commit")
-        return head
-    operations = [
-        CommitOperationDelete(path) if change == "deleted" else CommitOperationAdd(path, plan.files[path].content)
-        for path, change in plan.changes.items()
-        if change != "same"
-    ]
-    with hub_errors(options.repo, f"to commit {len(operations)} files"):
-        message = "Push with python -m lineup push"
-        commit = api.create_commit(
-            options.repo, operations, commit_message=message, repo_type="space", parent_commit=head or None
-        )
-    progress(f"committed {commit.oid[:8]}: {options.url}/commit/{commit.oid}")
-    return str(commit.oid)
-
-
-def _apply_settings(api: HfApi, plan: Plan, progress: Callable[[str], None]) -> None:
-    options = plan.options
-    if options.hardware and plan.state == "exists":
-        runtime = api.get_space_runtime(options.repo)
-        if options.hardware != (runtime.requested_hardware or runtime.hardware):
-            api.request_space_hardware(options.repo, options.hardware)  # type: ignore[arg-type]
-            progress(f"requested {options.hardware}")
-    current = api.get_space_variables(options.repo) if options.variables else {}
-    for key, value in options.variables.items():
-        if key not in current or current[key].value != value:
-            api.add_space_variable(options.repo, key, value)
-            progress(f"set the variable {key}")
-    for key, value in options.secrets.items():  # set unconditionally: secrets cannot be read
-        api.add_space_secret(options.repo, key, value)
-        progress(f"set the secret {key}")
+        return plan.head
+    files = {path: plan.files[path].content for path, change in plan.changes.items() if change in ("new", "changed")}
+    deleted = [path for path, change in plan.changes.items() if change == "deleted"]
+    commit = uploads.commit(options.repo, "space", "Push with python -m lineup push", files, deleted, plan.head)
+    progress(f"committed {commit[:8]}: {options.url}/commit/{commit}")
+    return commit
 
 
 def wait(options: PushOptions, commit: str, progress: Callable[[str], None]) -> str:

@@ -284,8 +284,8 @@ def test_config_with_a_problem_is_not_pushed(fork):
             ["--variable", "A=1"],
             "the Hub failed (500); push again later: completed steps are kept",
         ),
-        (("commit", "409"), [], "to commit 10 files; the Space was changed in the meantime (409); push again"),
-        (("commit", "412"), [], "the Space was changed in the meantime (412); push again"),
+        (("commit", "409"), [], "to commit 10 files; the repository was changed in the meantime (409); push again"),
+        (("commit", "412"), [], "the repository was changed in the meantime (412); push again"),
         (("commit", "429"), [], "too many requests (429); push again in a few minutes"),
         (
             ("commit", "cut off"),
@@ -427,7 +427,7 @@ def test_concurrent_edit_is_not_overwritten(fork):
         result = fork.push()
     finally:
         del fork.hub.spaces._post_preupload
-    assert "the Space was changed in the meantime (412); push again" in result.err
+    assert "the repository was changed in the meantime (412); push again" in result.err
     assert fork.files["app.py"] == b"edited meanwhile"
     assert "note: app.py was edited on the Space since the last push: this push overwrites it" in fork.push().out
 
