@@ -553,7 +553,7 @@ def test_invalid_parts_of_a_link_are_reported_and_the_rest_applied(make_service)
     final = last_of(opened(make_service(TWO), query))
     assert (final["selected"], final["others"]) == ("fake:b", [])
     assert final.keys().isdisjoint({"top_k", "image"})
-    assert "this line-up has no &lt;b&gt;; its top_k is &#x27;0&#x27;" in final["notice"]
+    assert "this line-up has no &lt;b&gt;; its top_k is &#39;0&#39;" in final["notice"]
     assert "there is no example" in final["notice"]
 
 
