@@ -428,6 +428,14 @@ def test_top_k_change_uses_cached_answers(make_service, image):
     assert service.timing("fake:a").runs == service.timing("fake:b").runs == 1
 
 
+@pytest.mark.parametrize("top_k", [None, 0, 21, "3", float("nan"), [3]])
+def test_invalid_top_k_is_replaced_by_that_of_the_config(make_service, image, top_k):
+    service, visit = make_service(f"top_k: 2\n{TWO}"), Visit()
+    assert answered(service, image, visit=visit, top_k=top_k)[-1]["result"].count("<li") == 2
+    assert shown_more(service, visit, image, 1)["result"].count("<li") == 1
+    assert shown_more(service, visit, image, top_k)["result"].count("<li") == 2
+
+
 def test_top_k_change_without_answers_shows_no_result(make_service, image, fakes):
     fakes.errors["a"] = BackboneError("fake:a", "weights", "none came", "add some")
     service, visit = make_service(TWO), Visit()

@@ -31,7 +31,7 @@ class BenchmarkPanel:
     def build(self, service: Service) -> None:
         """Create the buttons, the progress line and the plot."""
         with gr.Accordion("Accuracy and speed of this line-up, measured here", open=False, elem_id="measured-here"):
-            gr.HTML(f"<p>{PLOT_CAPTION}</p>")
+            gr.HTML(PLOT_CAPTION)
             with gr.Row():
                 self.measure = gr.Button(
                     "Measure the line-up", variant="primary", size="sm", scale=0, elem_id="measure"
