@@ -4,12 +4,11 @@ import csv
 import io
 import json
 from collections.abc import Callable, Sequence
-from html import escape
 from typing import Any
-from urllib.parse import quote
 
 from lineup.analysis.comparison import ComparisonRow
 from lineup.formatting import count, size
+from lineup.page.templates import render
 from lineup.registry import published
 
 # field of ComparisonRow → heading of the column, and the formatter of its values
@@ -30,30 +29,24 @@ COLUMNS: dict[str, tuple[str, Callable[[Any], str]]] = {
 
 def table(rows: Sequence[ComparisonRow]) -> str:
     """Render a row per backbone; unknown and unpublished values are empty cells."""
-    heads = "".join(f'<th scope="col"><button>{escape(heading)}</button></th>' for heading, _ in COLUMNS.values())
-    body = "".join(f"<tr>{''.join(_cell(getattr(row, key), key) for key in COLUMNS)}</tr>" for row in rows)
-    return (
-        f'<div class="lu-table"><table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>'
-        f'<p class="lu-detail">{escape(published.SOURCE)}, and for its own weights by torchvision. '
-        "Times are forward passes on this machine. "
-        f"{_download('comparison.csv', 'text/csv', as_csv(rows))} · "
-        f"{_download('comparison.json', 'application/json', _as_json(rows))}</p>"
-        f"{_notes(rows)}"
+    notes: dict[str, list[str]] = {}  # each is shown once, with the backbones that it applies to
+    for row in rows:
+        if row.figures_note:
+            notes.setdefault(row.figures_note, []).append(row.backbone)
+    return render(
+        "table.html",
+        headings=[heading for heading, _ in COLUMNS.values()],
+        rows=[[_cell(getattr(row, key), text) for key, (_, text) in COLUMNS.items()] for row in rows],
+        source=published.SOURCE,
+        csv=as_csv(rows),
+        json=json.dumps([row.to_json() for row in rows], indent=2, ensure_ascii=False),
+        notes=notes,
     )
 
 
-def _notes(rows: Sequence[ComparisonRow]) -> str:
-    """Render each note on published figures once, with the backbones that it applies to."""
-    names: dict[str, list[str]] = {}
-    for row in rows:
-        if row.figures_note:
-            names.setdefault(row.figures_note, []).append(row.backbone)
-    notes = (f"{', '.join(backbones)}: {note}." for note, backbones in names.items())
-    return "".join(f'<p class="lu-detail">{escape(note)}</p>' for note in notes)
-
-
-def _as_json(rows: Sequence[ComparisonRow]) -> str:
-    return json.dumps([row.to_json() for row in rows], indent=2, ensure_ascii=False)
+def _cell(value: Any, text: Callable[[Any], str]) -> tuple[Any, str]:
+    """Return the value that a cell is sorted by, and its text."""
+    return ("", "") if value is None else (value, text(value))
 
 
 def as_csv(rows: Sequence[ComparisonRow]) -> str:
@@ -63,16 +56,3 @@ def as_csv(rows: Sequence[ComparisonRow]) -> str:
     writer.writeheader()
     writer.writerows(row.to_json() for row in rows)
     return text.getvalue()
-
-
-def _cell(value: Any, key: str) -> str:
-    is_number = isinstance(value, int | float)
-    text = "" if value is None else escape(COLUMNS[key][1](value))
-    is_header = key == "backbone"
-    tag = 'th scope="row"' if is_header else f'td class="{"lu-number" if is_number else ""}"'
-    return f'<{tag} data-value="{escape("" if value is None else str(value))}">{text}</{"th" if is_header else "td"}>'
-
-
-def _download(name: str, kind: str, text: str) -> str:
-    # a data: URI: a file on the server could be requested by other users
-    return f'<a download="{name}" href="data:{kind};charset=utf-8,{quote(text)}">{name}</a>'

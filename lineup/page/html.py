@@ -1,13 +1,23 @@
-"""HTML fragments shared by cards and status lines."""
+"""Panels of the status line and the notice, as HTML: progress, errors and placeholders."""
 
-import base64
-from html import escape
+from collections.abc import Iterable, Sequence
 
 from lineup.errors import LineupError
 from lineup.formatting import size
+from lineup.page.templates import render
 from lineup.results import BackboneStatus
 
-PULSE = '<div class="lu-pulse"></div>'
+
+def status_box(kind: str, title: str, *reasons: LineupError | str, share: float | None = None) -> str:
+    """Render a panel.
+
+    Args:
+        kind: busy, idle, notice or problem.
+        title: its first line.
+        reasons: the paragraphs below: text, or an error's cause and remedy.
+        share: the share that is done, from 0 to 1, as a progress bar; busy panels without one are animated.
+    """
+    return render("panel.html", kind=kind, title=title, reasons=reasons, share=share)
 
 
 def stage(status: BackboneStatus) -> str:
@@ -20,57 +30,48 @@ def stage(status: BackboneStatus) -> str:
 
 def loading(status: BackboneStatus) -> str:
     """Render the progress of a load, with a progress bar while downloading."""
-    progress, bar = status.progress, PULSE
-    if progress and progress.total_bytes:
-        bar = track(progress.done_bytes / progress.total_bytes)
-    return status_box("busy", f"Loading {escape(status.name)}: {escape(stage(status))}", bar)
-
-
-def track(share: float) -> str:
-    """Render a progress bar at a share from 0 to 1."""
-    return (
-        f'<div class="lu-track" role="progressbar" aria-valuenow="{min(share, 1) * 100:.0f}">'
-        f'<div class="lu-fill" style="width:{min(share, 1):.1%}"></div></div>'
-    )
+    progress = status.progress
+    share = min(progress.done_bytes / progress.total_bytes, 1) if progress and progress.total_bytes else None
+    return status_box("busy", f"Loading {status.name}: {stage(status)}", share=share)
 
 
 def classifying(name: str) -> str:
     """Render that a backbone is running."""
-    return status_box("busy", f"{escape(name)} is classifying the image …", PULSE)
+    return status_box("busy", f"{name} is classifying the image …")
+
+
+def pending_panel(pending: Sequence[BackboneStatus]) -> str:
+    """Render the progress of the backbones that have not answered yet."""
+    if len(pending) > 1:
+        running = next((status.name for status in pending if status.status == "ready"), "")  # they run one at a time
+        stages = [f"{status.name}: {'classifying' if status.name == running else stage(status)}" for status in pending]
+        return status_box("busy", f"{len(pending)} backbones pending", ", ".join(stages))
+    return "".join(loading(status) if status.status == "loading" else classifying(status.name) for status in pending)
 
 
 def checking() -> str:
     """Render that the probe of the backbones is still running."""
-    return status_box("busy", "Checking which backbones are available …", PULSE)
+    return status_box("busy", "Checking which backbones are available …")
 
 
 def invitation(status: BackboneStatus) -> str:
     """Render the placeholder shown until there is an image."""
-    return status_box("idle", f"{escape(status.name)} is ready", "<p>Drop, paste or take an image to classify it.</p>")
+    return status_box("idle", f"{status.name} is ready", "Drop, paste or take an image to classify it.")
 
 
 def problem(title: str, reason: LineupError | str) -> str:
     """Render an error: its title, its cause and its remedy."""
-    return status_box("problem", escape(title), render_reason(reason))
+    return status_box("problem", title, reason)
 
 
-def render_reason(reason: LineupError | str) -> str:
-    """Render an error's cause and remedy, and below it the detail for the operator: where, and what was expected."""
-    if isinstance(reason, str) or not (reason.got and (reason.expected or reason.remedy)):
-        return f"<p>{escape(str(reason))}</p>"
-    text = f"{reason.got}; {reason.remedy}" if reason.remedy else reason.got
-    expected = ": ".join(filter(None, (reason.where, reason.expected and f"expected {reason.expected}")))
-    if "." not in text.split(" ")[0]:  # do not capitalize a host or file name
-        text = text[:1].upper() + text[1:]
-    return f'<p>{escape(text)}.</p><p class="lu-detail">{escape(expected)}</p>'
+def fallback(default: BackboneStatus, selected: str) -> str:
+    """Render the notice that the page opened with a backbone other than the config's default."""
+    title = "No backbone of this line-up can run now"
+    if default.name != selected:
+        title = f"{default.name} cannot run now, so {selected} is selected"
+    return status_box("notice", title, default.problem or "")
 
 
-def status_box(kind: str, title: str, body: str) -> str:
-    """Render a panel; `title` and `body` are HTML."""
-    role = "alert" if kind == "problem" else "status"
-    return f'<div class="lu-panel lu-{kind}" role="{role}"><strong>{title}</strong>{body}</div>'
-
-
-def data_uri(jpeg: bytes) -> str:
-    # inline, since a file per answer would fill the disk
-    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()
+def wrong_link(problems: Iterable[str]) -> str:
+    """Render which parts of the link are invalid."""
+    return status_box("notice", "This link does not fit this page", f"{'; '.join(problems)}.")

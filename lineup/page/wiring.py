@@ -9,10 +9,10 @@ from urllib.parse import parse_qs
 import gradio as gr
 
 from lineup.errors import ImageError
-from lineup.page import api, events
+from lineup.page import api
 from lineup.page.connections import COMPUTE_ID
+from lineup.page.events import Handlers
 from lineup.page.layout import Page
-from lineup.page.link import max_top_k
 from lineup.page.panels import Changes, Panel
 from lineup.page.visit import Update, Visit
 
@@ -23,7 +23,7 @@ LISTENER: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "privat
 def connect(demo: gr.Blocks, page: Page, panels: Sequence[Panel] = ()) -> None:
     """Register all listeners of the page and of its panels."""
     service, visit_state = page.service, page.visit
-    max_k = max_top_k(service)
+    handlers = Handlers(service, page.connections)
 
     def changes(update: Update, visit: Visit, path: Path | None) -> Changes:
         values = page.changes(update)
@@ -32,29 +32,25 @@ def connect(demo: gr.Blocks, page: Page, panels: Sequence[Panel] = ()) -> None:
                 values |= panel.refresh(service, visit, path, is_final=update["refresh"] == "final")
         return values
 
-    def valid_top_k(value: Any) -> int:  # a slider's number field can be empty or out of range
-        return int(value) if isinstance(value, int | float) and 1 <= value <= max_k else service.config.top_k
-
     async def open_page(visit: Visit, request: gr.Request) -> AsyncIterator[Changes]:
         visit.address = api.address(request)
-        async for update in events.open_page(service, visit, parse_qs(str(request.query_params))):
+        async for update in handlers.open_page(visit, parse_qs(str(request.query_params))):
             yield changes(update, visit, None)
 
     async def answer(path: Any, name: Any, others: Any, top_k: Any, visit: Visit) -> AsyncIterator[Changes]:
-        k = valid_top_k(top_k)
-        async for update in events.answer(service, page.connections, visit, path, name, others, k, max_k):
+        async for update in handlers.answer(visit, path, name, others, top_k):
             yield changes(update, visit, path)
 
     def show_more(path: Any, top_k: Any, visit: Visit) -> Changes:
-        return changes(events.show_more(service, visit, valid_top_k(top_k)), visit, path)
+        return changes(handlers.show_more(visit, top_k), visit, path)
 
     async def compare_all(path: Any, name: Any, visit: Visit) -> AsyncIterator[Changes]:
-        async for update in events.compare_all(service, visit, path, name):
+        async for update in handlers.compare_all(visit, path, name):
             yield changes(update, visit, path)
 
     def choose_example(event: gr.SelectData, visit: Visit) -> str:
         try:
-            return events.choose_example(service, visit, event.index)
+            return handlers.choose_example(visit, event.index)
         except ImageError as error:
             raise gr.Error(escape(str(error)), print_exception=False) from None
 

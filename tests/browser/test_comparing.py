@@ -190,6 +190,7 @@ def test_phone_stacks_the_cards_without_horizontal_scrolling(phone, two_things):
     boxes = [card.bounding_box() for card in phone.locator("#result article").all()]
     assert len({box["x"] for box in boxes}) == 1
     assert all(box["width"] > 300 for box in boxes)
+    expect(phone.locator("#comparison-table tbody th").first).to_have_css("white-space", "normal")  # long names wrap
     screenshot(phone, "phone_compared")
 
 

@@ -17,7 +17,7 @@ NO_VERDICT = Agreement("", None, (), ())
 def test_answer_has_a_bar_per_label_and_run_details():
     tags = Tags(cards.classification_card(classification(model_input_jpeg=b"an image", notes=("mind this",)), 3))
     fills = [attributes["style"] for _, attributes in tags.elements if attributes.get("class") == "lu-fill"]
-    assert fills == ["width:90.00%", "width:9.96%", "width:0.04%"]
+    assert fills == ["width:90.0%", "width:9.96%", "width:0.04%"]
     for words in ("jay", "90.0%", "crow", "10.0%", "owl", "< 0.1%", "256 × 224 px", "torch on cpu", "43 ms"):
         assert words in tags.text
     for words in ("decode 8 · preprocess 10 · forward 25", "ImageNet-1k", "weights: apache-2.0", "mind this"):
@@ -44,15 +44,15 @@ def test_answer_without_licence_says_not_stated():
         html.problem(HOSTILE, BackboneError(HOSTILE, HOSTILE, HOSTILE, HOSTILE)),
         html.loading(BackboneStatus(HOSTILE, "timm", "loading", progress=Progress(HOSTILE, 1, 2))),
         html.loading(BackboneStatus(HOSTILE, "timm", "loading", progress=Progress(HOSTILE))),
-        cards.fallback(
+        html.fallback(
             BackboneStatus(HOSTILE, "timm", "unavailable", BackboneError(HOSTILE, HOSTILE, HOSTILE)), HOSTILE + "2"
         ),
         html.classifying(HOSTILE),
         html.invitation(BackboneStatus(HOSTILE, "timm", "ready")),
-        cards.wrong_link([HOSTILE, HOSTILE]),
-        cards.pending_panel([BackboneStatus(HOSTILE, "timm", "idle"), BackboneStatus("b", "timm", "idle")]),
-        cards.pending_panel([BackboneStatus(HOSTILE, "timm", "loading", progress=Progress(HOSTILE))]),
-        cards.pending_panel([BackboneStatus(HOSTILE, "timm", "ready")]),
+        html.wrong_link([HOSTILE, HOSTILE]),
+        html.pending_panel([BackboneStatus(HOSTILE, "timm", "idle"), BackboneStatus("b", "timm", "idle")]),
+        html.pending_panel([BackboneStatus(HOSTILE, "timm", "loading", progress=Progress(HOSTILE))]),
+        html.pending_panel([BackboneStatus(HOSTILE, "timm", "ready")]),
         cards.comparison([HOSTILE], Comparison({}, NO_VERDICT), 3),
         cards.comparison(["a"], Comparison({"a": HOSTILE_ANSWER}, NO_VERDICT), 3),
         cards.comparison(["a"], Comparison({"a": BackboneError(HOSTILE, HOSTILE, HOSTILE, HOSTILE)}, NO_VERDICT), 3),
@@ -91,7 +91,7 @@ def test_unavailable_choice_shows_a_short_reason(fields, short):
 def test_semicolon_in_a_name_does_not_truncate_the_error():
     problem = BackboneError("a; b: c", "the file a; b.bin", "a; b.bin is not there", "check the path; it is relative")
     status = BackboneStatus("a; b: c", "timm", "unavailable", problem)
-    for shown in (cards.fallback(status, "d"), compared({"a; b: c": problem}, ["a; b: c"]), html.problem("x", problem)):
+    for shown in (html.fallback(status, "d"), compared({"a; b: c": problem}, ["a; b: c"]), html.problem("x", problem)):
         text = Tags(shown).text
         assert "A; b.bin is not there; check the path; it is relative." in text
         assert "a; b: c: expected the file a; b.bin" in text
@@ -108,9 +108,9 @@ def test_download_shows_a_progress_bar_and_bytes():
 
 def test_fallback_notice_names_default_reason_and_replacement():
     default = BackboneStatus("a", "timm", "unavailable", BackboneError("a", "x", "it is gone", "try later"))
-    assert "a cannot run now, so b is selected" in Tags(cards.fallback(default, "b")).text
-    assert "It is gone; try later." in Tags(cards.fallback(default, "b")).text
-    assert "No backbone of this line-up can run now" in Tags(cards.fallback(default, "a")).text
+    assert "a cannot run now, so b is selected" in Tags(html.fallback(default, "b")).text
+    assert "It is gone; try later." in Tags(html.fallback(default, "b")).text
+    assert "No backbone of this line-up can run now" in Tags(html.fallback(default, "a")).text
 
 
 # --- comparisons ---
@@ -242,16 +242,16 @@ def test_single_class_answer_has_no_margin():
 def test_pending_panel_lists_several_backbones_with_stages():
     loading = BackboneStatus("b", "timm", "loading", progress=Progress("downloading", 25_000_000, 10**8))
     ready = [BackboneStatus(name, "timm", "ready") for name in "ac"]
-    text = Tags(cards.pending_panel([ready[0], loading, ready[1]])).text
+    text = Tags(html.pending_panel([ready[0], loading, ready[1]])).text
     assert "3 backbones pending" in text
     assert "a: classifying, b: downloading 25.0 MB of 100.0 MB, c: queued" in text
 
 
 def test_pending_panel_of_one_backbone_shows_its_progress():
     loading = BackboneStatus("b", "timm", "loading", progress=Progress("downloading", 25_000_000, 10**8))
-    assert "Loading b: downloading 25.0 MB of 100.0 MB" in Tags(cards.pending_panel([loading])).text
-    assert "a is classifying the image" in Tags(cards.pending_panel([BackboneStatus("a", "timm", "ready")])).text
-    assert cards.pending_panel([]) == ""
+    assert "Loading b: downloading 25.0 MB of 100.0 MB" in Tags(html.pending_panel([loading])).text
+    assert "a is classifying the image" in Tags(html.pending_panel([BackboneStatus("a", "timm", "ready")])).text
+    assert html.pending_panel([]) == ""
 
 
 def test_measuring_shows_a_progress_bar_and_the_current_backbone():

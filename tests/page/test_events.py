@@ -11,13 +11,17 @@ from plots import drawn
 from lineup.errors import BackboneError, UnreachableError
 from lineup.features.benchmark.panel import chart
 from lineup.features.snippets.panel import code
-from lineup.page import events
 from lineup.page.connections import Connections
+from lineup.page.events import Handlers
 from lineup.page.visit import Visit, address
 
 pytestmark = pytest.mark.usefixtures("fakes")
 TWO = "backbones: ['fake:a', 'fake:b']"
 THREE = "backbones: ['fake:a', 'fake:b', 'fake:c']"
+
+
+def handlers(service) -> Handlers:
+    return Handlers(service, Connections())
 
 
 def all_of(stream) -> list[dict]:
@@ -32,7 +36,7 @@ def answered(service, image, name="fake:a", others=(), visit=None, top_k=2):
     visit, updates = visit or Visit(), []
 
     async def collect():
-        async for update in events.answer(service, Connections(), visit, image, name, list(others), top_k, 3):
+        async for update in handlers(service).answer(visit, image, name, list(others), top_k):
             updates.append(with_panels(service, visit, image, update))
 
     asyncio.run(collect())
@@ -50,7 +54,7 @@ def with_panels(service, visit, path, update):
 
 
 def shown_more(service, visit, path, top_k):
-    return with_panels(service, visit, path, events.show_more(service, visit, top_k))
+    return with_panels(service, visit, path, handlers(service).show_more(visit, top_k))
 
 
 def last_of(updates) -> dict:
@@ -60,7 +64,8 @@ def last_of(updates) -> dict:
 
 def cards(update) -> dict[str, bool]:
     """Map the names on the cards, in order, to whether they have an answer."""
-    return {name: "<li" in body for name, body in re.findall("<h3>(.*?)</h3>(.*?)</article>", update["result"])}
+    found = re.findall("(?s)<h3>(.*?)</h3>(.*?)</article>", update["result"])
+    return {name: "<li" in body for name, body in found}
 
 
 def test_answer_is_shown_and_cached_with_more_labels(make_service, image):
@@ -124,7 +129,7 @@ def test_newer_request_supersedes_the_older_one(make_service, image, fakes):
         old, new = [], []
 
         async def collect(name, into):
-            async for update in events.answer(service, Connections(), visit, image, name, [], 1, 3):
+            async for update in handlers(service).answer(visit, image, name, [], 1):
                 into.append(update)
 
         first = asyncio.create_task(collect("fake:a", old))
@@ -148,7 +153,7 @@ def test_open_page_shows_the_progress_of_the_start(make_service, fakes):
 
     async def watch():
         seen = []
-        async for update in events.open_page(service, Visit(), {}):
+        async for update in handlers(service).open_page(Visit(), {}):
             seen.append(update)
             go.set()
         return seen
@@ -165,7 +170,7 @@ def test_open_page_falls_back_from_an_unavailable_default(make_service, fakes):
     fakes.errors["a"] = BackboneError("fake:a", "weights", "none came", "add some")
     service = make_service(TWO)
     service.start()
-    final = last_of(all_of(events.open_page(service, Visit(), {})))
+    final = last_of(all_of(handlers(service).open_page(Visit(), {})))
     assert final["selected"] == "fake:b"
     assert "fake:a cannot run now, so fake:b is selected" in final["notice"]
     assert "fake:b is ready" in final["status"]
@@ -175,7 +180,7 @@ def test_open_page_keeps_a_backbone_chosen_meanwhile(make_service, fakes):
     fakes.errors["a"] = BackboneError("fake:a", "weights", "none came", "add some")
     service = make_service(THREE)
     service.start()
-    updates = all_of(events.open_page(service, Visit(generation=1, names=["fake:c"]), {}))
+    updates = all_of(handlers(service).open_page(Visit(generation=1, names=["fake:c"]), {}))
     assert all("selected" not in update for update in updates)
 
 
@@ -187,7 +192,7 @@ def test_superseded_request_yields_nothing_after_its_load(make_service, image, f
         seen = []
 
         async def collect():
-            async for update in events.answer(service, Connections(), visit, image, "fake:a", [], 1, 3):
+            async for update in handlers(service).answer(visit, image, "fake:a", [], 1):
                 seen.append(update)
 
         first = asyncio.create_task(collect())
@@ -202,7 +207,7 @@ def test_superseded_request_yields_nothing_after_its_load(make_service, image, f
 
 
 def test_caching_more_labels_than_classes_adds_no_note(make_service, image):
-    last = all_of(events.answer(make_service(TWO), Connections(), Visit(), image, "fake:a", [], 3, 20))[-1]
+    last = all_of(handlers(make_service(TWO)).answer(Visit(), image, "fake:a", [], 3))[-1]
     assert "is more than there are classes" not in last["result"]
 
 
@@ -214,7 +219,7 @@ def test_cards_fill_in_as_answers_arrive_and_the_verdict_is_last(make_service, i
 
     async def watch():
         seen = []
-        async for update in events.answer(service, Connections(), Visit(), image, "fake:c", ["fake:a", "fake:b"], 1, 3):
+        async for update in handlers(service).answer(Visit(), image, "fake:c", ["fake:a", "fake:b"], 1):
             if "result" in update:
                 seen.append(update)
                 answered = sum(cards(update).values())
@@ -269,7 +274,7 @@ def test_concurrent_sessions_do_not_mix_their_cards(make_service, image, fakes):
 
     async def session(names, held):
         seen = []
-        async for update in events.answer(service, Connections(), Visit(), image, names[0], names[1:], 1, 3):
+        async for update in handlers(service).answer(Visit(), image, names[0], names[1:], 1):
             if "result" in update:
                 seen.append(list(cards(update)))
                 if sum(cards(update).values()) == 1:  # one of two backbones has answered
@@ -297,14 +302,14 @@ def test_concurrent_sessions_do_not_mix_their_cards(make_service, image, fakes):
 )
 def test_selected_backbone_is_not_compared_with_itself(make_service, image, others, chosen):
     visit = Visit()
-    last = all_of(events.answer(make_service(THREE), Connections(), visit, image, "fake:a", others, 1, 3))[-1]
+    last = all_of(handlers(make_service(THREE)).answer(visit, image, "fake:a", others, 1))[-1]
     assert visit.names == chosen
     assert list(cards(last)) == (chosen if len(chosen) > 1 else [])
     assert last["result"].count("lu-line") == len(chosen)
 
 
 def chosen_by_compare_all(service, visit, path=None, name="fake:a"):
-    return last_of(all_of(events.compare_all(service, visit, path, name)))
+    return last_of(all_of(handlers(service).compare_all(visit, path, name)))
 
 
 def test_compare_all_selects_available_backbones_and_first_example(make_service, fakes, tmp_path):
@@ -360,7 +365,7 @@ def test_compare_all_waits_for_the_probe(make_service, image, fakes, tmp_path):
         return updates[0], last_of(updates[1:])
 
     async def following(meanwhile):
-        async for update in events.compare_all(service, visit, None, "fake:a"):
+        async for update in handlers(service).compare_all(visit, None, "fake:a"):
             yield update
             if not held.is_set():
                 meanwhile()
@@ -379,7 +384,7 @@ def test_compare_all_keeps_a_backbone_chosen_while_waiting(make_service, image, 
 
     async def click():
         updates = []
-        async for update in events.compare_all(service, visit, None, "fake:a"):
+        async for update in handlers(service).compare_all(visit, None, "fake:a"):
             updates.append(update)
             if not held.is_set():
                 visit.generation, visit.names = visit.generation + 1, ["fake:c"]  # as `answer` does
@@ -423,6 +428,14 @@ def test_top_k_change_uses_cached_answers(make_service, image):
     assert service.timing("fake:a").runs == service.timing("fake:b").runs == 1
 
 
+@pytest.mark.parametrize("top_k", [None, 0, 21, "3", float("nan"), [3]])
+def test_invalid_top_k_is_replaced_by_that_of_the_config(make_service, image, top_k):
+    service, visit = make_service(f"top_k: 2\n{TWO}"), Visit()
+    assert answered(service, image, visit=visit, top_k=top_k)[-1]["result"].count("<li") == 2
+    assert shown_more(service, visit, image, 1)["result"].count("<li") == 1
+    assert shown_more(service, visit, image, top_k)["result"].count("<li") == 2
+
+
 def test_top_k_change_without_answers_shows_no_result(make_service, image, fakes):
     fakes.errors["a"] = BackboneError("fake:a", "weights", "none came", "add some")
     service, visit = make_service(TWO), Visit()
@@ -435,7 +448,7 @@ def test_top_k_change_applies_to_pending_answers(make_service, image, fakes):
     service, visit, held = make_service(TWO), Visit(), fakes.hold("build a")
 
     async def change():
-        async for raw in events.answer(service, Connections(), visit, image, "fake:a", ["fake:b"], 1, 3):
+        async for raw in handlers(service).answer(visit, image, "fake:a", ["fake:b"], 1):
             update = with_panels(service, visit, image, raw)
             if "result" in update and not held.is_set():
                 assert list(shown_more(service, visit, image, 3)) == ["refresh", "link"]
@@ -452,7 +465,7 @@ def test_waiting_for_a_download_does_not_block_other_sessions(make_service, imag
     service, visit, held = make_service(TWO), Visit(), fakes.hold("build a")
 
     async def ask(name, visit):
-        return [update async for update in events.answer(service, Connections(), visit, image, name, [], 1, 3)][-1]
+        return [update async for update in handlers(service).answer(visit, image, name, [], 1)][-1]
 
     async def many():
         waiting = [asyncio.create_task(ask("fake:a", visit)) for _ in range(40)]
@@ -523,7 +536,7 @@ def figure_names(update) -> list[str]:
 
 def opened(service, query, visit=None):
     service.start()
-    return all_of(events.open_page(service, visit or Visit(), query))
+    return all_of(handlers(service).open_page(visit or Visit(), query))
 
 
 def test_link_restores_the_state(make_service, tmp_path):
@@ -548,7 +561,7 @@ def test_invalid_parts_of_a_link_are_reported_and_the_rest_applied(make_service)
     final = last_of(opened(make_service(TWO), query))
     assert (final["selected"], final["others"]) == ("fake:b", [])
     assert final.keys().isdisjoint({"top_k", "image"})
-    assert "this line-up has no &lt;b&gt;; its top_k is &#x27;0&#x27;" in final["notice"]
+    assert "this line-up has no &lt;b&gt;; its top_k is &#39;0&#39;" in final["notice"]
     assert "there is no example" in final["notice"]
 
 

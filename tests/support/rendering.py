@@ -18,7 +18,8 @@ class Tags(HTMLParser):
         self.elements.append((tag, dict(attributes)))
 
     def handle_data(self, data):
-        self.text += data + "\n"
+        if data.strip():  # not the white space between elements
+            self.text += data.strip() + "\n"
 
 
 def classification(**changes) -> Classification:

@@ -12,7 +12,6 @@ import gradio as gr
 from lineup.errors import ImageError, LineupError
 from lineup.page import html
 from lineup.page.connections import COMPUTE_ID, Connections
-from lineup.page.html import render_reason, status_box, track
 from lineup.page.layout import Page
 from lineup.page.visit import Update, Visit, choices, load_progress
 from lineup.page.wiring import LISTENER
@@ -32,7 +31,7 @@ class BenchmarkPanel:
     def build(self, service: Service) -> None:
         """Create the buttons, the progress line and the plot."""
         with gr.Accordion("Accuracy and speed of this line-up, measured here", open=False, elem_id="measured-here"):
-            gr.HTML(f"<p>{PLOT_CAPTION}</p>")
+            gr.HTML(PLOT_CAPTION)
             with gr.Row():
                 self.measure = gr.Button(
                     "Measure the line-up", variant="primary", size="sm", scale=0, elem_id="measure"
@@ -106,14 +105,14 @@ def chart(service: Service, visit: Visit) -> Any:
 
 def measuring(done: int, count: int, current: str) -> str:
     """Render the progress of a measurement; `current` is the HTML of the current step."""
-    return status_box("busy", f"{done} of {count} measured", track(done / count)) + current
+    return html.status_box("busy", f"{done} of {count} measured", share=done / count) + current
 
 
 def measured(count: int, errors: Sequence[LineupError]) -> str:
     """Render the outcome of a measurement."""
-    return status_box("idle", f"{count} measured", "".join(render_reason(error) for error in errors))
+    return html.status_box("idle", f"{count} measured", *errors)
 
 
 def stopped() -> str:
     """Render that the measurement was stopped."""
-    return status_box("idle", "Stopped", "<p>Results so far are kept; measure again for the rest.</p>")
+    return html.status_box("idle", "Stopped", "Results so far are kept; measure again for the rest.")

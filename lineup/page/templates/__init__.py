@@ -1,0 +1,50 @@
+"""The page's HTML: Jinja templates, which escape every value that they insert."""
+
+import base64
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from lineup.errors import LineupError
+
+
+def render(name: str, **values: Any) -> str:
+    """Render a template of this folder.
+
+    Raises:
+        jinja2.UndefinedError: the template uses a value that is not given.
+    """
+    return _ENVIRONMENT.get_template(name).render(values)
+
+
+def percent(share: float) -> str:
+    """Format a share from 0 to 1: 97.3%."""
+    return f"{share:.1%}" if share >= 0.001 else "< 0.1%"
+
+
+def data_uri(jpeg: bytes) -> str:
+    """Return a JPEG as a data: URI: a file per answer would fill the disk."""
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()
+
+
+def explained(reason: LineupError | str) -> tuple[str, str]:
+    """Return an error's cause and remedy, and the detail for the operator: where, and what was expected."""
+    if isinstance(reason, str) or not (reason.got and (reason.expected or reason.remedy)):
+        return str(reason), ""
+    text = f"{reason.got}; {reason.remedy}" if reason.remedy else reason.got
+    if "." not in text.split(" ")[0]:  # do not capitalize a host or file name
+        text = text[:1].upper() + text[1:]
+    return f"{text}.", ": ".join(filter(None, (reason.where, reason.expected and f"expected {reason.expected}")))
+
+
+_ENVIRONMENT = Environment(
+    loader=FileSystemLoader(Path(__file__).parent),
+    autoescape=True,
+    auto_reload=False,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    undefined=StrictUndefined,
+)
+_ENVIRONMENT.filters |= {"percent": percent, "data_uri": data_uri, "explained": explained}
+_ENVIRONMENT.tests["error"] = lambda answer: isinstance(answer, LineupError)
