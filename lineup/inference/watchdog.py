@@ -14,7 +14,7 @@ class Watchdog:
     """Runs calls on one thread of its own; callers of `run` take turns.
 
     Args:
-        timeout_s: how long a call may take.
+        timeout_s: how long a call may take for each of its images.
         on_timeout: called with the name of a call that exceeds the timeout, and its error.
         on_return: called with the name once such a call has returned.
     """
@@ -31,21 +31,21 @@ class Watchdog:
         """Return the number of calls that exceeded the timeout and are still running."""
         return self._hanging
 
-    def run(self, name: str, call: Callable[[], T]) -> T:
+    def run(self, name: str, call: Callable[[], T], n_images: int = 1) -> T:
         """Return what a call returns.
 
         Raises:
             ForwardTimeout: when it takes too long; it goes on in its thread.
         """
-        running = self._thread.submit(call)
+        running, timeout_s = self._thread.submit(call), self._timeout_s * n_images
         try:
-            return running.result(self._timeout_s)
+            return running.result(timeout_s)
         except TimeoutError:
             if running.done():  # just now, or the call itself raised TimeoutError
                 return running.result()
         error = ForwardTimeout(
             name,
-            f"an answer within {self._timeout_s:g} s",
+            f"an answer within {timeout_s:g} s",
             "it is still computing, and is unavailable until it has finished",
             "choose another backbone",
         )
