@@ -16,10 +16,17 @@ Precision = Literal["auto", "float32", "bfloat16"]
 
 
 class Engine(Protocol):
-    """Turns a batch ``(N, 3, H, W)`` float32 into logits ``(N, classes)`` float32."""
+    """Turns a batch ``(N, 3, H, W)`` float32 of any size into logits or features ``(N, outputs)`` float32. Thread-safe.
+
+    Attributes:
+        name: its name in the config and in answers.
+        hint: the precision that it computes in: f32, tf32 or bf16.
+        batch_memory_bytes: memory that the first batch of several images takes, and that is freed with the engine.
+    """
 
     name: str
-    hint: str  # the precision that it computes in: f32, tf32 or bf16
+    hint: str
+    batch_memory_bytes: int
 
     def __call__(self, batch: np.ndarray) -> np.ndarray: ...
 

@@ -20,6 +20,7 @@ class TorchEngine:
     """
 
     name = "torch"
+    batch_memory_bytes = 0  # the network takes batches as it is
 
     def __init__(self, network: "nn.Module", device: str, precision: Precision = "float32") -> None:
         import torch

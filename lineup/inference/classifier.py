@@ -15,7 +15,7 @@ from lineup.errors import ClientDisconnected, ImageError, LineupError
 from lineup.inference.backbone_state import Loaded
 from lineup.inference.execution import Execution
 from lineup.inference.pool import Pin
-from lineup.inference.postprocessing import classification
+from lineup.inference.postprocessing import classifications
 from lineup.inference.preprocessing import ImagePath, PreparedImage, jpeg
 from lineup.inference.queue import Cancelled
 from lineup.results import Answer, Classification, LatencyStats, StageTimings
@@ -112,7 +112,7 @@ class Classifier:
         # a network may write into its input, and other backbones share the batch
         output = self._execution.forward(name, batch.copy())
         timings = StageTimings(prepared.decode_ms, preprocess_ms, output.forward_ms)
-        answer = classification(name, loaded, output.engine, output.logits, top_k, max_k, timings)
+        [answer] = classifications(loaded, output, len(batch), top_k, max_k, timings)
         if not output.cached:
             self._forward_ms[name].append(output.forward_ms)
         return replace(answer, model_input_jpeg=jpeg(transform.as_image(batch)), min_side_px=prepared.min_side_px)

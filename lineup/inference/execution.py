@@ -35,7 +35,7 @@ class Output:
     """The result of a forward pass.
 
     Attributes:
-        logits: of shape ``(1, classes)``.
+        logits: of shape ``(N, classes)``; features ``(N, embedding_dim)`` if the plan's output is features.
         engine: the name of the engine.
         forward_ms: latency of the engine, in milliseconds.
         cached: whether it was computed for an earlier request.
@@ -66,7 +66,7 @@ class Execution(Protocol):
         ...
 
     def forward(self, name: str, batch: np.ndarray) -> Output:
-        """Run a loaded backbone on a batch ``(1, 3, H, W)``; raise ForwardTimeout."""
+        """Run a loaded backbone on a batch ``(N, 3, H, W)``; raise ForwardTimeout."""
         ...
 
     def failure(self, name: str, error: Exception) -> LineupError:
@@ -104,7 +104,7 @@ class LocalExecution:
         return self._queue.background_turn(cancelled)
 
     def forward(self, name: str, batch: np.ndarray) -> Output:
-        return self._watchdog.run(name, lambda: _run(self.pool.get(name).engine, batch))
+        return self._watchdog.run(name, lambda: _run(self.pool.get(name).engine, batch), len(batch))
 
     def failure(self, name: str, error: Exception) -> LineupError:
         _log.error("%s cannot answer", name, exc_info=error)

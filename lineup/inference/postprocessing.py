@@ -1,29 +1,52 @@
 """Turns logits into labelled probabilities."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from lineup.engines.engine import softmax
 from lineup.errors import BackboneError
 from lineup.inference.backbone_state import Loaded
+from lineup.inference.execution import Output
 from lineup.results import Classification, Prediction, StageTimings
 
+if TYPE_CHECKING:
+    from lineup.registry import Plan
 
-def classification(
-    name: str, loaded: Loaded, engine: str, logits: np.ndarray, top_k: int, max_k: int, milliseconds: StageTimings
-) -> Classification:
-    """Return the answer that logits ``(1, classes)`` of the named engine mean.
+
+def checked(plan: "Plan", outputs: np.ndarray, n_images: int) -> np.ndarray:
+    """Return the outputs of a batch if they are what the plan says: logits, or features, of each image.
 
     Raises:
-        BackboneError: when their shape does not match the labels, or one is not finite.
+        BackboneError: when the shape is not ``(N, classes)`` or ``(N, embedding_dim)``, or a number is not finite.
     """
+    what, length = ("logits", plan.num_classes) if plan.output == "classes" else ("features", plan.embedding_dim)
+    if outputs.shape != (n_images, length):
+        expected = f"{what} of shape ({n_images}, {length})" + (", one per class" if what == "logits" else "")
+        raise BackboneError(plan.name, expected, f"got shape {outputs.shape}")
+    if not np.isfinite(outputs).all():
+        raise BackboneError(plan.name, "finite numbers", "got NaN or infinity", "download its weights again")
+    return outputs
+
+
+def classifications(
+    loaded: Loaded, output: Output, n_images: int, top_k: int, max_k: int, milliseconds: StageTimings
+) -> list[Classification]:
+    """Return the answer for each of N images that a forward pass on their batch means.
+
+    Raises:
+        BackboneError: as `checked` does.
+    """
+    rows = softmax(checked(loaded.plan, output.logits, n_images))  # (N, classes)
+    return [_classification(loaded, output.engine, row, top_k, max_k, milliseconds) for row in rows]
+
+
+def _classification(
+    loaded: Loaded, engine: str, probabilities: np.ndarray, top_k: int, max_k: int, milliseconds: StageTimings
+) -> Classification:
+    """Return the answer that probabilities ``(classes,)`` mean."""
     plan = loaded.plan
-    labels, names = plan.labels.labels, plan.labels.display_names
-    if logits.shape != (1, len(labels)):
-        raise BackboneError(name, f"logits of shape (1, {len(labels)}), one per class", f"got shape {logits.shape}")
-    if not np.isfinite(logits).all():
-        raise BackboneError(name, "finite numbers", "got NaN or infinity", "download its weights again")
-    probabilities = softmax(logits)[0]  # (classes,)
-    notes = plan.notes
+    labels, names, notes = plan.labels.labels, plan.labels.display_names, plan.notes
     if not plan.labels.named:
         notes += ("the classes of these weights have no names here, only numbers",)
     if top_k > len(labels):
@@ -31,7 +54,7 @@ def classification(
     order = np.argsort(-probabilities, kind="stable")
     first, second = probabilities[order[0]], probabilities[order[1]] if len(order) > 1 else 0.0
     return Classification(
-        backbone=name,
+        backbone=plan.name,
         predictions=tuple(
             Prediction(int(i), labels[i].id, names[i], float(probabilities[i]), labels[i].description)
             for i in order[: max(top_k, max_k)]

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property, partial
 from io import BytesIO
 from pathlib import Path
@@ -65,6 +65,18 @@ class PreparedImage:
         if transform.key not in self._batches:
             self._batches[transform.key] = timed(partial(transform, self.decoded))
         return self._batches[transform.key]
+
+
+def batch_of(images: Iterable[ImagePath], transform: "Transform", limits: Limits) -> np.ndarray:
+    """Return the batch ``(N, 3, H, W)`` float32 of image files; one decoded image at a time is in memory.
+
+    Raises:
+        ImageError: when one cannot be read.
+    """
+    min_side_px = DECODE_SCALE * transform.resize_px
+    return transform.batch(
+        open_image(image, limits.max_megapixels, min_side_px, max_mb=limits.max_upload_mb) for image in images
+    )
 
 
 def jpeg(image: Image.Image) -> bytes:

@@ -14,7 +14,7 @@ class Watchdog:
     """Runs calls on one thread of its own; callers of `run` take turns.
 
     Args:
-        timeout_s: returns how long a call may take.
+        timeout_s: returns how long a call may take for each of its images.
         on_timeout: called with the name of a call that exceeds the timeout, and its error; returns a function that is
             called once the call has returned.
     """
@@ -31,13 +31,13 @@ class Watchdog:
         """Return the number of calls that exceeded the timeout and are still running."""
         return self._hanging
 
-    def run(self, name: str, call: Callable[[], T]) -> T:
+    def run(self, name: str, call: Callable[[], T], n_images: int = 1) -> T:
         """Return what a call returns.
 
         Raises:
             ForwardTimeout: when it takes too long; it goes on in its thread.
         """
-        running, timeout_s = self._thread.submit(call), self._timeout_s()
+        running, timeout_s = self._thread.submit(call), self._timeout_s() * n_images
         try:
             return running.result(timeout_s)
         except TimeoutError:

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 from lineup.config import Entry
 from lineup.errors import BackboneError, LineupError, brief, did_you_mean, unique_names
-from lineup.registry.plan import Context, Plan, Source, Transform
+from lineup.registry.plan import Context, Output, Plan, Source, Transform
 
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["SOURCES", "Context", "Plan", "Source", "Transform", "build", "plan"]
+__all__ = ["SOURCES", "Context", "Output", "Plan", "Source", "Transform", "build", "plan"]
 
 _log = logging.getLogger(__name__)
 
@@ -51,11 +51,12 @@ def plan(entry: Entry, context: Context) -> Plan:
 
     Args:
         entry: the entry of the config.
-        context: the base of relative paths, and access to the Hub's metadata.
+        context: the base of relative paths, access to the Hub's metadata, and the output: classes or features.
 
     Raises:
         HubError: the config.json of a repository cannot be fetched.
-        BackboneError: there is no such backbone, it is not a classifier, or the number of labels is wrong.
+        BackboneError: there is no such backbone, it does not return the output that the context asks for, or the
+            number of labels is wrong.
     """
     source = SOURCES.get(entry.source)
     if source is None:
@@ -65,7 +66,13 @@ def plan(entry: Entry, context: Context) -> Plan:
         hint = did_you_mean(entry.source, known) or f"use one of: {', '.join(known)}"
         raise BackboneError(entry.name, "a known source", f"got {entry.source!r}", hint)
     try:
-        return source(entry, context)
+        planned = source(entry, context)
+        if context.output == "features":
+            planned = planned.features()
+            _ = planned.embedding_dim  # raises
+        elif planned.output == "features":
+            raise BackboneError("", "a backbone that classifies", "it returns only features", "choose another one")
+        return planned
     except LineupError as error:
         raise error.at(entry.name) from error.__cause__
     except Exception as error:

@@ -15,7 +15,9 @@ from lineup.config import Entry
 from lineup.errors import BackboneError, brief
 from lineup.hub.files import LocalFile
 from lineup.registry import known_weights
+from lineup.registry.embedding import Embedding
 from lineup.registry.known_weights import Candidate
+from lineup.registry.meta_device import check_input_size, count_parameters, on_meta_device
 from lineup.registry.plan import Context, Plan, Transform, entry_labels, resolve_labels
 
 Shapes = dict[str, tuple[int, ...]]
@@ -34,6 +36,7 @@ class Architecture:
         create: builds the network, given `num_classes`.
         recipe: returns Python code that builds the network and its transform, given `num_classes`.
         candidates: returns the published weights that a file may contain, given the number of classes.
+        features_of: turns the network into one that returns features.
     """
 
     name: str
@@ -44,6 +47,7 @@ class Architecture:
     create: Callable[..., nn.Module]
     recipe: Callable[..., str]
     candidates: Callable[[int], list[Candidate]]
+    features_of: Callable[[nn.Module], nn.Module]
 
 
 def plan(entry: Entry, context: Context, architecture: Architecture) -> Plan:
@@ -54,11 +58,11 @@ def plan(entry: Entry, context: Context, architecture: Architecture) -> Plan:
         file = LocalFile(context.folder / entry.checkpoint)
         stored = shapes(file.path)
         num_classes = stored.get(f"{architecture.head}.weight", (num_classes,))[0]
-    if num_classes == 0:
+    if num_classes == 0 and context.output == "classes":
         raise BackboneError("", "a number of classes", f"{architecture.name} has no default", "add `labels`")
     create = partial(architecture.create, num_classes=num_classes)
-    network = on_meta_device(create)
-    check_input_size(network, entry, architecture.transform)
+    network, input_size = on_meta_device(create), architecture.transform.input_size
+    check_input_size(network, entry, input_size)
     if file:
         check_shapes(stored, network, architecture.name)
 
@@ -90,41 +94,9 @@ def plan(entry: Entry, context: Context, architecture: Architecture) -> Plan:
         figures_note=figures_note,
         recipe=recipe,
         fingerprint=recipe,
+        output="classes" if num_classes else "features",
+        embedding=Embedding(create, input_size, architecture.features_of if num_classes else None),
     )
-
-
-def on_meta_device(create: Callable[[], nn.Module]) -> nn.Module:
-    """Build a network on the meta device, which allocates no memory, to count parameters and compare shapes."""
-    try:
-        with torch.device("meta"):
-            return create()
-    except Exception:  # torchvision's regnets read values of their weights in the constructor
-        return create()
-
-
-def check_input_size(network: nn.Module, entry: Entry, transform: Transform) -> None:
-    """Check that a network accepts the `input_size` of the entry, if it has one, with a dry run.
-
-    Raises:
-        BackboneError: the forward pass failed.
-    """
-    if entry.input_size is None:
-        return
-    try:
-        device = next(network.parameters()).device
-        network.eval()(torch.empty(1, 3, *transform.input_size, device=device))
-    except Exception as error:  # the type depends on the network
-        raise BackboneError(
-            "",
-            "an input_size that the network accepts",
-            f"got {list(entry.input_size)}: {brief(error, line=0)}",
-            "choose another one, or leave it out",
-        ) from None
-
-
-def count_parameters(network: nn.Module) -> int:
-    """Return the number of parameters of a network."""
-    return sum(parameter.numel() for parameter in network.parameters())
 
 
 def shapes(path: Path) -> Shapes:

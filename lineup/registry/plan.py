@@ -1,14 +1,15 @@
 """The plan of a backbone: its network, transform and labels in one object."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from PIL import Image
 
 from lineup.config import Entry
+from lineup.errors import BackboneError
 from lineup.hub.downloads import cached_sha256
 from lineup.hub.files import HubFile, Weights
 from lineup.registry import labels
@@ -17,6 +18,10 @@ from lineup.registry.labels import LabelSet
 if TYPE_CHECKING:
     import torch
     from torch import nn
+
+    from lineup.registry.embedding import Embedding
+
+Output = Literal["classes", "features"]
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,12 @@ class Transform:
 
     def __call__(self, image: Image.Image) -> np.ndarray:
         """Return a batch of one image: normalised float32 of shape ``(1, 3, H, W)``."""
-        return self.steps(image).unsqueeze(0).numpy()
+        return self.batch([image])
+
+    def batch(self, images: Iterable[Image.Image]) -> np.ndarray:
+        """Return a batch of at least one image: contiguous, normalised float32 of shape ``(N, 3, H, W)``."""
+        rows = [self.steps(image).numpy() for image in images]  # torchvision's have the layout (H, W, 3) in memory
+        return np.stack(rows, out=np.empty((len(rows), *rows[0].shape), np.float32))
 
     @property
     def key(self) -> object:
@@ -64,7 +74,7 @@ class Plan:
         source: the key in SOURCES.
         architecture: the library's name of it, with the tag if it has one: resnet18.a1_in1k.
         parameters: the number of parameters.
-        labels: the labels, in the order of the outputs.
+        labels: the labels, in the order of the outputs; none if the output is features.
         transform: the preprocessing.
         weights: the weights file; None for random weights.
         make: builds the network, given the path of the weights.
@@ -75,6 +85,8 @@ class Plan:
         figures_note: a caveat about these figures, shown to the user.
         recipe: Python code that builds `network` and `transform` without Lineup; empty if there is none.
         fingerprint: identifies the network, except for its weights and the versions of the libraries; empty if unknown.
+        output: what the network that `make` builds returns: logits of the classes, ``(N, classes)``, or features.
+        embedding: how the network returns features; None if it cannot.
     """
 
     name: str
@@ -92,10 +104,47 @@ class Plan:
     figures_note: str = ""
     recipe: str = ""
     fingerprint: str = ""
+    output: Output = "classes"
+    embedding: "Embedding | None" = None
 
     @property
     def num_classes(self) -> int:
         return len(self.labels)
+
+    @property
+    def embedding_dim(self) -> int:
+        """The number of features of an image; it needs no weights, and a second at first use.
+
+        Raises:
+            BackboneError: the backbone cannot return features.
+        """
+        return self._embedding.dim
+
+    def features(self) -> "Plan":
+        """Return the plan of the same backbone whose network returns features ``(N, embedding_dim)``.
+
+        They are the input of the classification layer, or the output of a network without one.
+
+        Raises:
+            BackboneError: the backbone cannot return features.
+        """
+        if self.output == "features":
+            return self
+        embedding = self._embedding
+        return replace(
+            self,
+            output="features",
+            labels=labels.numbered(0),
+            make=lambda path: embedding.network(self.make(path)),
+            recipe="",
+            fingerprint=self.fingerprint and f"features of {self.fingerprint}",
+        )
+
+    @property
+    def _embedding(self) -> "Embedding":
+        if self.embedding is None:
+            raise BackboneError(self.name, "a backbone that returns features", f"{self.source} gives only classes")
+        return self.embedding
 
 
 @dataclass(frozen=True)
@@ -106,11 +155,13 @@ class Context:
         folder: the folder of the config, the base of relative paths.
         fetch: downloads a small file from the Hub.
         sha256: returns the SHA-256 of a Hub file, cached or not; empty if unknown.
+        output: what the backbone is to return. One that returns only features is refused if that is classes.
     """
 
     folder: Path
     fetch: Callable[[HubFile], Path]
     sha256: Callable[[HubFile], str] = cached_sha256
+    output: Output = "classes"
 
 
 Source = Callable[[Entry, Context], Plan]

@@ -20,9 +20,11 @@ from lineup.config import Entry
 from lineup.errors import BackboneError, did_you_mean
 from lineup.hub import files
 from lineup.registry import checkpoint, known_weights, labels, published, wordnet
-from lineup.registry.checkpoint import Architecture, count_parameters, on_meta_device
+from lineup.registry.checkpoint import Architecture
+from lineup.registry.embedding import Embedding, TimmFeatures
 from lineup.registry.known_weights import Candidate
 from lineup.registry.labels import LabelSet
+from lineup.registry.meta_device import check_input_size, count_parameters, on_meta_device
 from lineup.registry.plan import Context, Plan, Transform, entry_labels, format_call, resolve_labels
 
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
@@ -85,6 +87,7 @@ def architecture(entry: Entry) -> Architecture:
         create=partial(timm.create_model, cfg["architecture"], pretrained=False, **_size_arguments(entry, cfg)),
         recipe=partial(_recipe, entry, cfg, cfg["architecture"]),
         candidates=partial(_candidates, entry, cfg, cfg["architecture"]),
+        features_of=TimmFeatures,
     )
 
 
@@ -111,14 +114,17 @@ def _plan(
     name: str,
 ) -> Plan:
     """Plan the backbone of a pretrained config; `name` is the argument of timm.create_model."""
-    num_classes, transform = _num_classes(cfg, full_name), _transform(entry, cfg)
+    num_classes, transform = _num_classes(cfg), _transform(entry, cfg)
     of_weights = wordnet.for_tag(cfg.get("tag") or "", num_classes)
     if cfg.get("label_names"):
         origin = f"label_names of {entry.spec.target}"
         of_weights = labels.from_hub(cfg["label_names"], cfg.get("label_descriptions"), wordnet.wordnet(), origin)
-    _refuse_embedding(full_name, num_classes, of_weights)
+    classifies = num_classes > 0 and not _is_embedding(full_name, num_classes, of_weights)
+    if not classifies and context.output == "classes":
+        raise _not_a_classifier(num_classes)
+    of_entry = entry_labels(entry, context)
     network = on_meta_device(create)
-    checkpoint.check_input_size(network, entry, transform)
+    check_input_size(network, entry, transform.input_size)
     if isinstance(file, files.LocalFile):
         checkpoint.check_shapes(checkpoint.shapes(file.path), network, full_name.partition(".")[0])
     figures, figures_note = _figures(entry, context, cfg, full_name, network, file)
@@ -127,7 +133,7 @@ def _plan(
         source=entry.source,
         architecture=full_name,
         parameters=count_parameters(network),
-        labels=resolve_labels(entry_labels(entry, context), of_weights, num_classes),
+        labels=resolve_labels(of_entry, of_weights, num_classes) if classifies else labels.numbered(0),
         transform=transform,
         weights=file,
         make=make,
@@ -137,6 +143,9 @@ def _plan(
         figures_note=figures_note,
         recipe=_recipe(entry, cfg, name, pretrained=True),
         fingerprint=repr((create.args, create.keywords, sorted(cfg.items()))),
+        output="classes" if classifies else "features",
+        # the output of a contrastive model is the embedding that its text encoder shares
+        embedding=Embedding(create, transform.input_size, TimmFeatures if classifies else None),
     )
 
 
@@ -204,32 +213,32 @@ def _full_name(cfg: Mapping[str, Any]) -> str:
     return f"{cfg['architecture']}.{cfg['tag']}" if cfg.get("tag") else str(cfg["architecture"])
 
 
-def _num_classes(cfg: Mapping[str, Any], name: str) -> int:
+def _num_classes(cfg: Mapping[str, Any]) -> int:
+    """Return the number of outputs of the head; 0 if there is none."""
     num_classes = cfg.get("num_classes")
-    if isinstance(num_classes, str):
+    if not isinstance(num_classes, int) or num_classes < 0:
         raise BackboneError("", "a whole number for num_classes in config.json", f"got {num_classes!r}", "fix it")
-    if not isinstance(num_classes, int) or num_classes <= 0:
-        raise BackboneError(
-            "",
-            "a backbone that classifies",
-            "it has no classification head, and returns only features",
-            "choose one trained for classification, such as one with a tag that ends in in1k",
-        )
     return num_classes
 
 
-def _refuse_embedding(name: str, num_classes: int, of_weights: LabelSet | None) -> None:
+def _is_embedding(name: str, num_classes: int, of_weights: LabelSet | None) -> bool:
+    """Tell whether the outputs are an embedding, and not classes."""
     # Contrastive models such as CLIP state the embedding dimension as num_classes. Dimensions are multiples of 64; the
     # published class sets without names here (19,168 and 115,217) are not. A user's own weights may have any number of
-    # classes, so that only published ones are refused.
+    # classes, so that only published ones are embeddings.
     published = get_pretrained_cfg(name) if name in timm.list_pretrained(name) else None
-    if of_weights is None and num_classes % 64 == 0 and published and published.num_classes == num_classes:
-        raise BackboneError(
-            "",
-            "a backbone that classifies",
-            f"its output is an embedding of {num_classes} numbers, not classes",
-            "choose one fine-tuned for classification (with _ft_in1k in its tag)",
-        )
+    same = published is not None and published.num_classes == num_classes
+    return same and of_weights is None and num_classes % 64 == 0
+
+
+def _not_a_classifier(num_classes: int) -> BackboneError:
+    if num_classes:
+        got = f"its output is an embedding of {num_classes} numbers, not classes"
+        remedy = "choose one fine-tuned for classification (with _ft_in1k in its tag)"
+    else:
+        got = "it has no classification head, and returns only features"
+        remedy = "choose one trained for classification, such as one with a tag that ends in in1k"
+    return BackboneError("", "a backbone that classifies", got, remedy)
 
 
 def _read_config(folder: Path) -> tuple[dict[str, Any], str, dict[str, Any]]:

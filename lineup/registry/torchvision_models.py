@@ -13,9 +13,11 @@ from lineup.config import Entry
 from lineup.errors import BackboneError, did_you_mean
 from lineup.hub import files
 from lineup.registry import known_weights, wordnet
-from lineup.registry.checkpoint import Architecture, check_input_size, on_meta_device
+from lineup.registry.checkpoint import Architecture
+from lineup.registry.embedding import Embedding, without_layer
 from lineup.registry.known_weights import Candidate
 from lineup.registry.labels import LabelSet, from_names
+from lineup.registry.meta_device import check_input_size, on_meta_device
 from lineup.registry.plan import Context, Plan, Transform, entry_labels, format_call, resolve_labels
 
 # torchvision loads with torch.hub, which by default unpickles a file, and so executes any code in it.
@@ -36,12 +38,9 @@ def pretrained(entry: Entry, context: Context) -> Plan:
             "", f"input_size {chosen.meta['min_size'][0]}, the only one of these weights", f"got {entry.input_size}"
         )
     num_classes, transform = len(chosen.meta["categories"]), _transform(entry, chosen)
+    create = partial(models.get_model, name, weights=None, **_create_arguments(name, transform))
     if entry.input_size:
-        check_input_size(
-            on_meta_device(partial(models.get_model, name, weights=None, **_create_arguments(name, transform))),
-            entry,
-            transform,
-        )
+        check_input_size(on_meta_device(create), entry, transform.input_size)
     recipe, file = _recipe(entry, chosen, weights=str(chosen)), files.torch_hub_file(chosen.url, get_dir())
     known = str(transform.steps) == str(chosen.transforms()) and known_weights.verified(file)
     return Plan(
@@ -59,6 +58,7 @@ def pretrained(entry: Entry, context: Context) -> Plan:
         figures=_figures(chosen) if known else {},
         recipe=recipe,
         fingerprint=recipe,
+        embedding=Embedding(create, transform.input_size, partial(_features_of, name)),
     )
 
 
@@ -75,6 +75,7 @@ def architecture(entry: Entry) -> Architecture:
         create=partial(models.get_model, name, weights=None, **_create_arguments(name, transform)),
         recipe=partial(_recipe, entry, assumed, weights=None, **_create_arguments(name, transform)),
         candidates=partial(_candidates, entry, assumed),
+        features_of=partial(_features_of, name),
     )
 
 
@@ -177,3 +178,7 @@ def _head(name: str) -> str:
         for layer, module in network.named_modules()
         if isinstance(module, nn.Linear | nn.Conv2d) and module.weight.shape[0] == 1000
     ][-1]
+
+
+def _features_of(name: str, network: nn.Module) -> nn.Module:
+    return without_layer(network, _head(name))

@@ -6,8 +6,7 @@ import threading
 import numpy as np
 import pytest
 import torch
-from networks import scale_head, seeded_timm
-from torchvision import models
+from networks import network_of, noise
 
 from lineup.engines import openvino_engine
 from lineup.engines.engine import softmax
@@ -38,27 +37,31 @@ FAMILIES = {  # a small architecture of each family, and an input size that it a
 SETTINGS = {"precision": "float32", "threads": 1}
 
 
-def network_of(name):
-    if name.startswith("torchvision/"):
-        torch.manual_seed(0)
-        return scale_head(models.get_model(name.partition("/")[2], weights=None))
-    return seeded_timm(name)
+@pytest.fixture(scope="module", params=FAMILIES)
+def both(request):
+    """Return the engines of a family, on torch and on OpenVINO, and its input size."""
+    network, size = network_of(request.param), FAMILIES[request.param]
+    return TorchEngine(network, "cpu"), OpenVINOEngine(openvino_engine.convert(network, size), **SETTINGS), size
 
 
-def noise(size, count=1, seed=1):
-    return np.random.default_rng(seed).standard_normal((count, 3, *size), np.float32)
-
-
-@pytest.mark.parametrize(("name", "size"), FAMILIES.items(), ids=FAMILIES)
-def test_converted_network_gives_the_same_probabilities_as_torch(name, size):
-    network = network_of(name)
-    plain = TorchEngine(network, "cpu")
-    converted = OpenVINOEngine(openvino_engine.convert(network, size), **SETTINGS)
+def test_converted_network_gives_the_same_probabilities_as_torch(both):
+    plain, converted, size = both
     batch = noise(size, count=2)
     expected = plain(batch.copy())
     assert expected.std() > 1e-3  # equal logits for all classes would prove nothing
     np.testing.assert_allclose(softmax(converted(batch)), softmax(expected), atol=1e-4)
     assert converted(batch).shape == expected.shape
+
+
+def test_batch_gives_the_same_probabilities_as_single_images(both):
+    *engines, size = both
+    counts = (1, 2, 5, 8) if size < (224, 224) else (1, 3)  # a large network takes too long on a busy core
+    images = noise(size, max(counts))
+    for engine in engines:
+        single = softmax(np.concatenate([engine(images[index : index + 1].copy()) for index in range(len(images))]))
+        assert np.abs(np.diff(single, axis=0)).max(axis=1).min() > 2e-5  # equal images would prove nothing
+        for count in counts:
+            np.testing.assert_allclose(softmax(engine(images[:count].copy())), single[:count], atol=1e-5)
 
 
 class Airy(torch.nn.Module):

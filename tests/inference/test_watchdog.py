@@ -30,6 +30,16 @@ def test_call_within_the_timeout_returns_or_raises_its_own_result():
     assert recorder.watchdog.hanging == 0
 
 
+def test_timeout_of_a_batch_grows_with_its_images():
+    recorder, held = Recorder(0.05), threading.Event()
+    timer = threading.Timer(0.2, held.set)
+    timer.start()
+    assert recorder.watchdog.run("a", lambda: held.wait(30), n_images=400)
+    assert recorder.calls == []
+    with pytest.raises(ForwardTimeout, match=r"within 0.1 s"):
+        recorder.watchdog.run("a", lambda: timer.join() or threading.Event().wait(0.5), n_images=2)
+
+
 def fail(error):
     def call():
         raise error

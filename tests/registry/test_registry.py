@@ -26,6 +26,7 @@ from lineup.errors import BackboneError, HubError
 from lineup.hub import downloads, files
 from lineup.registry import timm_models, torchvision_models, wordnet
 from lineup.registry.labels import Label
+from lineup.registry.meta_device import dry_run
 
 TENCH = Label("n01440764", "tench")
 CLIP = "vit_base_patch16_clip_224"
@@ -381,12 +382,10 @@ def test_every_pretrained_timm_tag_is_labelled_or_refused():
     numbered = []
     for name in timm.list_pretrained():
         cfg = asdict(get_pretrained_cfg(name))
-        try:
-            num_classes = timm_models._num_classes(cfg, name)
-            label_set = wordnet.for_tag(cfg["tag"], num_classes)
-            timm_models._refuse_embedding(name, num_classes, label_set)
-        except BackboneError as error:
-            count["no head" if "no classification head" in str(error) else "embedding"] += 1
+        num_classes = timm_models._num_classes(cfg)
+        label_set = wordnet.for_tag(cfg["tag"], num_classes)
+        if num_classes == 0 or timm_models._is_embedding(name, num_classes, label_set):
+            count["embedding" if num_classes else "no head"] += 1
             continue
         count[label_set.origin if label_set else "numbered"] += 1
         numbered += [] if label_set else [name]
@@ -644,7 +643,7 @@ TORCHVISION = [
 
 
 @pytest.mark.parametrize("name", [*timm.list_models()[::20], *TORCHVISION])
-def test_untrained_architecture_returns_finite_logits(image, name):
+def test_untrained_architecture_returns_finite_logits_and_features(image, name):
     entry = {"backbone": name, "pretrained": False}
     if not name.startswith("torchvision/") and get_pretrained_cfg(name).num_classes == 0:
         assert "expected a number of classes" in refusal(entry)
@@ -655,8 +654,11 @@ def test_untrained_architecture_returns_finite_logits(image, name):
     with torch.device(device), torch.inference_mode():
         network = registry.build(planned, None)
         answer = network(torch.from_numpy(planned.transform(rgb(image))).to(device))
+        features = dry_run(planned.embedding.network(network.to("meta")), planned.transform.input_size)
     assert answer.shape == (1, planned.num_classes)
     assert device == "meta" or answer.isfinite().all()
+    assert features.ndim == 2
+    assert features.shape[1] > 0
 
 
 # --- regressions ---

@@ -1,4 +1,6 @@
-"""Networks with seeded random weights, whose predictions are not uniform."""
+"""Networks with seeded random weights, whose predictions are not uniform, and noise for them."""
+
+import numpy as np
 
 
 def seeded_timm(name: str, **arguments):
@@ -21,3 +23,19 @@ def scale_head(network):
         logits = network.eval()(torch.rand(1, 3, height, width))
         layer.weight *= 3 / logits.std()
     return network
+
+
+def network_of(name: str):
+    """Return a network of timm, or of torchvision: ``torchvision/resnet18``."""
+    if not name.startswith("torchvision/"):
+        return seeded_timm(name)
+    import torch
+    from torchvision import models
+
+    torch.manual_seed(0)
+    return scale_head(models.get_model(name.partition("/")[2], weights=None))
+
+
+def noise(size: tuple[int, int], count: int = 1, seed: int = 1) -> np.ndarray:
+    """Return a batch ``(count, 3, H, W)``."""
+    return np.random.default_rng(seed).standard_normal((count, 3, *size), np.float32)

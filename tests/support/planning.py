@@ -7,8 +7,9 @@ from lineup.config import Entry
 from lineup.hub import downloads
 
 
-def plan(value, folder: Path = Path()) -> registry.Plan:
-    return registry.plan(Entry.model_validate(value), registry.Context(folder, lambda file: downloads.fetch(file, 30)))
+def plan(value, folder: Path = Path(), output: registry.Output = "classes") -> registry.Plan:
+    context = registry.Context(folder, lambda file: downloads.fetch(file, 30), output=output)
+    return registry.plan(Entry.model_validate(value), context)
 
 
 def write_folder(folder: Path, files: dict[str, bytes]) -> None:

@@ -1,0 +1,62 @@
+"""Features of an image: what a network computes before its classification layer."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import nn
+
+from lineup.errors import BackboneError
+from lineup.registry.meta_device import dry_run, on_meta_device
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """How the network of a plan returns features.
+
+    Attributes:
+        create: builds the network without weights.
+        input_size: height and width.
+        features_of: turns the network into one that returns features ``(N, dim)``, and may change it; None if it
+            returns them already.
+    """
+
+    create: Callable[[], nn.Module]
+    input_size: tuple[int, int]
+    features_of: Callable[[nn.Module], nn.Module] | None
+
+    @cached_property
+    def dim(self) -> int:
+        """The number of features of an image, found on the meta device.
+
+        Raises:
+            BackboneError: the network does not return one vector per image.
+        """
+        shape = tuple(dry_run(self.network(on_meta_device(self.create)), self.input_size).shape)
+        if len(shape) != 2 or not shape[1]:
+            expected = "a backbone that returns one vector of features per image"
+            raise BackboneError("", expected, f"its output has the shape {shape}", "choose another one")
+        return shape[1]
+
+    def network(self, network: nn.Module) -> nn.Module:
+        """Return a network that returns features."""
+        return self.features_of(network) if self.features_of else network
+
+
+class TimmFeatures(nn.Module):
+    """Returns the features that the classification layer of a timm network gets, pooled: ``(N, dim)``."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network: Any = network
+
+    def forward(self, batch: torch.Tensor) -> torch.Tensor:
+        return self.network.forward_head(self.network.forward_features(batch), pre_logits=True)
+
+
+def without_layer(network: nn.Module, name: str) -> nn.Module:
+    """Replace a layer by one that returns its input."""
+    network.set_submodule(name, nn.Identity())
+    return network
