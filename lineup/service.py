@@ -16,6 +16,7 @@ from lineup.images import examples
 from lineup.inference import arguments, execution
 from lineup.inference.backbone_state import Loaded
 from lineup.inference.classifier import Classifier
+from lineup.inference.pinned_backbone import PinnedBackbone
 from lineup.inference.preprocessing import ImagePath
 from lineup.inference.queue import Cancelled, never_cancelled
 from lineup.inference.startup import Startup
@@ -23,6 +24,8 @@ from lineup.results import Answer, BackboneStatus, Classification, LatencyStats
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from lineup.registry.plan import Output
 
 _log = logging.getLogger(__name__)
 
@@ -151,6 +154,22 @@ class Service:
         if name == self.config.default_name:
             raise BackboneError(name, "an entry that is not the default", "it is", "change the default first")
         self._pool.remove(name)
+
+    def pinned(self, name: str, output: "Output" = "classes") -> PinnedBackbone:
+        """Load an entry, and keep it loaded while batches are computed; a context manager.
+
+        Raises:
+            LineupError: when it cannot be loaded.
+        """
+        return PinnedBackbone(self._execution, lambda: self.config, self.known(name), output)
+
+    def turn(self, cancelled: Cancelled = never_cancelled) -> AbstractContextManager[None]:
+        """Wait until all earlier requests are done, and block later ones; see `ComputeQueue.turn`."""
+        return self._execution.turn(cancelled, on_wait=lambda: None)
+
+    def background_turn(self, cancelled: Cancelled = never_cancelled) -> AbstractContextManager[None]:
+        """Wait until a job may compute a slice, which requests overtake; see `ComputeQueue.background_turn`."""
+        return self._execution.background_turn(cancelled)
 
     def network(self, name: str) -> "AbstractContextManager[nn.Module]":
         """Return a context manager that yields an entry's torch network; see `Pool.network`."""

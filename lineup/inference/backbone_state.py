@@ -1,13 +1,14 @@
-"""The state of one backbone in the pool."""
+"""The states of the backbones in the pool."""
 
 import threading
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lineup.config import Entry
-from lineup.errors import ForwardTimeout, LineupError
+from lineup.errors import BackboneError, ForwardTimeout, LineupError, did_you_mean
 from lineup.results import Availability, BackboneStatus, Progress
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from lineup.engines.engine import Engine
     from lineup.registry import Plan
+    from lineup.registry.plan import Output
 
 
 @dataclass(frozen=True)
@@ -28,11 +30,12 @@ class Loaded:
     network: "nn.Module | None" = None  # while an engine has it in memory
 
 
-@dataclass
+@dataclass(eq=False)
 class BackboneState:
     """Everything the pool knows about one entry of the config."""
 
     entry: Entry
+    output: "Output" = "classes"
     plan: "Plan | None" = None
     load: "Future[Loaded] | None" = None
     failed_at: float = 0.0  # monotonic time of the last failed load
@@ -44,6 +47,7 @@ class BackboneState:
     memory_bytes: int = 0  # in use by the engine, or reserved for its load
     network: "nn.Module | None" = None  # built by `Pool.network`, beside an engine that has none in memory
     network_bytes: int = 0  # in use by `network`, or reserved for it
+    batch_bytes: int = 0  # in use by the engine's graph for batches, or reserved for it
     network_users: int = 0  # calls that use `network`: it is freed only while there are none
     pins: int = 0  # requests that use the backbone: it is evicted only while there are none
     used_at: float = 0.0  # monotonic time of the last request, for LRU eviction
@@ -70,7 +74,7 @@ class BackboneState:
     @property
     def total_bytes(self) -> int:
         """Return the memory in use by the backbone, or reserved for it."""
-        return self.memory_bytes + self.network_bytes
+        return self.memory_bytes + self.network_bytes + self.batch_bytes
 
     @property
     def is_loaded(self) -> bool:
@@ -113,3 +117,76 @@ class BackboneState:
             return self.probe_problem
         error = load.exception() if load.done() else None
         return error if isinstance(error, LineupError) else None
+
+
+class BackboneStates:
+    """The states of a pool's backbones, by name and output.
+
+    Callers hold the pool's lock for changes; other threads may iterate.
+    """
+
+    def __init__(self, entries: Iterable[Entry]) -> None:
+        # replaced and never changed, so that other threads can iterate
+        self._by_name = {entry.name: BackboneState(entry) for entry in entries}
+        self._features: dict[str, BackboneState] = {}  # of those whose features were requested
+        self._removed: list[BackboneState] = []  # those that still use memory
+
+    @property
+    def names(self) -> list[str]:
+        return list(self._by_name)
+
+    def __iter__(self) -> Iterator[BackboneState]:
+        """Yield the states for classes, in the order of the entries."""
+        return iter(self._by_name.values())
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._by_name
+
+    def get(self, name: str, output: "Output" = "classes") -> BackboneState:
+        """Return a state; the one for features is created at first use.
+
+        Raises:
+            BackboneError: when there is no backbone of that name.
+        """
+        if name not in self._by_name:
+            hint = did_you_mean(name, self.names) or f"use one of: {', '.join(self.names)}"
+            raise BackboneError("backbone", "a name of the line-up", f"got {name[:100]!r}", hint)
+        if output == "classes":
+            return self._by_name[name]
+        if name not in self._features:
+            state = BackboneState(self._by_name[name].entry, output)
+            self._features = {**self._features, name: state}
+        return self._features[name]
+
+    def all(self) -> list[BackboneState]:
+        """Return all states that may use memory."""
+        return [*self._by_name.values(), *self._features.values(), *self._removed]
+
+    def add(self, entry: Entry) -> None:
+        """Add a backbone.
+
+        Raises:
+            BackboneError: when there is one of that name.
+        """
+        if entry.name in self._by_name:
+            raise BackboneError(entry.name, "a name that is not in use", "there is one", "choose another `name`")
+        self._by_name = {**self._by_name, entry.name: BackboneState(entry)}
+
+    def remove(self, name: str) -> None:
+        """Remove a backbone; its memory counts until `forget_unused` finds that nothing uses it.
+
+        Raises:
+            BackboneError: when there is no such backbone.
+        """
+        state = self.get(name)
+        self._removed += [state, *(features for other, features in self._features.items() if other == name)]
+        self._by_name = {other: kept for other, kept in self._by_name.items() if other != name}
+        self._features = {other: kept for other, kept in self._features.items() if other != name}
+        self.forget_unused()
+
+    def is_removed(self, state: BackboneState) -> bool:
+        return state in self._removed
+
+    def forget_unused(self) -> None:
+        """Drop removed backbones that no load and no request uses any more; they are garbage-collected."""
+        self._removed = [state for state in self._removed if state.pins or (state.load and not state.load.done())]

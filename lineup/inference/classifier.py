@@ -6,7 +6,7 @@ import statistics
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures import FIRST_COMPLETED, wait
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -79,7 +79,7 @@ class Classifier:
                 name, pin = next((name, pin) for name, pin in pins.items() if pin.load in done)
                 try:
                     with _logged(name) as outcome:
-                        answer = self._answer_or_error(name, pin.load, prepared, top_k, max_k, cancelled)
+                        answer = self._answer_or_error(name, pin, prepared, top_k, max_k, cancelled)
                         outcome.append("ok" if isinstance(answer, Classification) else type(answer).__name__)
                 finally:
                     del pins[name]
@@ -90,12 +90,12 @@ class Classifier:
                 pin.release()
 
     def _answer_or_error(
-        self, name: str, load: "Future[Loaded]", prepared: PreparedImage, top_k: int, max_k: int, cancelled: Cancelled
+        self, name: str, pin: Pin, prepared: PreparedImage, top_k: int, max_k: int, cancelled: Cancelled
     ) -> Answer:
         try:
-            loaded = load.result()
+            loaded = pin.load.result()
             with self._execution.turn(cancelled, on_wait=prepared.release):
-                if problem := self._pool.problem(name):  # a forward pass has timed out meanwhile
+                if problem := pin.problem():  # a forward pass has timed out meanwhile
                     return problem
                 return self.answer(name, loaded, prepared, top_k, max_k)
         except (ImageError, ClientDisconnected):
@@ -110,7 +110,7 @@ class Classifier:
         transform = loaded.plan.transform
         batch, preprocess_ms = prepared.batch_for(transform)
         # a network may write into its input, and other backbones share the batch
-        output = self._execution.forward(name, batch.copy())
+        output = self._execution.forward(name, loaded.engine, batch.copy())
         timings = StageTimings(prepared.decode_ms, preprocess_ms, output.forward_ms)
         [answer] = classifications(loaded, output, len(batch), top_k, max_k, timings)
         if not output.cached:

@@ -65,8 +65,8 @@ class Execution(Protocol):
         """Wait until a job may compute a slice, which requests overtake; raise ClientDisconnected."""
         ...
 
-    def forward(self, name: str, batch: np.ndarray) -> Output:
-        """Run a loaded backbone on a batch ``(N, 3, H, W)``; raise ForwardTimeout."""
+    def forward(self, name: str, engine: "Engine", batch: np.ndarray) -> Output:
+        """Run the engine of a backbone on a batch ``(N, 3, H, W)``; raise ForwardTimeout."""
         ...
 
     def failure(self, name: str, error: Exception) -> LineupError:
@@ -103,8 +103,8 @@ class LocalExecution:
     def background_turn(self, cancelled: Cancelled) -> AbstractContextManager[None]:
         return self._queue.background_turn(cancelled)
 
-    def forward(self, name: str, batch: np.ndarray) -> Output:
-        return self._watchdog.run(name, lambda: _run(self.pool.get(name).engine, batch), len(batch))
+    def forward(self, name: str, engine: "Engine", batch: np.ndarray) -> Output:
+        return self._watchdog.run(name, partial(_run, engine, batch), len(batch))
 
     def failure(self, name: str, error: Exception) -> LineupError:
         _log.error("%s cannot answer", name, exc_info=error)
@@ -156,11 +156,11 @@ class ZeroGPUExecution:
     def background_turn(self, cancelled: Cancelled) -> AbstractContextManager[None]:
         return nullcontext()
 
-    def forward(self, name: str, batch: np.ndarray) -> Output:
+    def forward(self, name: str, engine: "Engine", batch: np.ndarray) -> Output:
         """Run a backbone, or return a cached output: the same image costs a user's quota once."""
-        if name not in self._engines:
+        if engine is not self._engines.get(name):  # it was loaded after the start
             with self._cpu:
-                return _run(self.pool.get(name).engine, batch)
+                return _run(engine, batch)
         key = name, hashlib.sha256(batch.tobytes()).digest()
         if output := self._outputs.get(key):
             return replace(output, cached=True)

@@ -77,7 +77,9 @@ class Loader:
                     return digest
 
                 state.plan_incomplete = False
-                plan = registry.plan(state.entry, registry.Context(self._config().folder, fetch, sha256))
+                context = registry.Context(self._config().folder, fetch, sha256, state.output)
+                plan = registry.plan(state.entry, context)
+                plan = plan.features() if state.output == "features" else plan
                 state.plan, state.download_bytes = plan, state.download_bytes or plan.download_bytes
         return state.plan
 

@@ -9,7 +9,7 @@ from typing import Literal
 from lineup.config import Config
 from lineup.engines import devices
 from lineup.errors import BackboneError, BusyError
-from lineup.inference.backbone_state import BackboneState
+from lineup.inference.backbone_state import BackboneState, Loaded
 from lineup.results import Progress
 
 _log = logging.getLogger(__name__)
@@ -52,8 +52,17 @@ class MemoryBudget:
         """Reserve the memory of a torch network and its gradients, beside its engine's; raise as `reserve` does."""
         self._reserve(state, "network_bytes", parameters * _NETWORK_PARAMETER_BYTES + _GRADIENT_BYTES, device)
 
+    def reserve_batches(self, state: BackboneState, loaded: Loaded) -> None:
+        """Reserve what an engine takes for its first batch of several images; raise as `reserve` does."""
+        if loaded.engine.batch_memory_bytes > state.batch_bytes:
+            self._reserve(state, "batch_bytes", loaded.engine.batch_memory_bytes, loaded.device)
+
     def _reserve(
-        self, state: BackboneState, part: Literal["memory_bytes", "network_bytes"], needed: int, device: str
+        self,
+        state: BackboneState,
+        part: Literal["memory_bytes", "network_bytes", "batch_bytes"],
+        needed: int,
+        device: str,
     ) -> None:
         name, limit = state.entry.name, self._config().limits.memory_mb
         budget = limit << 20 if limit else int(devices.memory_bytes(device) * MEMORY_SHARE)
@@ -91,7 +100,7 @@ class MemoryBudget:
             _log.info("the network of %s is freed for %s", victim.entry.name, state.entry.name)
         elif victim := _least_recently_used(other for other in others if other.evictable):
             _log.info("%s is evicted for %s", victim.entry.name, state.entry.name)
-            victim.load, victim.memory_bytes = None, 0
+            victim.load, victim.memory_bytes, victim.batch_bytes = None, 0, 0
         else:
             return False
         victim.network, victim.network_bytes = None, 0

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from lineup.config import Config, Entry
 from lineup.engines import devices
-from lineup.errors import BackboneError, BusyError, ForwardTimeout, HubError, LineupError, brief, did_you_mean
-from lineup.inference.backbone_state import BackboneState, Loaded
+from lineup.errors import BackboneError, BusyError, ForwardTimeout, HubError, LineupError, brief
+from lineup.inference.backbone_state import BackboneState, BackboneStates, Loaded
 from lineup.inference.loading import Loader
 from lineup.inference.memory_budget import MemoryBudget
 from lineup.results import BackboneStatus, Progress
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from lineup.registry import Plan
+    from lineup.registry.plan import Output
 
 _log = logging.getLogger(__name__)
 
@@ -32,9 +33,16 @@ RETRY_AFTER_S = 10.0  # a load that failed at the Hub, or for lack of memory, is
 
 @dataclass(frozen=True)
 class Pin:
-    """The load of a backbone that is not evicted before `release` is called, which must be once."""
+    """A backbone that is not evicted before `release` is called, which must be once.
+
+    Attributes:
+        load: its load.
+        problem: returns why it is unavailable, or None.
+        release: allows its eviction.
+    """
 
     load: "Future[Loaded]"
+    problem: Callable[[], LineupError | None]
     release: Callable[[], None]
 
 
@@ -51,38 +59,41 @@ class Pool:
     def __init__(
         self, config: Callable[[], Config], choose_device: Callable[[str], str] = devices.choose, on_demand: bool = True
     ) -> None:
-        # replaced and never changed, so that other threads can iterate
-        self._states = {entry.name: BackboneState(entry) for entry in config().backbones}
-        self._removed: list[BackboneState] = []  # those that still use memory
+        self._states = BackboneStates(config().backbones)
         self._changed = threading.Condition()  # guards pins, loads, evictions and removals
         self._on_demand = on_demand
-        memory = MemoryBudget(lambda: [*self._states.values(), *self._removed], self._changed, config)
-        self._loader = Loader(config, choose_device, memory if on_demand else None)
+        self._memory = MemoryBudget(self._states.all, self._changed, config) if on_demand else None
+        self._loader = Loader(config, choose_device, self._memory)
 
     @property
     def names(self) -> list[str]:
-        return list(self._states)
+        return self._states.names
 
     def status(self, name: str) -> BackboneStatus:
         """Return what is known of a backbone now."""
-        return self._state(name).status()
+        return self._states.get(name).status()
 
     def statuses(self) -> list[BackboneStatus]:
         """Return what is known of each backbone now, in the config's order."""
-        return [state.status() for state in self._states.values()]
+        return [state.status() for state in self._states]
 
     def plan(self, name: str) -> "Plan | None":
         """Return the plan of a backbone, or None before its first probe or load."""
-        return self._state(name).plan
+        return self._states.get(name).plan
 
     def problem(self, name: str) -> LineupError | None:
         """Return why a backbone is unavailable, or None."""
-        return self._state(name).problem
+        return self._states.get(name).problem
 
-    def start(self, name: str) -> "Future[Loaded]":
-        """Begin to load a backbone in the background, unless it is loaded or loading."""
+    def start(self, name: str, output: "Output" = "classes") -> "Future[Loaded]":
+        """Begin to load a backbone in the background, unless it is loaded or loading.
+
+        Args:
+            name: the entry's.
+            output: what its network returns; the one for features is loaded beside the one for classes.
+        """
         with self._changed:
-            state = self._state(name)
+            state = self._states.get(name, output)
             state.used_at = time.monotonic()
             if state.load is None or self._may_retry(state):
                 state.load, state.progress, state.probe_problem = Future(), Progress("starting"), None
@@ -93,12 +104,12 @@ class Pool:
                     raise BusyError(name, "a thread to load it", brief(error), "try again later") from None
             return state.load
 
-    def pin(self, name: str) -> Pin:
-        """Begin to load a backbone, and prevent its eviction."""
+    def pin(self, name: str, output: "Output" = "classes") -> Pin:
+        """Begin to load a backbone as `start` does, and prevent its eviction."""
         with self._changed:
-            load, state = self.start(name), self._state(name)
+            load, state = self.start(name, output), self._states.get(name, output)
             state.pins += 1
-            return Pin(load, partial(self._unpin, state))
+            return Pin(load, lambda: state.problem, partial(self._unpin, state))
 
     @contextmanager
     def network(self, name: str) -> "Iterator[nn.Module]":
@@ -112,7 +123,7 @@ class Pool:
             LineupError: when the backbone cannot be loaded, or there is no memory for its network.
         """
         with self._changed:
-            pin, state = self.pin(name), self._state(name)
+            pin, state = self.pin(name), self._states.get(name)
             state.network_users += 1
         try:
             yield self._loader.network(state, pin.load.result())
@@ -128,9 +139,7 @@ class Pool:
             BackboneError: when there is one of that name.
         """
         with self._changed:
-            if entry.name in self._states:
-                raise BackboneError(entry.name, "a name that is not in use", "there is one", "choose another `name`")
-            self._states = {**self._states, entry.name: BackboneState(entry)}
+            self._states.add(entry)
 
     def remove(self, name: str) -> None:
         """Remove a backbone, and free its memory as soon as running requests have finished.
@@ -139,17 +148,14 @@ class Pool:
             BackboneError: when there is no such backbone.
         """
         with self._changed:
-            state = self._state(name)
-            self._states = {other: kept for other, kept in self._states.items() if other != name}
-            self._removed.append(state)
-            self._forget_unused()
+            self._states.remove(name)
 
     def mark_timed_out(self, name: str, error: ForwardTimeout) -> Callable[[], None]:
         """Make a backbone unavailable whose forward pass still runs; return a function that undoes it."""
         with self._changed:
-            state = self._states.get(name)
-            if state is None:  # it was removed meanwhile
+            if name not in self._states:  # it was removed meanwhile
                 return lambda: None
+            state = self._states.get(name)
             state.pins, state.timeout_error = state.pins + 1, error
 
         def mark_returned() -> None:
@@ -158,17 +164,26 @@ class Pool:
 
         return mark_returned
 
-    def get(self, name: str) -> Loaded:
+    def get(self, name: str, output: "Output" = "classes") -> Loaded:
         """Return a backbone, and wait for its load.
 
         Raises:
             LineupError: when it cannot be loaded.
         """
-        return self.start(name).result()
+        return self.start(name, output).result()
+
+    def reserve_batches(self, name: str, output: "Output", loaded: Loaded) -> None:
+        """Reserve the memory that an engine takes for batches, before its first one.
+
+        Raises:
+            LineupError: when there is no memory for them.
+        """
+        if self._memory:
+            self._memory.reserve_batches(self._states.get(name, output), loaded)
 
     def load_here(self, name: str) -> Loaded | None:
         """Load a backbone on this thread, as ZeroGPU requires; None if that fails, which is final."""
-        state = self._state(name)
+        state = self._states.get(name)
         state.load = load = Future[Loaded]()
         self._load(state)
         return None if load.exception() else load.result()
@@ -182,7 +197,7 @@ class Pool:
             name: the entry's.
             offline: send no request; sizes may stay unknown.
         """
-        state = self._state(name)
+        state = self._states.get(name)
         try:
             self._loader.probe(state, offline)
             state.probe_problem = None
@@ -194,21 +209,11 @@ class Pool:
                 if not state.is_loaded:  # loaded weights are cached: the server is not needed
                     state.probe_problem = error.at(name)
 
-    def _state(self, name: str) -> BackboneState:
-        if name not in self._states:
-            hint = did_you_mean(name, self.names) or f"use one of: {', '.join(self.names)}"
-            raise BackboneError("backbone", "a name of the line-up", f"got {name[:100]!r}", hint)
-        return self._states[name]
-
     def _unpin(self, state: BackboneState) -> None:
         with self._changed:
             state.pins -= 1
-            self._forget_unused()
+            self._states.forget_unused()
             self._changed.notify_all()
-
-    def _forget_unused(self) -> None:
-        """Drop removed backbones that no load and no request uses any more; they are garbage-collected."""
-        self._removed = [state for state in self._removed if state.pins or (state.load and not state.load.done())]
 
     def _may_retry(self, state: BackboneState) -> bool:
         load = state.load
@@ -231,10 +236,10 @@ class Pool:
         del load, loaded  # it may be evicted before its turn to be converted: keep no reference to its memory
         with self._loader.converting:
             with self._changed:
-                self._forget_unused()
                 unchanged = state.load is not None and state.load is published()
-                if not unchanged or self._states.get(state.entry.name) is not state:
-                    return  # it was evicted or removed
+                if not unchanged or self._states.is_removed(state):  # it was evicted or removed
+                    self._states.forget_unused()
+                    return
                 state.pins += 1
             try:
                 if preferred := self._loader.build_preferred(state):
@@ -252,7 +257,7 @@ class Pool:
     def _fail(self, state: BackboneState, load: "Future[Loaded]", error: BaseException) -> None:
         with self._changed:
             state.failed_at, state.memory_bytes = time.monotonic(), 0
-            self._forget_unused()
+            self._states.forget_unused()
             self._changed.notify_all()
         if isinstance(error, LineupError):
             _free_frames(error)

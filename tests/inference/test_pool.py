@@ -325,7 +325,7 @@ def test_load_without_a_thread_is_an_error_and_can_be_retried(make_pool, fakes, 
             pool.pin("fake:a")
     assert pool.status("fake:a").status == "idle"
     assert pool.get("fake:a")
-    assert pool._states["fake:a"].pins == 0
+    assert pool._states.get("fake:a").pins == 0
 
 
 def test_wait_for_memory_times_out_and_can_be_retried(make_pool, fakes, monkeypatch):

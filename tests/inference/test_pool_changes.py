@@ -60,10 +60,10 @@ def test_request_that_runs_finishes_on_a_removed_backbone(make_service, fakes, i
     with ThreadPoolExecutor(1) as threads:
         answer = threads.submit(service.classify, image, "fake:b")
         until(lambda: service.status("fake:b").status == "ready")
-        state = weakref.ref(service._pool._states["fake:b"])
+        state = weakref.ref(service._pool._states.get("fake:b"))
         service.remove("fake:b")
         service.add(entry("fake:b"))
-        assert state() in service._pool._removed  # its memory still counts
+        assert state() in service._pool._states._removed  # its memory still counts
         held.set()
         assert answer.result(10).predictions[0].label == "cat"
     until(lambda: gc.collect() is not None and state() is None)
@@ -76,10 +76,10 @@ def test_load_of_a_removed_backbone_is_dropped_when_it_ends(make_service, fakes)
     load = service.load("fake:b")
     until(lambda: fakes.built)
     service.remove("fake:b")
-    assert len(service._pool._removed) == 1
+    assert len(service._pool._states._removed) == 1
     held.set()
     load.result(10)
-    until(lambda: service._pool._removed == [])
+    until(lambda: service._pool._states._removed == [])
 
 
 def test_timeout_of_a_removed_backbone_leaves_others_alone(make_service, fakes, image):
@@ -92,7 +92,7 @@ def test_timeout_of_a_removed_backbone_leaves_others_alone(make_service, fakes, 
             answer.result(10)
     assert service.classify(image, "fake:a")
     held.set()
-    until(lambda: service._pool._removed == [])
+    until(lambda: service._pool._states._removed == [])
 
 
 def test_backbone_added_on_zerogpu_runs_on_the_cpu(make_service, fakes, image, monkeypatch):
@@ -156,7 +156,7 @@ def test_network_is_freed_before_a_backbone_is_evicted_and_built_again(make_serv
     service._pool.get("b")
     assert [status.status for status in service.backbones()] == ["ready", "ready"]
     until(lambda: gc.collect() is not None and kept() is None)
-    service._pool._states["b"].used_at = 0
+    service._pool._states.get("b").used_at = 0
     with service.network("a"):
         assert [status.status for status in service.backbones()] == ["ready", "idle"]
 

@@ -18,7 +18,7 @@ LOGITS = np.float32([[3, 2, 1], [0, 5, 0], [1, 1, 4]])
 
 @pytest.fixture
 def loaded(fakes):
-    return Loaded(plan("fake:a"), None, "cpu")
+    return Loaded(plan("fake:a"), None, "cpu", None)
 
 
 def answers(loaded, logits, n_images):
