@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
-from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, SpaceInfo, constants
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, SpaceInfo, constants, get_session
 from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
-from huggingface_hub.utils._http import get_session  # huggingface_hub does not pass it on to type checkers
 
 from lineup.errors import LineupError
 from lineup.features.publish.files import MANIFEST, File
