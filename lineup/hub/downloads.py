@@ -28,7 +28,7 @@ from huggingface_hub import (
 from huggingface_hub import errors as hub
 
 from lineup.errors import HubError, UnreachableError
-from lineup.hub.checksums import delete_cached, matches_etag, sha256, sha256_of_etag
+from lineup.hub.checksums import delete_cached, matches_etag, matches_sha256, sha256_of_etag
 from lineup.hub.files import HubFile, LocalFile, UrlFile, Weights
 from lineup.hub.problems import download_errors
 
@@ -250,7 +250,7 @@ def _download_url(weights: UrlFile, report: Report) -> Path:
     try:
         for _ in range(2):
             _write(weights.url, partial, report)
-            if sha256(partial).startswith(weights.sha256):
+            if matches_sha256(partial, weights.sha256):
                 return partial.replace(weights.path)
     finally:
         partial.unlink(missing_ok=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from huggingface_hub import HfFileMetadata, constants, file_download
+from opening import opened_files
 
 from lineup.errors import HubError, UnreachableError
 from lineup.hub import downloads
@@ -135,6 +136,13 @@ def test_newest_cached_file_takes_one_head_request(pets):
     pets.requests.clear()
     assert fetch(FILE, 30) == path
     assert pets.requests_to("me/pets") == [("HEAD", "main/model.safetensors")]
+
+
+def test_cached_file_is_not_read_again(pets):
+    path = fetch(FILE, 30)
+    with opened_files() as opened:
+        assert fetch(FILE, 30) == path
+    assert path.resolve() not in opened
 
 
 def test_companion_files_are_updated_together(pets):
