@@ -64,9 +64,8 @@ except ConfigError as error:  # before gradio is imported, which takes seconds
     print(*(f"error: {problem}" for problem in error.problems), sep="\n", file=sys.stderr)
     sys.exit(2)
 
-with fast_import.without_type_stubs():
-    import gradio as gr
-    from gradio.components import api_component  # noqa: F401  (gr.api would import it later)
+fast_import.import_modules("gradio", "gradio.components.api_component")  # gr.api would import the latter later
+import gradio as gr
 
 from lineup.features import FEATURES, Feature
 from lineup.page import api, wiring

@@ -92,7 +92,7 @@ def test_killed_download_restarts(hub, env, tmp_path, kind):
 @pytest.mark.openvino
 @pytest.mark.parametrize("stop", ["during a write", "before the rename"])
 def test_killed_conversion_is_discarded_and_repeated(env, tmp_path, stop):
-    file, cache = tmp_path / "weights.safetensors", Path(env["LINEUP_CACHE"])
+    file, cache = tmp_path / "weights.safetensors", Path(env["LINEUP_CACHE"], "openvino")
     save_file(seeded_timm("test_resnet").state_dict(), file)
     with python(CONVERT, stop, file, env=env) as process:
         assert [process.stdout.readline().strip() for _ in range(2)] == ["none", "waiting"]

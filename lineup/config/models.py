@@ -23,7 +23,12 @@ from lineup.config.yaml_source import Document, format_value
 
 Color = Literal["red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"]
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
-Hardware = Literal["zero-a10g", "cpu-basic", "cpu-upgrade", "t4-small", "t4-medium", "l4x1", "a10g-small", "a10g-large"]
+# The values of huggingface_hub.SpaceHardware, whose import would take as long as that of all of this package.
+_Cpu = Literal["cpu-basic", "cpu-upgrade"]
+_TuringAda = Literal["t4-small", "t4-medium", "l4x1", "l4x4", "l40sx1", "l40sx4", "l40sx8"]
+_Ampere = Literal["a10g-small", "a10g-large", "a10g-largex2", "a10g-largex4", "a100-large", "a100x4", "a100x8"]
+_Blackwell = Literal["rtx-pro-6000", "rtx-pro-6000x2", "rtx-pro-6000x4", "rtx-pro-6000x8"]
+Hardware = Literal["zero-a10g", _Cpu, _TuringAda, _Ampere, _Blackwell]
 Rgb = Annotated[tuple[float, float, float], Field(strict=False)]
 Pixels = Annotated[int, Field(ge=16, le=4096)]
 _Text = Annotated[str, Tag("text")]

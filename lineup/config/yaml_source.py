@@ -8,10 +8,10 @@ from typing import Any
 
 import yaml
 
+from lineup.config.bounded_loader import BoundedLoader
 from lineup.errors import ConfigError, brief
 
 MAX_NUMBER_LENGTH = 100  # characters
-MAX_DEPTH = 20  # nested brackets around a simple key
 _COLLECTIONS = (yaml.SafeLoader.DEFAULT_MAPPING_TAG, yaml.SafeLoader.DEFAULT_SEQUENCE_TAG)
 
 Location = tuple[str | int, ...]  # path of a value as keys and indices: ("backbones", 2, "labels")
@@ -85,34 +85,20 @@ def parse(text: str, name: str) -> Document:
     return Document(name, values, loader.positions, tuple(loader.problems))
 
 
-class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader, constructing values itself to record the position of each node."""
+class _Loader(BoundedLoader):
+    """Constructs values itself, to record the position of each node."""
 
     def __init__(self, text: str, name: str) -> None:
         super().__init__(text)
         self.file = name
         self.positions: dict[Location, tuple[int, int]] = {}
         self.problems: list[str] = []
-
-    def save_possible_simple_key(self) -> None:
-        # PyYAML checks the possible key of every open bracket at each token: 1000 nested brackets took a second.
-        if self.flow_level < MAX_DEPTH:
-            super().save_possible_simple_key()
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        # Aliases allow exponential expansion ("billion laughs"), and no config needs them.
-        event: Any = self.peek_event()
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.MarkedYAMLError(
-                problem=f"the alias *{event.anchor}; write the value out", problem_mark=event.start_mark
-            )
-        if event.anchor in self.anchors:
-            raise yaml.MarkedYAMLError(
-                problem=f"the anchor &{event.anchor} again; remove it", problem_mark=event.start_mark
-            )
-        return super().compose_node(parent, index)
+        self._constructed: set[yaml.Node] = set()
 
     def plain(self, node: yaml.Node, trail: Location) -> Any:
+        if node in self._constructed:  # if PyYAML does not call BoundedLoader.compose_node any more
+            raise yaml.MarkedYAMLError(problem="an alias of this; write the value out", problem_mark=node.start_mark)
+        self._constructed.add(node)
         self.positions.setdefault(trail, _position(node))
         if not isinstance(node, yaml.ScalarNode) and node.tag not in _COLLECTIONS:
             raise yaml.MarkedYAMLError(problem=f"the tag {node.tag}; remove it", problem_mark=node.start_mark)

@@ -1,8 +1,8 @@
 """A content-addressed cache on disk of networks converted to OpenVINO.
 
 Each entry is a folder named by a hash of everything that determines its contents. It is written under a temporary
-name and renamed, so that a reader never sees half of one. Its file hashes are verified at each load, and a damaged
-entry is deleted.
+name and renamed, so that a reader never sees half of one. The hashes of its files are verified at each load, for which
+a file is read again only if it has changed, and a damaged entry is deleted.
 """
 
 import hashlib
@@ -25,6 +25,7 @@ from lineup.engines.openvino_engine import OpenVINOEngine
 from lineup.engines.torch_engine import TorchEngine
 from lineup.errors import BackboneError, brief
 from lineup.hub import checksums
+from lineup.hub.cache_folder import cache_folder
 
 if TYPE_CHECKING:
     from torch import nn
@@ -155,9 +156,7 @@ def _delete(key: str) -> None:
 
 
 def _cache_dir() -> Path:
-    if chosen := os.environ.get("LINEUP_CACHE"):
-        return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lineup"
+    return cache_folder("openvino")
 
 
 def _hashes(folder: Path) -> dict[str, str]:

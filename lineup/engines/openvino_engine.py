@@ -2,7 +2,6 @@
 
 import copy
 import importlib.util
-import logging
 import sys
 import threading
 import warnings
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lineup.engines.engine import Engine, Precision, softmax
+from lineup.engines.openvino_logging import preserved_root_logger
 from lineup.errors import BackboneError, brief
 
 if TYPE_CHECKING:
@@ -108,18 +108,13 @@ def convert(network: "nn.Module", input_size: tuple[int, int]) -> Any:
 
     # Tracing may write into modules. Parameters and buffers are only read, and stay shared.
     shared: dict[int, Any] = {id(each): each for each in (*network.parameters(), *network.buffers())}
-    root = logging.getLogger()
-    level, filters = root.level, root.filters[:]
     try:
         private, example = copy.deepcopy(network, shared), torch.zeros(1, 3, *input_size)
-        with warnings.catch_warnings():
+        with preserved_root_logger(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # tracing warns of each shape that it assumes to be constant; here they are
             return _openvino().convert_model(private, input=list(example.shape), example_input=example)
     except Exception as error:  # unsupported operations raise various types
         raise BackboneError("", "", f"OpenVINO cannot convert it ({brief(error, line=-1)})") from error
-    finally:  # after a failure OpenVINO leaves the root logger disabled
-        root.setLevel(level)
-        root.filters = filters
 
 
 def compile_checked(model: Any, torch_engine: Engine, input_size: tuple[int, int], **settings: Any) -> OpenVINOEngine:

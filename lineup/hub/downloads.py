@@ -9,7 +9,6 @@ import re
 import threading
 import time
 import urllib.request
-from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
@@ -28,19 +27,18 @@ from huggingface_hub import (
 from huggingface_hub import errors as hub
 
 from lineup.errors import HubError, UnreachableError
-from lineup.hub.checksums import delete_cached, matches_etag, sha256, sha256_of_etag
+from lineup.hub.checksums import delete_cached, matches_etag, matches_sha256, sha256_of_etag
 from lineup.hub.files import HubFile, LocalFile, UrlFile, Weights
 from lineup.hub.problems import download_errors
+from lineup.hub.progress import CHUNK_BYTES, Report, reporting_bar
 
 _log = logging.getLogger(__name__)
 _COMMIT = re.compile("[0-9a-f]{40}")
 
 METADATA_TIMEOUT_S = 10.0
 CACHED_TIMEOUT_S = 3.0  # of the check for a newer version, which delays the use of a cached file
-constants.DOWNLOAD_CHUNK_SIZE = 1 << 18  # progress is reported once per chunk; the default of 10 MB looks stalled
 
 _HEADERS = {"User-Agent": "lineup"}
-Report = Callable[[int, int | None], None]  # bytes downloaded, and the total if known
 
 
 def cached(weights: Weights) -> Path | None:
@@ -200,7 +198,7 @@ def _download_hub(weights: HubFile, cached_path: Path | None, report: Report) ->
 
 def _download_verified(weights: HubFile, name: str, metadata: HfFileMetadata, report: Report) -> Path:
     """Download a file of one commit, verify its hash, and retry once; the Hub's client compares only the length."""
-    settings: dict[str, Any] = {"revision": metadata.commit_hash, "tqdm_class": _reporting_bar(report)}
+    settings: dict[str, Any] = {"revision": metadata.commit_hash, "tqdm_class": reporting_bar(report)}
     for _ in range(2):
         path = Path(hf_hub_download(weights.repo, name, etag_timeout=CACHED_TIMEOUT_S, **settings))
         if matches_etag(path, metadata.etag or ""):
@@ -218,31 +216,6 @@ def _hash_mismatch(weights: HubFile | UrlFile) -> HubError:
     )
 
 
-def _reporting_bar(report: Report) -> type:
-    """Return a class with the interface of tqdm, which the Hub's client expects, that only reports progress."""
-
-    class Bar:
-        def __init__(self, *args: Any, initial: int = 0, total: int | None = None, **kwargs: Any) -> None:
-            self._done = self._furthest = initial
-            self._total = total
-
-        def update(self, n: float | None = 1) -> None:
-            self._done += int(n or 0)
-            if self._done > self._furthest:  # a download that starts over repeats bytes
-                self._furthest = self._done
-                report(self._done, self._total)
-
-        def __enter__(self) -> "Bar":
-            return self
-
-        def __exit__(self, *_: object) -> None: ...
-
-        def __getattr__(self, name: str) -> Callable[..., None]:  # close, refresh, set_description, …
-            return lambda *args, **kwargs: None
-
-    return Bar
-
-
 def _download_url(weights: UrlFile, report: Report) -> Path:
     """Download as torch.hub does, which has no timeout and no callback; verify the hash, and retry once."""
     weights.path.parent.mkdir(parents=True, exist_ok=True)
@@ -250,7 +223,7 @@ def _download_url(weights: UrlFile, report: Report) -> Path:
     try:
         for _ in range(2):
             _write(weights.url, partial, report)
-            if sha256(partial).startswith(weights.sha256):
+            if matches_sha256(partial, weights.sha256):
                 return partial.replace(weights.path)
     finally:
         partial.unlink(missing_ok=True)
@@ -261,7 +234,7 @@ def _write(url: str, path: Path, report: Report) -> None:
     request, done = urllib.request.Request(url, headers=_HEADERS), 0
     with urllib.request.urlopen(request, timeout=METADATA_TIMEOUT_S) as response, path.open("wb") as file:
         total = int(response.headers.get("Content-Length") or 0) or None
-        while chunk := response.read(1 << 18):
+        while chunk := response.read(CHUNK_BYTES):
             file.write(chunk)
             done += len(chunk)
             report(done, total)

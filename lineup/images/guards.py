@@ -1,12 +1,26 @@
-"""Bounds the work and memory that a malicious file can cost Pillow before its size is known."""
+"""Bounds the work and memory that a malicious file can cost Pillow before its size is known.
 
+These settings and readers of Pillow 12.3 are global to the process. Each answers one kind of file that
+tests/support/bad_images.py generates; `python benchmarks/patches.py` measures what such a file costs without them.
+
+- An animated PNG or GIF allocates the frame that its headers declare before its size can be checked
+  (PIL/PngImagePlugin.py:964, PIL/GifImagePlugin.py:366): readers without frame disposal. Where Pillow names these
+  attributes otherwise, the readers are Pillow's own.
+- EXIF with thousands of tags of the same bytes is copied for each tag (PIL/Image.py:4135, `Exif.load`).
+- Pillow warns of images of 89 megapixels and rejects twice as many, whatever the config allows (PIL/Image.py:3565).
+"""
+
+import inspect
 import io
+import logging
 import os
 import struct
 import warnings
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from PIL import GifImagePlugin, Image, JpegImagePlugin, PngImagePlugin, UnidentifiedImageError
+
+_log = logging.getLogger(__name__)
 
 _MAX_HEADER_READS = 1000  # valid headers need a few hundred
 _MAX_EXIF_BYTES = 2**16  # the size limit of a JPEG segment
@@ -32,9 +46,17 @@ class _Png(PngImagePlugin.PngImageFile):
     dispose_op = property(lambda self: None, lambda self, disposal: None)
 
 
-def _load_exif(exif: Image.Exif, data: bytes, load: Any = Image.Exif.load) -> None:
-    """Ignore oversized EXIF: thousands of tags can reference the same bytes, and Pillow copies them for each tag."""
-    load(exif, data if len(data) <= _MAX_EXIF_BYTES else b"")
+def _limit_exif() -> None:
+    """Ignore oversized EXIF, which some formats load when they are opened; log it if this Pillow loads it otherwise."""
+    load = Image.Exif.load
+    if list(inspect.signature(load).parameters) != ["self", "data"]:
+        _log.warning("this version of Pillow loads EXIF differently: oversized EXIF of images is not ignored")
+        return
+
+    def load_limited(self: Image.Exif, data: bytes) -> None:
+        load(self, data if len(data) <= _MAX_EXIF_BYTES else b"")
+
+    Image.Exif.load = load_limited  # type: ignore[method-assign]
 
 
 FIRST_FRAME = {
@@ -84,8 +106,9 @@ def check_tags(file: BinaryIO) -> None:
         raise ValueError("its tags are not those of an image")
 
 
-Image.MAX_IMAGE_PIXELS = None  # open_image enforces max_megapixels instead
-Image.Exif.load = _load_exif  # type: ignore[assignment, method-assign]  # some formats load EXIF on open
+# Pillow's bound rejects images that a config allows, and does not state their size; open_image enforces the config's.
+Image.MAX_IMAGE_PIXELS = None
+_limit_exif()
 for _kind, _reader in FIRST_FRAME.items():
     Image.register_open(f"FIRST {_kind}", _reader, Image.OPEN[_kind][1])
 warnings.filterwarnings("ignore", module=r"PIL\.")  # problems of a file are reported to the client, not logged

@@ -26,7 +26,7 @@ class Candidate:
 def figures(file: Weights, context: Context, candidates: Iterable[Candidate]) -> tuple[Mapping[str, float], str]:
     """Return the figures published for the weights in a file, and a note; empty if its SHA-256 is unknown."""
     known = [(prefix, candidate, note) for candidate in candidates for prefix, note in _hashes(candidate).items()]
-    if known:  # otherwise skip the hash, which takes seconds for a large file
+    if known:  # otherwise skip the hash, which takes seconds for a large file that was not hashed before
         sha256 = _sha256(file, context)
         for prefix, candidate, note in known:
             if sha256.startswith(prefix):
@@ -42,7 +42,7 @@ def verified(file: Weights) -> bool:
     if not isinstance(file, UrlFile):
         return isinstance(file, HubFile)
     path = downloads.cached(file)
-    return bool(file.sha256) and (path is None or checksums.sha256(path).startswith(file.sha256))
+    return bool(file.sha256) and (path is None or checksums.matches_sha256(path, file.sha256))
 
 
 def _sha256(file: Weights, context: Context) -> str:

@@ -1,15 +1,21 @@
-"""Imports timm and torchvision without torch's compiler, which takes 1.3 s and 150 MB and is not used.
+"""Imports timm and torchvision without torch's compiler, which is not used here.
 
-torchvision queries it for the compilation of object detection, and timm excludes one iterator from compilation: stub
-modules, which disable both, replace torch._dynamo during the import.
+torchvision 0.29 asks the compiler what it supports (torchvision/ops/roi_align.py:7), and timm 1.0.31 excludes functions
+from compilation (timm/models/naflexvit.py:276). Stub modules, which disable both, replace torch._dynamo during the
+import. `python benchmarks/patches.py` measures the time and the memory that this saves.
 """
 
+import logging
 import sys
+from importlib import import_module
 from types import ModuleType
 
 import torch
 
+_log = logging.getLogger(__name__)
+
 _COMPILER = ("torch._dynamo", "torch._dynamo.utils")
+_LIBRARIES = ("timm", "torchvision")
 
 
 def _stub(name: str) -> ModuleType:
@@ -20,17 +26,25 @@ def _stub(name: str) -> ModuleType:
 
 
 def _import() -> None:
-    imported = {name: sys.modules.get(name) for name in _COMPILER}
-    if not any(imported.values()):  # otherwise it is imported already, as on ZeroGPU
-        sys.modules.update({name: _stub(name) for name in _COMPILER})
+    """Import the libraries; plainly if the compiler is imported already, as on ZeroGPU, or if they need more of it."""
+    if not any(name in sys.modules for name in _COMPILER):
+        try:
+            _import_with_stubs()
+        except (ImportError, AttributeError) as error:
+            _log.warning("timm and torchvision need torch's compiler, which is imported too: %s", error)
+    for name in _LIBRARIES:
+        import_module(name)
+
+
+def _import_with_stubs() -> None:
+    sys.modules.update({name: _stub(name) for name in _COMPILER})
     try:
-        import timm  # noqa: F401
-        import torchvision  # noqa: F401
+        for name in _LIBRARIES:
+            import_module(name)
     finally:
-        if not any(imported.values()):
-            for name in _COMPILER:
-                del sys.modules[name]
-            vars(torch).pop("_dynamo", None)  # a later import gets the real module
+        for name in _COMPILER:
+            del sys.modules[name]
+        vars(torch).pop("_dynamo", None)  # a later import gets the real module
 
 
 _import()

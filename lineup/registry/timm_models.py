@@ -10,9 +10,8 @@ from typing import Any
 
 import timm
 from timm.data import create_transform, resolve_data_config
-from timm.models import get_pretrained_cfg
-from timm.models._hub import load_model_config_from_path  # timm.models does not re-export these two
-from timm.models._input import get_model_args
+from timm.models import get_model_args, get_pretrained_cfg
+from timm.models._hub import load_model_config_from_path  # not re-exported
 from torch import nn
 from torch.hub import get_dir
 

@@ -1,13 +1,19 @@
-"""Validates the file paths in a request before Gradio uses them, and replaces Gradio's own errors."""
+"""Validates the file paths in a request before Gradio uses them, and replaces Gradio's own errors.
+
+Gradio 6.31 fetches URLs and copies files in `Blocks.preprocess_data` (gradio/blocks.py:2125); it has no hook before.
+The check costs a few microseconds per request. A page whose Gradio does not call it any more does not start.
+"""
 
 import functools
+import inspect
 import logging
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote
 
 import gradio as gr
 
-from lineup.errors import ImageError, brief
+from lineup.errors import ImageError, LineupError, brief
 from lineup.page.image_field import resolve_upload, skip_preprocessing
 
 _log = logging.getLogger(__name__)
@@ -21,8 +27,16 @@ def restrict_inputs(demo: gr.Blocks) -> None:
 
     It patches `preprocess_data`, because Gradio fetches URLs and copies files before it calls an event's function,
     and because a setting on a component does not last: Gradio copies the component for a session that changes it.
+
+    Raises:
+        LineupError: this version of Gradio would not call the check, or with other arguments.
     """
     preprocess, process = demo.preprocess_data, demo.process_api
+    _require_parameters(preprocess, ["block_fn", "inputs", "state", "explicit_call"])
+    _require_parameters(process, ["block_fn", "inputs", "state"])
+    code = getattr(inspect.unwrap(process), "__code__", None)
+    if code is None or "preprocess_data" not in code.co_names:
+        raise _unknown_gradio("Blocks.process_api calls preprocess_data", "it does not")
 
     @functools.wraps(preprocess)
     async def preprocess_data(block_fn: Any, inputs: list[Any], state: Any, explicit_call: bool = False) -> Any:
@@ -46,6 +60,17 @@ def restrict_inputs(demo: gr.Blocks) -> None:
             raise gr.Error(_MALFORMED, print_exception=False) from None
 
     demo.preprocess_data, demo.process_api = preprocess_data, process_api
+
+
+def _require_parameters(method: Callable[..., Any], expected: list[str]) -> None:
+    names = list(inspect.signature(method).parameters)
+    if names[: len(expected)] != expected:
+        raise _unknown_gradio(f"Blocks.{method.__name__} takes {', '.join(expected)}", f"it takes {', '.join(names)}")
+
+
+def _unknown_gradio(condition: str, got: str) -> LineupError:
+    remedy = "install the version in constraints.txt; the paths in requests could not be checked"
+    return LineupError("gradio", f"a version whose {condition}", f"in {gr.__version__} {got}", remedy)
 
 
 def _check(value: Any) -> None:

@@ -1,11 +1,13 @@
 import random
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from lineup import config, errors
 from lineup.config import yaml_source
+from lineup.config.models import Hardware
 from lineup.errors import ConfigError
 
 LINEUP = "backbones: [resnet18]\n"  # makes the texts below valid configs; they start in line 2
@@ -254,3 +256,9 @@ def test_damaged_config_is_valid_or_rejected_with_positions():
             assert all(match and 1 <= int(match[1]) <= text.count("\n") + 2 for match in matches), (matches, text)
             refused += 1
     assert 250 < refused < 490  # both outcomes are covered
+
+
+def test_hardware_is_that_of_the_hub():
+    from huggingface_hub import SpaceHardware
+
+    assert sorted(get_args(Hardware)) == sorted(hardware.value for hardware in SpaceHardware)

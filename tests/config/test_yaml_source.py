@@ -1,6 +1,7 @@
 import pytest
 
 from lineup.config import yaml_source
+from lineup.config.bounded_loader import BoundedLoader
 from lineup.errors import ConfigError
 
 
@@ -101,3 +102,20 @@ def test_dates_are_kept_as_text():
         "a": "2020-01-01",
         "b": "2020-13-45",
     }
+
+
+BOMB = "a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]\n"
+
+
+@pytest.mark.parametrize(("text", "line"), [(BOMB, 1), ("a: &a [*a]", 1), ("x: 1\na: &a b\nc: *a", 2)])
+def test_aliases_are_rejected_without_the_hook_in_the_composer(monkeypatch, text, line):
+    monkeypatch.delattr(BoundedLoader, "compose_node")
+    with pytest.raises(ConfigError, match=rf"^x.yaml:{line}:4: expected YAML; got an alias of this; write"):
+        yaml_source.parse(text, "x.yaml")
+
+
+def test_brackets_are_parsed_without_the_hook_in_the_scanner(monkeypatch):
+    nested = "a: " + "[" * 15 + "{b: c}" + "]" * 15
+    expected = yaml_source.parse(nested, "x.yaml").values
+    monkeypatch.delattr(BoundedLoader, "save_possible_simple_key")
+    assert yaml_source.parse(nested, "x.yaml").values == expected

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from networks import seeded_timm
+from opening import opened_files
 from safetensors.torch import save_file
 
 from lineup import config, registry
@@ -26,9 +27,8 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def cache(tmp_path, monkeypatch) -> Path:
-    folder = tmp_path / "converted"
-    monkeypatch.setenv("LINEUP_CACHE", str(folder))
-    return folder
+    monkeypatch.setenv("LINEUP_CACHE", str(tmp_path / "lineup"))
+    return tmp_path / "lineup" / "openvino"
 
 
 @pytest.fixture
@@ -63,6 +63,14 @@ def test_converted_network_is_cached(cache, planned):
     (folder,) = cache.iterdir()
     assert {file.name for file in folder.iterdir()} == {"model.xml", "model.bin", "sha256.json"}
     assert answers_like_torch(cached(planned), planned)
+
+
+def test_weights_and_entry_are_not_read_again(cache, planned):
+    convert(planned)
+    with opened_files() as opened:
+        assert cached(planned)
+    assert [path.name for path in opened if path.suffix in (".safetensors", ".xml", ".bin")] == []
+    assert "sha256.json" in [path.name for path in opened]
 
 
 def test_cache_key_has_weights_input_size_precision_fingerprint_and_versions(cache, planned, monkeypatch):
@@ -152,6 +160,7 @@ def test_full_disk_is_logged_and_the_network_still_runs(cache, planned, caplog, 
 
 
 def test_failure_to_create_the_cache_folder_is_logged(cache, planned, caplog):
+    cache.parent.mkdir(exist_ok=True)
     cache.write_text("a file at the folder's path")
     assert answers_like_torch(convert(planned), planned)
     assert "cannot be cached" in caplog.text

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 from huggingface_hub import HfFileMetadata, constants, file_download
+from opening import opened_files
 
 from lineup.errors import HubError, UnreachableError
-from lineup.hub import downloads
+from lineup.hub import downloads, progress
 from lineup.hub.downloads import cached, download_bytes, fetch
 from lineup.hub.files import HubFile, LocalFile, UrlFile, torch_hub_file
 
@@ -137,6 +138,13 @@ def test_newest_cached_file_takes_one_head_request(pets):
     assert pets.requests_to("me/pets") == [("HEAD", "main/model.safetensors")]
 
 
+def test_cached_file_is_not_read_again(pets):
+    path = fetch(FILE, 30)
+    with opened_files() as opened:
+        assert fetch(FILE, 30) == path
+    assert path.resolve() not in opened
+
+
 def test_companion_files_are_updated_together(pets):
     config = replace(FILE, names=("config.json",), companions=FILE.names)
     old = fetch(config, 30)
@@ -177,7 +185,7 @@ def test_hash_mismatch_is_retried_once_and_caches_nothing(pets, name):
 
 def test_progress_ignores_repeated_bytes():
     reports = []
-    bar = downloads._reporting_bar(lambda *report: reports.append(report))(total=9)
+    bar = progress.reporting_bar(lambda *report: reports.append(report))(total=9)
     for step in (4, -4, 2, 2, 5):  # it restarts: the server does not support ranges
         bar.update(step)
     assert reports == [(4, 9), (9, 9)]
@@ -207,6 +215,13 @@ def test_progress_increases_to_the_total(pets, tmp_path, kind):
     assert len(set(done)) >= 3
     assert done == sorted(done)
     assert done[-1] == len(body)
+
+
+def test_download_with_the_clients_own_chunks_reports_the_total(pets, monkeypatch):
+    monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 10 * 1024 * 1024)  # what is set is not used any more
+    reports = []
+    assert fetch(FILE, 30, lambda *report: reports.append(report)).read_bytes() == BODY
+    assert reports == [(len(BODY), len(BODY))]
 
 
 def test_safetensors_is_preferred_over_pytorch_model_bin(hub):

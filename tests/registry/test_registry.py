@@ -1,4 +1,5 @@
 import json
+import os
 import pickle
 import subprocess
 import sys
@@ -729,3 +730,17 @@ print(torch._dynamo.utils.is_compile_supported("cpu"))
 """
     ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert ran.stdout == "False False True\ntorch.Size([1, 2])\nTrue\n", ran.stderr
+
+
+def test_libraries_that_need_more_of_the_compiler_are_imported_with_it(tmp_path):
+    (tmp_path / "torchvision.py").write_text("from torch._dynamo.utils import is_compile_supported, counters\n")
+    (tmp_path / "timm.py").touch()
+    code = """
+from lineup.registry import lean_imports
+import torchvision
+print(torchvision.is_compile_supported.__module__, type(torchvision.counters).__name__)
+"""
+    env = {**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    ran = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert ran.stdout == "torch._dynamo.utils defaultdict\n", ran.stderr
+    assert "need torch's compiler, which is imported too: cannot import name 'counters'" in ran.stderr

@@ -6,14 +6,16 @@ The app never reads it: stale front matter only makes the first start slower.
 
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import httpx2
 import yaml
-from huggingface_hub import HfApi
+from huggingface_hub import CardData, HfApi, RepoCard
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, OfflineModeIsEnabled
+from huggingface_hub.repocard import REGEX_YAML_BLOCK
 
 from lineup.config import Config
 from lineup.hub.files import HubFile, Weights
@@ -26,7 +28,6 @@ DERIVED = (
     *("short_description", "license", "tags", "suggested_hardware", "models", "preload_from_hub"),
 )
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # in the order in which timm tries them
-_FRONT = re.compile(r"\A---[ \t]*\r?\n(.*?)^---[ \t]*(?:\r?\n|\Z)", re.DOTALL | re.MULTILINE)
 _STUB = "\n# {title}\n\n{description}\n\nThis page is configured by `config.yaml`: edit it, and the Space is rebuilt.\n"
 
 WeightsOf = Callable[[str], Weights | None]  # the location of an entry's weights, by its name
@@ -41,43 +42,44 @@ def text(config: Config, weights: WeightsOf, readme: Path, query_hub: bool = Fal
         readme: the file, which may not exist; its body and the keys that are not derived are preserved.
         query_hub: ask the Hub which files are public; otherwise reuse what the front matter lists.
     """
-    current = readme.read_text(encoding="utf-8-sig") if readme.is_file() else ""
-    old, body = _split(current)
-    front = _front(config, weights, old, query_hub)
-    if current and not _differing(front, old):
+    current = _read(readme) if readme.is_file() else ""
+    card = _card(current)
+    front = _front(config, weights, card.data, query_hub)
+    if current and not _differing(front, card.data):
         return current
-    others = {key: value for key, value in old.items() if key not in DERIVED}
-    dumped = yaml.safe_dump({**front, **others}, sort_keys=False, allow_unicode=True, width=1000)
-    return f"---\n{dumped}---\n" + (body if current else _stub(config))
+    others = {key: value for key, value in card.data.to_dict().items() if key not in DERIVED}
+    card.data = CardData(**front, **others)
+    card.text = card.text if current else _stub(config)
+    return str(card)
 
 
 def stale(config: Config, weights: WeightsOf, readme: Path) -> list[str]:
     """Return the keys whose value in README.md differs from the derived one; sends no requests."""
-    old, _ = _split(readme.read_text(encoding="utf-8-sig"))
+    old = _card(_read(readme)).data
     return _differing(_front(config, weights, old, query_hub=False), old)
 
 
-def _differing(front: dict[str, Any], old: dict[str, Any]) -> list[str]:
+def _differing(front: dict[str, Any], old: CardData) -> list[str]:
     return [key for key in DERIVED if front.get(key) != old.get(key)]
 
 
-def _split(readme: str) -> tuple[dict[str, Any], str]:
-    """Split a README into its parsed front matter and its body."""
-    match = _FRONT.match(readme)
-    if not match:
-        return {}, readme
-    try:
-        front = yaml.safe_load(match[1])
-    except yaml.YAMLError:  # treat invalid front matter as empty
-        front = None
-    return front if isinstance(front, dict) else {}, readme[match.end() :]
+def _read(readme: Path) -> str:
+    return readme.read_bytes().decode("utf-8-sig")  # as it is: `read_text` would translate CRLF
+
+
+def _card(readme: str) -> RepoCard:
+    """Parse a README; front matter that is missing or invalid is read as empty, and the body preserved."""
+    if REGEX_YAML_BLOCK.search(readme):
+        with suppress(yaml.YAMLError, ValueError, TypeError):  # the last: keys that are not text
+            return RepoCard(readme)
+    return RepoCard("---\n\n---\n" + REGEX_YAML_BLOCK.sub("", readme, count=1))
 
 
 def _stub(config: Config) -> str:
     return re.sub("\n{3,}", "\n\n", _STUB.format(title=config.title, description=config.description))
 
 
-def _front(config: Config, weights: WeightsOf, old: dict[str, Any], query_hub: bool) -> dict[str, Any]:
+def _front(config: Config, weights: WeightsOf, old: CardData, query_hub: bool) -> dict[str, Any]:
     space, files = config.space, list(files_of(config, weights))
     front = {
         "title": config.title or "Lineup",
@@ -98,7 +100,7 @@ def _front(config: Config, weights: WeightsOf, old: dict[str, Any], query_hub: b
     return {key: value for key, value in front.items() if value != []}
 
 
-def _gradio_version(old: dict[str, Any]) -> str:
+def _gradio_version(old: CardData) -> str:
     """Return the tested version of gradio; without constraints.txt, as in some clones, keep the old one."""
     if CONSTRAINTS.is_file() and (match := re.search(r"^gradio==(\S+)", CONSTRAINTS.read_text(), re.MULTILINE)):
         return match[1]
@@ -136,7 +138,7 @@ def files_of(config: Config, weights: WeightsOf) -> Iterator[_Files]:
             yield _Files(file.repo, file.revision or "main", (), file.names)
 
 
-def _preload(files: list[_Files], old: dict[str, Any], query_hub: bool) -> list[str]:
+def _preload(files: list[_Files], old: CardData, query_hub: bool) -> list[str]:
     """Return the files to preload during the build, as rows ``repository file,file revision``."""
     rows = []
     for entry_files in files:
@@ -164,7 +166,7 @@ def _public(files: _Files) -> tuple[str, ...]:
     return ()
 
 
-def _assumed(files: _Files, old: dict[str, Any]) -> tuple[str, ...]:
+def _assumed(files: _Files, old: CardData) -> tuple[str, ...]:
     """Return the files without a request: those listed before, or else those of timm's own repositories."""
     if files.repo in (old.get("models") or []):
         rows = [str(row).split() for row in old.get("preload_from_hub") or []]

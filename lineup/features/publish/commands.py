@@ -6,7 +6,7 @@ import re
 import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from lineup.cli.output import EXIT_ERROR, EXIT_INTERRUPTED, print_answer, report
 from lineup.errors import LineupError, did_you_mean
@@ -130,12 +130,11 @@ def _options(arguments: argparse.Namespace) -> "PushOptions":
     Raises:
         LineupError: an argument is invalid.
     """
-    from huggingface_hub import SpaceHardware
-
+    from lineup.config.models import Hardware
     from lineup.features.publish.space import PushOptions
 
     _require_space_name("SPACE", arguments.space)
-    known = [hardware.value for hardware in SpaceHardware]
+    known = list(get_args(Hardware))
     if arguments.hardware and arguments.hardware not in known:
         hint = did_you_mean(arguments.hardware, known) or f"use one of: {', '.join(known)}"
         raise LineupError("--hardware", "hardware of the Hub", f"got {arguments.hardware!r}", hint)

@@ -9,14 +9,13 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from typing import Any, Literal
 from urllib.parse import quote, urlparse
 
-from huggingface_hub import HfApi, SpaceInfo, constants, get_token
+from huggingface_hub import HfApi, SpaceInfo, constants, get_session, get_token, hf_raise_for_status
 from huggingface_hub.errors import RepositoryNotFoundError
-from huggingface_hub.utils._headers import build_hf_headers  # not re-exported for type checkers
-from huggingface_hub.utils._http import get_session, hf_raise_for_status
-from huggingface_hub.utils._runtime import is_xet_available
+from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]  # public, but not to type checkers
 
 from lineup.config import Config
 from lineup.errors import LineupError
@@ -218,7 +217,7 @@ def _hardware(account: Account | None, owner_name: str, hardware: str, info: Spa
 
 def _uploads(file: HubFile, account: Account | None) -> Check:
     """Check the storage of large files. The Hub returns Xet's address for any readable repository."""
-    if not is_xet_available():
+    if constants.HF_HUB_DISABLE_XET or not find_spec("hf_xet"):
         return Check(
             "uploads", "ok", "large files are uploaded with Git LFS, to an address that the Hub returns at that time"
         )

@@ -70,7 +70,21 @@ def test_body_and_other_keys_are_preserved(run_with, tmp_path, before):
     assert "models" not in front(tmp_path / "README.md")
 
 
-@pytest.mark.parametrize("before", ["", "---\nnot: [closed\n---\n", "---\n- a list\n---\n"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_order_of_keys_and_line_ends_are_preserved(run_with, tmp_path, end):
+    before = end.join(["---", "pinned: true", "sdk: static", "emoji: 🐦", "title: old", "---", "", "# Mine", ""])
+    (tmp_path / "README.md").write_bytes(before.encode())
+    assert run_with("title: A\nbackbones: [torchvision/resnet18]", "readme")[0] == 0
+    written = (tmp_path / "README.md").read_bytes().decode()
+    assert written.startswith(end.join(["---", "pinned: true", "sdk: gradio", "emoji: 🖼️", "title: A", ""]))
+    assert written.endswith(end.join(["", "---", "", "# Mine", ""]))
+    assert written.count("\n") == written.count(end)
+    assert "nothing changed" in run_with("title: A\nbackbones: [torchvision/resnet18]", "readme")[1]
+
+
+@pytest.mark.parametrize(
+    "before", ["", "---\nnot: [closed\n---\n", "---\n- a list\n---\n", "---\n1: x\n---\n", "---\n\n---\n"]
+)
 def test_invalid_front_matter_is_replaced_and_the_body_preserved(run_with, tmp_path, before):
     (tmp_path / "README.md").write_text(before + "# Mine\n")
     run_with("backbones: [torchvision/resnet18]", "readme")
