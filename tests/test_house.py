@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 # Each module imports only modules of a lower rank. A package has one rank; its own modules may import each
-# other as long as no circle comes of it. Not all that the design names has to be there yet.
+# other as long as no circle comes of it.
 LAYERS = [
     {"errors", "formatting", "fast_import"},
     {"results", "config", "hub"},

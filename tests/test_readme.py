@@ -237,10 +237,11 @@ def test_number_of_python_blocks():
 
 def test_new_source_example_works(make_service, tmp_path, monkeypatch):
     source, test, *_ = blocks("python", CONTRIBUTING)
-    namespace: dict = {}
-    exec(source, namespace)
-    name, function = re.search(r'`\("(\w+)", (?:\w+)\.(\w+)\),`', CONTRIBUTING).groups()
-    monkeypatch.setitem(registry.SOURCES, name, namespace[function])
+    module, namespace = ModuleType("lineup.registry.colours"), {}
+    exec(source, vars(module))
+    monkeypatch.setitem(sys.modules, "lineup.registry.colours", module)
+    name, row = re.search(r'`\("(\w+)", (_source\(.*?\))\),`', CONTRIBUTING).groups()
+    monkeypatch.setitem(registry.SOURCES, name, eval(row, vars(registry)))
     exec(test, namespace)
     namespace["test_strongest_channel_is_the_label"](make_service, tmp_path)
     Image.new("RGB", (60, 80), (0, 20, 90)).save(tmp_path / "blue.png")

@@ -25,7 +25,7 @@ def answer(answer: "Classification") -> list[str]:
 
 def comparison(service: "Service", comparison: "Comparison") -> list[str]:
     labels, notes = [], []
-    rows: list[Sequence[str]] = [("backbone", "says", "probability", "forward", "parameters", "ImageNet top-1")]
+    rows: list[Sequence[str]] = [("backbone", "top class", "probability", "forward", "parameters", "ImageNet top-1")]
     templates = {"probability": "{:.2%}", "last_ms": "{:.0f} ms", "parameters": "{:,}", "imagenet_top1": "{:.1f} %"}
     for row, (name, answer) in zip(service.rows(comparison.answers), comparison.answers.items(), strict=True):
         cells = (or_dash(getattr(row, key), template) for key, template in templates.items())
@@ -35,7 +35,8 @@ def comparison(service: "Service", comparison: "Comparison") -> list[str]:
             predictions = (f"{prediction.label} {prediction.probability:.1%}" for prediction in answer.predictions)
             labels.append(f"{name}: {', '.join(predictions)}")
             notes += [f"note: {name}: {note}" for note in answer.notes]
-    notes += [f"left out: {reason}" for reason in comparison.left_out.values()]
+    for name, reason in comparison.left_out.items():  # an error has the name
+        notes.append(f"left out: {reason}" if isinstance(reason, LineupError) else f"left out: {name}: {reason}")
     return [*aligned(rows, "llrrrr"), "", *labels, "", comparison.agreement.sentence, *notes]
 
 

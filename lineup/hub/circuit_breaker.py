@@ -29,8 +29,8 @@ class CircuitBreaker:
         """
         from lineup.hub import downloads  # a slow import, of the Hub's client
 
-        server = downloads.server(file)
-        if time.monotonic() < self._open_until.get(server, 0) and not force and not downloads.cached(file):
+        server, is_cached = downloads.server(file), downloads.cached(file) is not None
+        if time.monotonic() < self._open_until.get(server, 0) and not force and not is_cached:
             raise UnreachableError(
                 str(file), f"a response from {server}", "it did not respond a moment ago", "try again later"
             )
@@ -39,3 +39,5 @@ class CircuitBreaker:
         except UnreachableError:
             self._open_until[server] = time.monotonic() + BACK_OFF_S
             raise
+        if not is_cached:  # the server has responded: the circuit closes
+            self._open_until.pop(server, None)

@@ -137,7 +137,7 @@ def _download(weights: HubFile | UrlFile, cached_path: Path | None, timeout_s: f
                 if isinstance(weights, HubFile):
                     result.set_result(_download_hub(weights, cached_path, advance))
                 else:
-                    result.set_result(_download_url(weights, advance))
+                    result.set_result(_download_url(weights, timeout_s, advance))
         except BaseException as error:  # raised in the waiting thread
             result.set_exception(error)
 
@@ -216,13 +216,13 @@ def _hash_mismatch(weights: HubFile | UrlFile) -> HubError:
     )
 
 
-def _download_url(weights: UrlFile, report: Report) -> Path:
+def _download_url(weights: UrlFile, timeout_s: float, report: Report) -> Path:
     """Download as torch.hub does, which has no timeout and no callback; verify the hash, and retry once."""
     weights.path.parent.mkdir(parents=True, exist_ok=True)
     partial = weights.path.with_name(f"{weights.path.name}.{os.getpid()}-{threading.get_ident()}.partial")
     try:
         for _ in range(2):
-            _write(weights.url, partial, report)
+            _write(weights.url, partial, timeout_s, report)
             if matches_sha256(partial, weights.sha256):
                 return partial.replace(weights.path)
     finally:
@@ -230,9 +230,9 @@ def _download_url(weights: UrlFile, report: Report) -> Path:
     raise _hash_mismatch(weights)
 
 
-def _write(url: str, path: Path, report: Report) -> None:
+def _write(url: str, path: Path, timeout_s: float, report: Report) -> None:
     request, done = urllib.request.Request(url, headers=_HEADERS), 0
-    with urllib.request.urlopen(request, timeout=METADATA_TIMEOUT_S) as response, path.open("wb") as file:
+    with urllib.request.urlopen(request, timeout=timeout_s) as response, path.open("wb") as file:
         total = int(response.headers.get("Content-Length") or 0) or None
         while chunk := response.read(CHUNK_BYTES):
             file.write(chunk)

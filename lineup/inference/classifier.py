@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, wait
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
 
 from lineup.config import Config
 from lineup.errors import ClientDisconnected, ImageError, LineupError
@@ -19,6 +21,9 @@ from lineup.inference.postprocessing import classifications
 from lineup.inference.preprocessing import ImagePath, PreparedImage, jpeg
 from lineup.inference.queue import Cancelled
 from lineup.results import Answer, Classification, LatencyStats, StageTimings
+
+if TYPE_CHECKING:
+    from lineup.registry import Plan
 
 _requests = logging.getLogger("lineup.requests")
 
@@ -63,7 +68,7 @@ class Classifier:
             ImageError: when the image cannot be read.
             ClientDisconnected: when the request is cancelled.
         """
-        prepared = PreparedImage(image, self._config().limits, lambda: [*map(self._pool.plan, names)])
+        prepared = PreparedImage(image, self._config().limits, partial(self._plans, names))
         prepared.check()
         pins = dict[str, Pin]()
         try:
@@ -88,6 +93,10 @@ class Classifier:
         finally:
             for pin in pins.values():
                 pin.release()
+
+    def _plans(self, names: Sequence[str]) -> "list[Plan | None]":
+        """Return the plans of the backbones that can answer; None for one that is unknown yet."""
+        return [self._pool.plan(name) for name in names if not self._pool.problem(name)]
 
     def _answer_or_error(
         self, name: str, pin: Pin, prepared: PreparedImage, top_k: int, max_k: int, cancelled: Cancelled

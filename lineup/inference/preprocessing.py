@@ -45,7 +45,7 @@ class PreparedImage:
     def min_side_px(self) -> int:
         """Return the shorter side that is enough for all transforms; 0 while one is unknown."""
         sizes_px = [plan.transform.resize_px if plan else 0 for plan in self._plans()]
-        return DECODE_SCALE * max(sizes_px) if all(sizes_px) else 0
+        return DECODE_SCALE * max(sizes_px, default=0) if all(sizes_px) else 0
 
     @cached_property
     def decoded(self) -> Image.Image:

@@ -113,7 +113,7 @@ class Handlers:
                     shown, rendered = text, len(visit.answers)
                     if progress:
                         yield progress
-                if visit.generation != generation:
+                if visit.generation != generation or pending(visit):  # a newer request, or the client disconnected
                     return
                 update = self._final_update(visit)
         except LineupError as error:
@@ -181,7 +181,7 @@ class Handlers:
         status = self.service.status(name)
         if status.status == "unavailable":
             return html.problem(f"{name} cannot run now", status.problem or "")
-        return html.invitation(status) if status.status == "ready" else html.loading(status)
+        return html.loading(status) if status.status == "loading" else html.invitation(status)
 
     def _problem(self, name: Any, error: LineupError) -> str:
         unavailable = name in self.service.names and self.service.status(name).status == "unavailable"

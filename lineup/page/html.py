@@ -56,7 +56,8 @@ def checking() -> str:
 
 def invitation(status: BackboneStatus) -> str:
     """Render the placeholder shown until there is an image."""
-    return status_box("idle", f"{status.name} is ready", "Drop, paste or take an image to classify it.")
+    title = f"{status.name} is ready" if status.status == "ready" else f"{status.name} loads on first use"
+    return status_box("idle", title, "Drop, paste or take an image to classify it.")
 
 
 def problem(title: str, reason: LineupError | str) -> str:

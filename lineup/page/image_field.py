@@ -19,14 +19,16 @@ def resolve_upload(path: object) -> Path:
     upload folder is accepted.
 
     Raises:
-        ImageError: there is no path, or it is outside the upload folder.
+        ImageError: there is no path, it is outside the upload folder, or the file has been removed.
     """
     if not isinstance(path, str) or not path:
         raise ImageError("image", "an uploaded file", "got none", "send one")
     with suppress(ValueError):  # a path with a null byte
         real, folder = Path(os.path.realpath(path)), Path(os.path.realpath(get_upload_folder()))
-        if real.is_relative_to(folder) and real.is_file():
-            return real
+        if real.is_relative_to(folder):
+            if real.is_file():
+                return real
+            raise ImageError("image", "an uploaded file", "it is no longer on the server", "upload it again")
     raise ImageError("image", "an uploaded file", "got a path outside the upload folder", "upload the image first")
 
 

@@ -85,7 +85,7 @@ def test_compare_prints_answers_and_errors_and_exits_with_2(lineup, image):
     table, labels, verdict = done.stdout.strip().split("\n\n")
     sentence, *notes = verdict.splitlines()
     head, *rows = table.splitlines()
-    assert head.split() == ["backbone", "says", "probability", "forward", "parameters", "ImageNet", "top-1"]
+    assert head.split() == ["backbone", "top", "class", "probability", "forward", "parameters", "ImageNet", "top-1"]
     other, gone, one = (row.split() for row in rows)
     assert (other[0], other[-2:], one[0], one[-2:]) == ("other", ["724,035", "-"], "one", ["372,979", "-"])
     assert {other[1], one[1]} <= {"jay", "crow", "owl"}

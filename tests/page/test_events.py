@@ -8,7 +8,7 @@ import pytest
 from drawing import draw
 from plots import drawn
 
-from lineup.errors import BackboneError, UnreachableError
+from lineup.errors import BackboneError, ClientDisconnected, UnreachableError
 from lineup.features.benchmark.panel import chart
 from lineup.features.snippets.panel import code
 from lineup.page.connections import Connections
@@ -582,3 +582,24 @@ def test_unavailable_linked_example_is_reported(make_service):
     assert "image" not in final
     assert "fake:a is ready" in final["status"]
     assert visit.example is None
+
+
+def test_disconnect_before_the_answer_yields_no_final_update(make_service, image, fakes, caplog):
+    service, visit, held = make_service(TWO), Visit(), fakes.hold("build a")
+    connections = Connections()
+
+    async def run(collect):
+        raise ClientDisconnected
+
+    connections.run = run
+    updates = all_of(Handlers(service, connections).answer(visit, image, "fake:a", [], 3))
+    held.set()
+    assert updates[-1].get("refresh") != "final"
+    assert caplog.messages == []
+
+
+def test_idle_backbone_without_an_image_is_not_shown_as_loading(make_service, fakes):
+    service = make_service(TWO)
+    text = Handlers(service, Connections())._status_without_image("fake:b")
+    assert "fake:b loads on first use" in text
+    assert "lu-pulse" not in text

@@ -43,7 +43,7 @@ def test_a_removed_upload_is_an_error(upload):
     images, owner = Handover(), new_owner()
     image_id = images.give(owner, upload)
     upload.unlink()
-    with pytest.raises(ImageError, match="upload the image"):
+    with pytest.raises(ImageError, match="it is no longer on the server"):
         images.take(owner, image_id)
 
 

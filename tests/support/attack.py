@@ -292,7 +292,7 @@ def exchange(host: str, request: Request) -> tuple[int, str]:
         while time.monotonic() < until and len(text) < 10**7:
             try:
                 piece = answer.read1(1 << 16)
-            except http.client.IncompleteRead:  # Gradio outcomes streams of unknown sessions this way
+            except http.client.IncompleteRead:  # Gradio ends streams of unknown sessions this way
                 break
             if not piece:
                 break

@@ -9,7 +9,7 @@ from typing import Any
 
 import gradio as gr
 
-from lineup.errors import ImageError, LineupError
+from lineup.errors import ClientDisconnected, ImageError, LineupError
 from lineup.page import html
 from lineup.page.connections import COMPUTE_ID, Connections
 from lineup.page.layout import Page
@@ -72,7 +72,8 @@ async def measure(service: Service, connections: Connections, visit: Visit, path
         return
     available = [status.name for status in service.backbones() if status.status != "unavailable"]
     runs = {name: timing.runs for name in available if (timing := service.timing(name))}
-    names = [name for name in available if runs.get(name, 0) < RUNS] or available
+    count = RUNS if service.loads_on_demand else 1  # ZeroGPU does not compute the same image twice
+    names = [name for name in available if runs.get(name, 0) < count] or available
     errors = list[LineupError]()
     for index, name in enumerate(names):
         try:
@@ -80,10 +81,12 @@ async def measure(service: Service, connections: Connections, visit: Visit, path
                 yield {"measured": measuring(index, len(names), text)}
             yield {"measured": measuring(index, len(names), html.classifying(name))}
             classify = functools.partial(service.classify, path, name, 1)
-            for _ in range(RUNS):
+            for _ in range(count):
                 await connections.run(classify)
         except ImageError as error:
             yield {"measured": html.problem("This image cannot be read", error)}
+            return
+        except ClientDisconnected:
             return
         except LineupError as error:
             errors.append(error)
