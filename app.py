@@ -77,7 +77,9 @@ from lineup.server.input_guard import restrict_inputs
 from lineup.service import Service
 
 if TYPE_CHECKING:
-    from lineup.server.admission import AdmissionMiddleware
+    from starlette.routing import BaseRoute
+
+    from lineup.server.admission import Admission
 
 
 def build(service: Service, features: Iterable[Feature] = FEATURES.values()) -> gr.Blocks:
@@ -100,7 +102,7 @@ def build(service: Service, features: Iterable[Feature] = FEATURES.values()) -> 
             panel.build(service)
         wiring.connect(demo, page, panels)
         api.add(service, CONNECTIONS)
-    restrict_inputs(demo)
+    restrict_inputs(demo, CONNECTIONS)
     demo.api_open = False  # no requests past the queue; set here, as `demo.queue` would build the server again: 0.1 s
     return demo
 
@@ -116,16 +118,25 @@ if gr.NO_RELOAD:  # `gradio app.py` runs this file again after each change: load
 demo = build(SERVICE)
 
 
+def _routes(service: Service, features: Iterable[Feature]) -> list["BaseRoute"]:
+    """Return the routes of the features that have some."""
+    return [route for feature in features if feature.routes for route in resolve_name(feature.routes)(service)]
+
+
 def launch(
-    service: Service, port: int | None = None, page: gr.Blocks | None = None
-) -> tuple[gr.Blocks, "AdmissionMiddleware"]:
-    """Serve a service's page in the background; return Gradio's Blocks and the middleware in front of it."""
-    from starlette.middleware import Middleware
+    service: Service,
+    port: int | None = None,
+    page: gr.Blocks | None = None,
+    features: Iterable[Feature] = FEATURES.values(),
+) -> tuple[gr.Blocks, "Admission"]:
+    """Serve a service's page and its features' routes in the background; return Gradio's Blocks and the queue slots."""
+    from lineup.server import admission, health, sessions, stack, uploads
 
-    from lineup.server.admission import AdmissionMiddleware
-
-    limits, blocks = service.config.limits, page or build(service)
-    middleware = AdmissionMiddleware(service, blocks, CONNECTIONS)
+    limits, features = service.config.limits, list(features)
+    blocks = page or build(service, features)
+    slots, known = admission.Admission(service, CONNECTIONS), sessions.Sessions(blocks, CONNECTIONS)
+    routes = [*health.routes(service), *_routes(service, features)]
+    middleware = stack.middleware(blocks, CONNECTIONS, slots, known, limits.max_upload_mb * 10**6, routes)
     if not service.loads_on_demand:
         service.start()  # on ZeroGPU backbones are moved to the GPU on this thread, before the page is served
     settings: dict[str, Any] = {
@@ -138,16 +149,16 @@ def launch(
         "allowed_paths": [example.image for example in service.examples if not example.is_remote],
         "enable_monitoring": False,
         "state_session_capacity": 500,  # each has the answers that an open page shows
-        "max_threads": AdmissionMiddleware.max_events(limits),  # a request that waits for a download blocks no other
-        "app_kwargs": {"middleware": [Middleware(middleware.wrap)]},
+        "max_threads": admission.max_requests(limits),  # a request that waits for a download blocks no other
+        "app_kwargs": {"middleware": middleware, "routes": routes},
         "ssr_mode": False,
         "mcp_server": True,
     }
     blocks.launch(prevent_thread_lock=True, server_port=port, **settings)
-    threading.Thread(target=middleware.sweep_for_ever, name="sweep", daemon=True).start()
+    threading.Thread(target=uploads.sweep_for_ever, args=(blocks, known), name="sweep", daemon=True).start()
     if service.loads_on_demand:
         service.start()
-    return blocks, middleware
+    return blocks, slots
 
 
 def main() -> None:
@@ -156,7 +167,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
-        _, middleware = launch(SERVICE, ARGUMENTS.port, demo)
+        _, slots = launch(SERVICE, ARGUMENTS.port, demo)
     except OSError as error:
         if "empty port" not in str(error):
             raise
@@ -168,7 +179,7 @@ def main() -> None:
     try:
         stop.wait()
         logging.getLogger("lineup").info("stopping; running requests may finish")
-        middleware.drain()
+        slots.drain()
     except KeyboardInterrupt:  # at a terminal
         pass
     sys.stdout.flush()

@@ -19,12 +19,14 @@ class Feature:
         commands: a function that adds subcommands, given argparse's subparsers and the parent parser with the
             shared options.
         notes: a function that returns notes for `check`, given the service and the config's path.
+        routes: a function that returns Starlette routes, given the service; they are served beside the page.
     """
 
     name: str
     panel: str = ""
     commands: str = ""
     notes: str = ""
+    routes: str = ""
 
 
 _FEATURES = [

@@ -10,7 +10,7 @@ import gradio as gr
 from gradio import FileData
 
 from lineup.errors import INTERNAL_ERROR, LineupError
-from lineup.page.connections import COMPUTE_ID, Connections
+from lineup.page.connections import Connections
 from lineup.page.image_field import resolve_upload
 from lineup.service import Service
 
@@ -68,8 +68,8 @@ def add(service: Service, connections: Connections) -> None:
         """List the backbones of the line-up: what they are, and whether they can answer now."""
         return [status.to_json() for status in service.backbones()]
 
-    gr.api(classify, api_name="classify", concurrency_limit=None, concurrency_id=COMPUTE_ID)
-    gr.api(compare, api_name="compare", concurrency_limit=None, concurrency_id=COMPUTE_ID)
+    gr.api(classify, api_name="classify", concurrency_limit=None)
+    gr.api(compare, api_name="compare", concurrency_limit=None)
     gr.api(backbones, api_name="backbones", concurrency_limit=None)
 
 

@@ -8,9 +8,10 @@ import asyncio
 import contextvars
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from contextlib import contextmanager
+from typing import NamedTuple, TypeVar
 
 from gradio.context import LocalContext
 
@@ -19,7 +20,7 @@ from lineup.inference.queue import Cancelled, never_cancelled
 
 T = TypeVar("T")
 
-COMPUTE_ID = "compute"  # Gradio's concurrency_id of the events that run backbones
+CONNECT_GRACE_S = 2.0  # a new request counts as pending for so long although its client has not connected yet
 CONNECT_TIMEOUT_S = 5.0  # a client that has not connected for so long counts as disconnected
 DISCONNECT_GRACE_S = 1.0  # a client may close one connection and open the next
 _POLL_S = 0.02
@@ -33,16 +34,23 @@ def on_thread(call: Callable[[], T]) -> "asyncio.Future[T]":
     return asyncio.get_running_loop().run_in_executor(_THREADS, contextvars.copy_context().run, call)
 
 
-class Connections:
-    """Counts the open connections of each session.
+class _Request(NamedTuple):
+    session: str | None  # None: of a client without sessions, which is always connected
+    since: float  # time.monotonic()
 
-    Methods are called on the event loop; `is_open` and cancel flags on any thread.
+
+class Connections:
+    """Counts the open connections of each session, and the requests that compute.
+
+    Methods are called on the event loop; `is_open`, `pending` and cancel flags on any thread.
     """
 
     def __init__(self) -> None:
         self._open: Counter[str] = Counter()
         self._closed_at: OrderedDict[str, float] = OrderedDict()
         self._running = 0
+        self._accepted: dict[str, _Request] = {}  # by event; their functions have not begun to compute
+        self._calls: dict[object, _Request] = {}
 
     def opened(self, session: str) -> None:
         """Note that a client has opened a connection to receive its answers."""
@@ -62,6 +70,50 @@ class Connections:
         """Tell whether a session has an open connection."""
         return session in self._open
 
+    def accepted(self, event: str, session: str) -> None:
+        """Note that an event was queued: it counts until it computes or ends, for at most CONNECT_TIMEOUT_S."""
+        now = time.monotonic()
+        for other, request in list(self._accepted.items()):  # the oldest first
+            if now - request.since < CONNECT_TIMEOUT_S:
+                break
+            del self._accepted[other]
+        self._accepted[event] = _Request(session, now)
+
+    def ended(self, event: str | None) -> None:
+        """Note that an event's function has ended, whether it has computed or not."""
+        self._accepted.pop(event or "", None)
+
+    def _requests(self) -> list[_Request]:
+        oldest = time.monotonic() - CONNECT_TIMEOUT_S
+        accepted = [request for request in list(self._accepted.values()) if request.since > oldest]
+        return accepted + list(self._calls.values())
+
+    @property
+    def pending(self) -> int:
+        """The number of requests whose client is connected, or that are younger than CONNECT_GRACE_S."""
+        youngest = time.monotonic() - CONNECT_GRACE_S
+        return sum(session is None or self.is_open(session) or since > youngest for session, since in self._requests())
+
+    @property
+    def n_requests(self) -> int:
+        """The number of all requests, with those of disconnected clients whose threads still run."""
+        return max(len(self._requests()), self._running)
+
+    def sessions(self) -> set[str | None]:
+        """Return the sessions with an open connection or a request."""
+        return {*list(self._open), *(request.session for request in self._requests())}
+
+    @contextmanager
+    def _counted(self, session: str | None) -> Iterator[None]:
+        """Count a call, in place of its event."""
+        now, key = time.monotonic(), object()
+        event = self._accepted.pop(LocalContext.event_id.get(None) or "", None)
+        self._calls[key] = _Request(session, event.since if event else now)
+        try:
+            yield
+        finally:
+            del self._calls[key]
+
     async def run(self, call: Callable[[Cancelled], T]) -> T:
         """Run a call of the current request on a thread, with the request's cancel flag.
 
@@ -74,7 +126,12 @@ class Connections:
         """
         session = getattr(LocalContext.request.get(None), "session_hash", None)
         if not isinstance(session, str):
-            return await self._on_thread(call, never_cancelled)
+            with self._counted(None):
+                return await self._on_thread(call, never_cancelled)
+        with self._counted(session):
+            return await self._run_while_connected(call, session)
+
+    async def _run_while_connected(self, call: Callable[[Cancelled], T], session: str) -> T:
         connected, deadline = not self._running, time.monotonic() + CONNECT_TIMEOUT_S
         while True:
             while not (connected or self.is_open(session)):  # an idle server is no reason: many may be waiting

@@ -10,7 +10,6 @@ import gradio as gr
 
 from lineup.errors import ImageError
 from lineup.page import api
-from lineup.page.connections import COMPUTE_ID
 from lineup.page.events import Handlers
 from lineup.page.layout import Page
 from lineup.page.panels import Changes, Panel
@@ -57,7 +56,6 @@ def connect(demo: gr.Blocks, page: Page, panels: Sequence[Panel] = ()) -> None:
     extra = [output for panel in panels for output in panel.outputs]
     opening = [page.notice, page.status, page.backbone, page.others, page.top_k, page.image, *extra]
     demo.load(open_page, [visit_state], opening, **LISTENER)
-    # all listeners that compute share a concurrency id, so that the server can count the queued requests
     # "multiple": a new choice does not wait for the download of the previous one
     gr.on(
         [page.image.change, page.backbone.change, page.others.change, page.retry.click],
@@ -65,7 +63,6 @@ def connect(demo: gr.Blocks, page: Page, panels: Sequence[Panel] = ()) -> None:
         [page.image, page.backbone, page.others, page.top_k, visit_state],
         [page.status, page.result, page.retry, page.backbone, page.others, page.table, *extra],
         trigger_mode="multiple",
-        concurrency_id=COMPUTE_ID,
         **LISTENER,
     )
     # answers are cached with more labels than are shown: no second forward pass

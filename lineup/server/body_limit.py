@@ -1,41 +1,63 @@
 """Limits the size of a request's body, and the time to receive it."""
 
 import asyncio
-import json
-import logging
+import math
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
 
-from fastapi import HTTPException
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from lineup.server.allowlist import API
+from lineup.server.allowlist import API, MCP
+from lineup.server.responses import detail
 
-_log = logging.getLogger(__name__)
-
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Message, Receive, Send], Awaitable[None]]
 SPARE_BYTES = 1 << 16  # allowed for the rest of a body, in addition to an image
 BODY_TIMEOUT_S = 60.0  # to receive the whole body
 
 
-class LimitedBody:
-    """Wraps an ASGI `receive` and `send`: limits the body, and replaces Gradio's answer to a rejected one.
+class BodyLimitMiddleware:
+    """Rejects a body that is too large with 413, and one that does not arrive in time with 408.
 
-    Attributes:
-        status: of the response, 0 before it has begun.
-        answered: whether a response has begun.
-        refused: status and detail of the rejection, or None.
-        problem: the detail for a body that is too large.
+    Args:
+        app: the app to pass requests on to.
+        max_upload_bytes: the size of an image.
     """
 
-    def __init__(self, receive: Receive, send: Send, max_bytes: int) -> None:
-        self._receive, self.raw_send, self._max_bytes = receive, send, max_bytes
-        self._bytes, self._deadline, self.status = 0, time.monotonic() + BODY_TIMEOUT_S, 0
+    def __init__(self, app: ASGIApp, max_upload_bytes: int) -> None:
+        self._app, self._max_upload_bytes = app, max_upload_bytes
+
+    def _max_bytes(self, path: str) -> int:
+        # an image is an upload, or base64 in an MCP client's JSON, which is a third longer
+        if path == f"{API}upload":
+            return SPARE_BYTES + self._max_upload_bytes
+        return SPARE_BYTES + (math.ceil(self._max_upload_bytes * 4 / 3) if path.startswith(MCP) else 0)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, with a body that is limited whatever its stated length."""
+        if scope["type"] != "http" or scope["method"] in ("GET", "HEAD", "OPTIONS"):
+            await self._app(scope, receive, send)
+            return
+        body = _LimitedBody(receive, send, scope, self._max_bytes(scope["path"]))
+        length = Headers(scope=scope).get("content-length", "")
+        if length.isdecimal() and int(length) > body.max_bytes:
+            await detail(413, body.problem)(scope, receive, send)
+            return
+        try:
+            await self._app(scope, body.receive, body.send)
+        except HTTPException:
+            if body.rejection is None or body.answered:
+                raise
+            await body.answer()
+
+
+class _LimitedBody:
+    """An ASGI `receive` and `send`: limits the body, and replaces the app's answer to a rejected one."""
+
+    def __init__(self, receive: Receive, send: Send, scope: Scope, max_bytes: int) -> None:
+        self._receive, self._send, self._scope, self.max_bytes = receive, send, scope, max_bytes
+        self._n_bytes, self._deadline = 0, time.monotonic() + BODY_TIMEOUT_S
         self._complete = self.answered = False
-        self.refused: tuple[int, str] | None = None
+        self.rejection: HTTPException | None = None
         self.problem = f"request: expected at most {max_bytes / 1e6:.1f} MB; got more; send a smaller image"
 
     async def receive(self) -> Message:
@@ -50,42 +72,26 @@ class LimitedBody:
             async with asyncio.timeout(self._deadline - time.monotonic()):
                 message = await self._receive()
         except TimeoutError:
-            self.refused = 408, f"request: expected its body within {BODY_TIMEOUT_S:g} s; got a part; try again"
-            raise HTTPException(*self.refused) from None
-        self._bytes += len(message.get("body", b""))
+            problem = f"request: expected its body within {BODY_TIMEOUT_S:g} s; got a part; try again"
+            self.rejection = HTTPException(408, problem)
+            raise self.rejection from None
+        self._n_bytes += len(message.get("body", b""))
         self._complete = not message.get("more_body", False)
-        if self._bytes > self._max_bytes:
-            self.refused = 413, self.problem
-            raise HTTPException(*self.refused)
+        if self._n_bytes > self.max_bytes:
+            self.rejection = HTTPException(413, self.problem)
+            raise self.rejection
         return message
 
     async def send(self, message: Message) -> None:
         """Send a message of the response, or the rejection if the body was rejected meanwhile."""
-        self.status = message.get("status", self.status)
-        if (
-            message.get("status") == 500 and not self.answered
-        ):  # raised by Gradio's or MCP's parsers; our errors are caught earlier
-            _log.warning("rejected: a body that cannot be parsed")
-            self.refused = self.refused or (400, f"request: expected JSON; got something else; see {API}info")
-        if self.refused and not self.answered:
+        if self.rejection is None:
             self.answered = True
-            await answer(self.raw_send, *self.refused)
-        elif not self.refused:
-            self.answered = True
-            await self.raw_send(message)
+            await self._send(message)
+        elif not self.answered:
+            await self.answer()
 
-
-def content_length(scope: Message, name: bytes) -> str:
-    """Return the value of a header that is a number, or an empty string."""
-    value = next((value for key, value in scope["headers"] if key == name), b"").decode("latin-1")
-    return value if value.isdecimal() else ""
-
-
-async def answer(send: Send, status: int, detail: str, retry_after_s: int = 0) -> None:
-    """Send a JSON response ``{"detail": …}``, with a Retry-After header unless that is 0."""
-    body = json.dumps({"detail": detail}).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    if retry_after_s:
-        headers.append((b"retry-after", str(retry_after_s).encode()))
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    async def answer(self) -> None:
+        """Send the rejection."""
+        assert self.rejection is not None
+        self.answered = True
+        await detail(self.rejection.status_code, self.rejection.detail)(self._scope, self._receive, self._send)

@@ -14,6 +14,7 @@ from urllib.parse import unquote
 import gradio as gr
 
 from lineup.errors import ImageError, LineupError, brief
+from lineup.page.connections import Connections
 from lineup.page.image_field import resolve_upload, skip_preprocessing
 
 _log = logging.getLogger(__name__)
@@ -22,8 +23,10 @@ _URL = "image: expected an uploaded file; got a URL, and URLs are not fetched; u
 _MALFORMED = "request: expected the fields of this endpoint; got others; see /gradio_api/info"
 
 
-def restrict_inputs(demo: gr.Blocks) -> None:
+def restrict_inputs(demo: gr.Blocks, connections: Connections) -> None:
     """Restrict all events of a page, public and private, to uploaded files, and give their errors a message.
+
+    Each event that ends is reported to `connections`.
 
     It patches `preprocess_data`, because Gradio fetches URLs and copies files before it calls an event's function,
     and because a setting on a component does not last: Gradio copies the component for a session that changes it.
@@ -50,14 +53,20 @@ def restrict_inputs(demo: gr.Blocks) -> None:
 
     @functools.wraps(process)
     async def process_api(*args: Any, **kwargs: Any) -> Any:
+        is_last_step = True
         try:
-            return await process(*args, **kwargs)
+            output = await process(*args, **kwargs)
+            is_last_step = not output["is_generating"]
+            return output
         except gr.Error:
             raise
         except Exception as error:  # our errors are gr.Error here; this is Gradio's own, for a malformed request
             _log.warning("rejected: %s: %s", type(error).__name__, brief(error))
             _log.debug("rejected", exc_info=True)
             raise gr.Error(_MALFORMED, print_exception=False) from None
+        finally:
+            if is_last_step:
+                connections.ended(kwargs.get("event_id"))
 
     demo.preprocess_data, demo.process_api = preprocess_data, process_api
 

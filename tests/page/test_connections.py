@@ -158,3 +158,40 @@ def test_a_call_of_a_client_that_never_connects_does_not_run(monkeypatch):
 def test_a_request_without_a_session_is_never_cancelled(monkeypatch):
     monkeypatch.setattr(connections, "CONNECT_TIMEOUT_S", 0.0)
     assert asyncio.run(run(Connections(), None, lambda cancelled: cancelled())) is False
+
+
+def test_an_accepted_event_counts_until_it_ends():
+    opened = Connections()
+    opened.accepted("event", "a")
+    assert (opened.pending, opened.n_requests, opened.sessions()) == (1, 1, {"a"})
+    opened.ended("event")
+    assert (opened.pending, opened.n_requests, opened.sessions()) == (0, 0, set())
+
+
+def test_an_event_that_computes_counts_once():
+    opened, counts = Connections(), []
+    opened.accepted("event", "a")
+    opened.opened("a")
+    LocalContext.event_id.set("event")
+    asyncio.run(run(opened, "a", lambda _: counts.append((opened.pending, opened.n_requests))))
+    assert counts == [(1, 1)]
+    assert (opened.pending, opened.n_requests) == (0, 0)
+
+
+def test_a_request_is_pending_without_a_connection_for_a_while_only(monkeypatch):
+    opened = Connections()
+    opened.accepted("event", "a")
+    monkeypatch.setattr(connections, "CONNECT_GRACE_S", 0.0)
+    assert (opened.pending, opened.n_requests) == (0, 1)
+    opened.opened("a")
+    assert opened.pending == 1
+    monkeypatch.setattr(connections, "CONNECT_TIMEOUT_S", 0.0)
+    assert (opened.pending, opened.n_requests) == (0, 0)
+
+
+def test_accepted_events_that_never_begin_are_forgotten(monkeypatch):
+    monkeypatch.setattr(connections, "CONNECT_TIMEOUT_S", 0.0)
+    opened = Connections()
+    for number in range(100):
+        opened.accepted(str(number), "a")
+    assert list(opened._accepted) == ["99"]

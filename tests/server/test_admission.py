@@ -13,17 +13,22 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 
+import gradio as gr
 import pytest
+from gradio.route_utils import delete_files_created_by_app
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from reference import EXAMPLES
 from requesting import JSON, ask, file_data, join, outcome
 from serving import ROOT, free_port, without_hub
+from starlette.responses import JSONResponse
+from starlette.routing import Route
 from waiting import until
 
 import app
 from lineup.errors import ImageError
-from lineup.server import admission, allowlist, uploads
+from lineup.server import allowlist, uploads
+from lineup.server.sessions import Sessions
 
 TWO = "backbones: ['fake:a', 'fake:b']"
 
@@ -33,13 +38,13 @@ def launch(make_service, fakes):
     """Return a function that serves a config in this process until the end of the test."""
     served = []
 
-    def serve(text=TWO, ready=True):
+    def serve(text=TWO, ready=True, page=None, features=()):
         service = make_service(text)
-        demo, middleware = app.launch(service, free_port())
+        demo, slots = app.launch(service, free_port(), page and page(service), features)
         served.append(demo)
         if ready:
             assert service.probed.wait(30)
-        return SimpleNamespace(service=service, middleware=middleware, demo=demo, host=f"127.0.0.1:{demo.server_port}")
+        return SimpleNamespace(service=service, slots=slots, demo=demo, host=f"127.0.0.1:{demo.server_port}")
 
     yield serve
     for held in fakes.holds.values():
@@ -58,10 +63,15 @@ def plain():
     lite0 = "{name: lite0, backbone: local-dir:bundled/efficientnet_lite0}"
     text = f"limits: {{max_upload_mb: 1}}\nengine: torch\nbackbones: [{lite0}]"
     service = Service(config.build(yaml_source.parse(text, "config.yaml"), ROOT))
-    demo, middleware = app.launch(service, free_port())
+    demo, slots = app.launch(service, free_port())
     assert service.probed.wait(30)
-    yield SimpleNamespace(service=service, middleware=middleware, demo=demo, host=f"127.0.0.1:{demo.server_port}")
+    yield SimpleNamespace(service=service, slots=slots, demo=demo, host=f"127.0.0.1:{demo.server_port}")
     demo.close(verbose=False)
+
+
+def get_json(page, path):
+    status, _, text = ask(page.host, "GET", path)
+    return status, json.loads(text)
 
 
 def connect(page):
@@ -84,8 +94,8 @@ def upload(page, image):
 def test_readyz_waits_for_the_default_backbone_and_healthz_does_not(launch, fakes):
     held = fakes.hold("build a")
     page = launch(ready=False)
-    assert ask(page.host, "GET", "/healthz")[::2] == (200, '{"detail": "ok"}')
-    assert ask(page.host, "GET", "/readyz")[::2] == (503, '{"detail": "fake:a is loading"}')
+    assert get_json(page, "/healthz") == (200, {"detail": "ok"})
+    assert get_json(page, "/readyz") == (503, {"detail": "fake:a is loading"})
     held.set()
     assert page.service.probed.wait(30)
     assert ask(page.host, "GET", "/readyz")[0] == 200
@@ -225,6 +235,31 @@ SERVED = {
 }
 
 
+def labels(service):
+    async def answer(_):
+        return JSONResponse(service.names)
+
+    return [Route("/labels", answer)]
+
+
+def with_second_page(service):
+    demo = app.build(service, ())
+    with demo.route("Evaluate", "/evaluate"):
+        gr.Markdown("the second page")
+    return demo
+
+
+def test_added_pages_and_routes_of_features_are_served_and_others_are_not(launch):
+    page = launch(page=with_second_page, features=[Feature("labels", routes=f"{__name__}:labels")])
+    assert get_json(page, "/labels") == (200, ["fake:a", "fake:b"])
+    assert ask(page.host, "GET", "/evaluate")[0] == ask(page.host, "GET", "/")[0] == 200
+    status, config = get_json(page, "/config?page=evaluate")
+    assert (status, config["current_page"]) == (200, "evaluate")
+    for method, path in [("GET", "/label"), ("POST", "/labels"), ("GET", "/labels/x"), ("GET", "/evaluate/x")]:
+        assert ask(page.host, method, path)[0] == 404, path
+    assert ask(page.host, "GET", "/monitoring")[0] == 404
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
@@ -348,16 +383,24 @@ def test_chunked_upload_is_rejected_once_it_is_too_large(plain):
 def test_sweep_removes_old_uploads_but_no_examples(launch, image, monkeypatch):
     page = launch(f"examples: {ROOT}/examples\n{TWO}")
     path = Path(upload(page, image))
-    page.middleware.sweep()
+    uploads.sweep(page.demo)
     assert path.is_file()
-    monkeypatch.setattr(admission, "UPLOAD_MAX_AGE_S", 0)
-    page.middleware.sweep()
+    monkeypatch.setattr(uploads, "UPLOAD_MAX_AGE_S", 0)
+    uploads.sweep(page.demo)
     assert not path.exists()
     parts = json.loads(ask(page.host, "GET", "/config")[2])["components"]
     (examples,) = (part["props"]["value"] for part in parts if part["props"].get("elem_id") == "examples")
     assert len(examples) == len(EXAMPLES)
     for example in examples:
         assert ask(page.host, "GET", f"/gradio_api/file={example['image']['path']}")[0] == 200
+
+
+def test_gradio_stops_removing_uploads_at_an_error(tmp_path):
+    """The reason for a sweep of our own; if this fails, `gr.Blocks(delete_cache=…)` may do."""
+    demo = gr.Blocks()
+    demo.upload_file_set.add(str(tmp_path))
+    with pytest.raises(OSError, match="directory|permitted"):
+        delete_files_created_by_app(demo, age=0)
 
 
 def test_first_upload_creates_the_upload_folder(launch, image, monkeypatch, tmp_path):
@@ -377,8 +420,11 @@ def test_named_session_is_open_while_its_client_is_connected(launch, fakes, imag
         until(lambda: app.CONNECTIONS.is_open("mine"))
         held.set()
         assert responses.result()[0] == "complete"
-    until(lambda: not page.middleware._events())
-    page.middleware.sweep()
+    until(lambda: "mine" not in app.CONNECTIONS.sessions())
+    sessions = Sessions(page.demo, app.CONNECTIONS)
+    sessions.remove_idle()
+    assert "mine" in page.demo._queue.pending_event_ids_session
+    sessions.remove_idle()
     assert "mine" not in page.demo._queue.pending_event_ids_session
 
 
@@ -400,7 +446,7 @@ def test_full_queue_rejects_requests_before_reading_their_bodies(launch, fakes, 
     events = [join(page, {"image": image})[1] for _ in range(2)]
     with ThreadPoolExecutor(2) as threads:
         responses = [threads.submit(outcome, page, event) for event in events]
-        until(lambda: page.middleware.pending() == 2)
+        until(lambda: page.slots.pending == 2)
         with socket.create_connection(page.host.split(":"), 10) as sender:
             sender.settimeout(10)
             sender.sendall(b"POST /gradio_api/upload HTTP/1.1\r\nHost: x\r\nContent-Length: 900000\r\n\r\n")
@@ -413,7 +459,7 @@ def test_full_queue_rejects_requests_before_reading_their_bodies(launch, fakes, 
         assert ask(page.host, "GET", "/healthz")[0] == 200
         held.set()
         assert [response.result()[0] for response in responses] == ["complete", "complete"]
-    until(lambda: page.middleware.pending() == 0)
+    until(lambda: page.slots.pending == 0)
     assert outcome(page, join(page, {"image": image})[1])[0] == "complete"
 
 
@@ -431,7 +477,7 @@ def test_disconnected_clients_take_no_slot_and_no_forward_pass(launch, fakes, im
     first = join(page, {"image": image})[1]
     with ThreadPoolExecutor(2) as threads:
         answering = threads.submit(outcome, page, first)
-        until(lambda: page.middleware.pending() == 1)
+        until(lambda: page.slots.pending == 1)
         for _ in range(6):  # each disconnects at once
             _, event = join(page, {"image": image})
             with socket.create_connection(page.host.split(":"), 10) as connection:
@@ -467,9 +513,9 @@ def test_drain_answers_pending_requests_and_rejects_new_ones(launch, fakes, imag
     image = file_data(upload(page, image))
     with ThreadPoolExecutor(2) as threads:
         responses = threads.submit(outcome, page, join(page, {"image": image})[1])
-        until(lambda: page.middleware.pending() == 1)
-        drain = threads.submit(page.middleware.drain)
-        until(lambda: page.middleware.draining)
+        until(lambda: page.slots.pending == 1)
+        drain = threads.submit(page.slots.drain)
+        until(lambda: page.slots.draining)
         assert join(page, {"image": image})[0] == 503
         assert not drain.done()
         held.set()

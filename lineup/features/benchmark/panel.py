@@ -11,7 +11,7 @@ import gradio as gr
 
 from lineup.errors import ClientDisconnected, ImageError, LineupError
 from lineup.page import html
-from lineup.page.connections import COMPUTE_ID, Connections
+from lineup.page.connections import Connections
 from lineup.page.layout import Page
 from lineup.page.visit import Update, Visit, choices, load_progress
 from lineup.page.wiring import LISTENER
@@ -50,9 +50,7 @@ class BenchmarkPanel:
                 yield changes | page.changes(update)
 
         outputs = [self.measured, self.plot, page.backbone, page.others]
-        measuring = self.measure.click(
-            measure_line_up, [page.image, page.visit], outputs, concurrency_id=COMPUTE_ID, **LISTENER
-        )
+        measuring = self.measure.click(measure_line_up, [page.image, page.visit], outputs, **LISTENER)
         self.stop.click(stopped, None, [self.measured], cancels=[measuring], **LISTENER)
 
     @property
