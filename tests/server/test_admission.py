@@ -27,6 +27,7 @@ from waiting import until
 
 import app
 from lineup.errors import ImageError
+from lineup.features import FEATURES, Feature
 from lineup.server import allowlist, uploads
 from lineup.server.sessions import Sessions
 
@@ -38,9 +39,9 @@ def launch(make_service, fakes):
     """Return a function that serves a config in this process until the end of the test."""
     served = []
 
-    def serve(text=TWO, ready=True, page=None, features=()):
+    def serve(text=TWO, ready=True, page=None):
         service = make_service(text)
-        demo, slots = app.launch(service, free_port(), page and page(service), features)
+        demo, slots = app.launch(service, free_port(), page and page(service))
         served.append(demo)
         if ready:
             assert service.probed.wait(30)
@@ -249,8 +250,9 @@ def with_second_page(service):
     return demo
 
 
-def test_added_pages_and_routes_of_features_are_served_and_others_are_not(launch):
-    page = launch(page=with_second_page, features=[Feature("labels", routes=f"{__name__}:labels")])
+def test_added_pages_and_routes_of_features_are_served_and_others_are_not(launch, monkeypatch):
+    monkeypatch.setitem(FEATURES, "labels", Feature("labels", routes=f"{__name__}:labels"))
+    page = launch(page=with_second_page)
     assert get_json(page, "/labels") == (200, ["fake:a", "fake:b"])
     assert ask(page.host, "GET", "/evaluate")[0] == ask(page.host, "GET", "/")[0] == 200
     status, config = get_json(page, "/config?page=evaluate")
@@ -399,7 +401,7 @@ def test_gradio_stops_removing_uploads_at_an_error(tmp_path):
     """The reason for a sweep of our own; if this fails, `gr.Blocks(delete_cache=…)` may do."""
     demo = gr.Blocks()
     demo.upload_file_set.add(str(tmp_path))
-    with pytest.raises(OSError, match="directory|permitted"):
+    with pytest.raises(OSError, match=r"directory|permitted"):
         delete_files_created_by_app(demo, age=0)
 
 
