@@ -70,6 +70,7 @@ import gradio as gr
 from lineup.features import FEATURES, Feature
 from lineup.page import api, wiring
 from lineup.page.connections import Connections
+from lineup.page.handover import Handover
 from lineup.page.layout import Page
 from lineup.page.panels import Panel
 from lineup.page.theme import CSS, JS, THEME
@@ -85,7 +86,7 @@ if TYPE_CHECKING:
 def build(service: Service, features: Iterable[Feature] = FEATURES.values()) -> gr.Blocks:
     """Assemble the page of a service and its features. Loads no backbone: `service.start` does."""
     with gr.Blocks(title=service.config.title, analytics_enabled=False) as demo:
-        page = Page(service, CONNECTIONS)
+        page = Page(service, CONNECTIONS, IMAGES)
         page.add_header()
         with gr.Row(elem_id="stage"):
             with gr.Column(scale=5, min_width=300):
@@ -102,6 +103,9 @@ def build(service: Service, features: Iterable[Feature] = FEATURES.values()) -> 
             panel.build(service)
         wiring.connect(demo, page, panels)
         api.add(service, CONNECTIONS)
+    for feature in features:
+        if feature.pages:
+            resolve_name(feature.pages)(demo, service, CONNECTIONS, IMAGES)
     restrict_inputs(demo, CONNECTIONS)
     demo.api_open = False  # no requests past the queue; set here, as `demo.queue` would build the server again: 0.1 s
     return demo
@@ -114,7 +118,7 @@ def _panels(service: Service, features: Iterable[Feature]) -> list[Panel]:
 
 
 if gr.NO_RELOAD:  # `gradio app.py` runs this file again after each change: loaded backbones survive it
-    SERVICE, CONNECTIONS = Service(CONFIG), Connections()
+    SERVICE, CONNECTIONS, IMAGES = Service(CONFIG), Connections(), Handover()
 demo = build(SERVICE)
 
 
@@ -136,7 +140,7 @@ def launch(
     blocks = page or build(service, features)
     slots, known = admission.Admission(service, CONNECTIONS), sessions.Sessions(blocks, CONNECTIONS)
     routes = [*health.routes(service), *_routes(service, features)]
-    middleware = stack.middleware(blocks, CONNECTIONS, slots, known, limits.max_upload_mb * 10**6, routes)
+    middleware = stack.middleware(service, blocks, CONNECTIONS, slots, known, routes)
     if not service.loads_on_demand:
         service.start()  # on ZeroGPU backbones are moved to the GPU on this thread, before the page is served
     settings: dict[str, Any] = {

@@ -35,6 +35,7 @@ class Service:
 
     Attributes:
         config: the current config. It may be replaced: its limits apply at once, and its other keys are read once.
+        loads_on_demand: whether backbones load in the background; otherwise `start` comes before the page is served.
 
     Raises:
         ConfigError: when the config names an engine that is not in ENGINES.
@@ -45,6 +46,7 @@ class Service:
         self.config = config
         self.examples, self.example_problems = examples.find(config)
         self._execution = execution.choose(lambda: self.config)
+        self.loads_on_demand = self._execution.loads_on_demand
         self._pool = self._execution.pool
         self._classifier = Classifier(self._execution, lambda: self.config)
         self._startup = Startup(lambda: self.config, self._execution)
@@ -59,19 +61,9 @@ class Service:
         self._startup.run()
 
     @property
-    def loads_on_demand(self) -> bool:
-        """Tell whether backbones load in the background; otherwise `start` comes before the page is served."""
-        return self._execution.loads_on_demand
-
-    @property
     def preselected(self) -> str:
         """Return the entry that the page opens with: the default, or the first that can run instead."""
         return self._startup.preselected
-
-    @property
-    def default_problem(self) -> str:
-        """Return why the default entry cannot run, or an empty string."""
-        return self._startup.default_problem
 
     @property
     def not_ready_reason(self) -> str:

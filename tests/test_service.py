@@ -416,7 +416,7 @@ def test_concurrent_comparisons_get_their_own_answers(make_service, fakes, image
 
 def test_startup_loads_only_the_default_backbone(make_service, fakes):
     service = start(make_service(f"default: fake:b\n{TWO}"))
-    assert (service.preselected, service.default_problem) == ("fake:b", "")
+    assert (service.preselected, service.status(service.config.default_name).reason) == ("fake:b", "")
     assert fakes.built == ["b"]
     assert [status.status for status in service.backbones()] == ["idle", "ready"]
     assert [status.num_classes for status in service.backbones()] == [3, 3]  # probed, not loaded
@@ -432,7 +432,7 @@ def test_first_available_backbone_is_preselected_if_the_default_fails(make_servi
     names = ["resnet19", "fake:a", "fake:b", "fake:c", "fake:d"]
     service = start(make_service(f"default: fake:a\nbackbones: {names}"))
     assert service.preselected == "fake:c"
-    assert service.default_problem == "fake:a: it is broken"
+    assert service.status(service.config.default_name).reason == "fake:a: it is broken"
     assert [status.status for status in service.backbones()] == ["unavailable"] * 3 + ["ready", "idle"]
     assert fakes.built == ["a", "b", "c"]
 
@@ -441,7 +441,7 @@ def test_startup_ends_when_no_backbone_runs(make_service, fakes):
     fakes.errors = {"a": BackboneError("", "", "it is broken"), "b": BackboneError("", "", "so is this")}
     service = start(make_service(TWO))
     assert service.preselected == "fake:a"
-    assert service.default_problem == "fake:a: it is broken"
+    assert service.status(service.config.default_name).reason == "fake:a: it is broken"
 
 
 def test_default_is_ready_before_the_others_are_probed(make_service, fakes, hub):
@@ -469,11 +469,11 @@ def test_hub_that_was_unreachable_at_startup_is_retried(make_service, publish, h
     service = make_service("backbones: [test_vit]")
     with hub.unreachable():
         start(service)
-        assert "cannot be reached" in service.default_problem
+        assert "cannot be reached" in service.status(service.config.default_name).reason
         assert service.notes()[0].startswith("config.yaml:1:13: backbones[0]: test_vit: timm/test_vit.r160_in1k/")
         assert service.problems() == []
     assert service.classify(image).label_set == "ImageNet-1k"
-    assert service.default_problem == ""
+    assert service.status(service.config.default_name).reason == ""
 
 
 def test_untrained_backbone_has_notes(make_service, image):

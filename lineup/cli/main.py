@@ -22,12 +22,10 @@ class Feature(Protocol):
     @property
     def commands(self) -> str:
         """The function that adds subcommands."""
-        ...
 
     @property
     def notes(self) -> str:
         """The function that returns notes for `check`."""
-        ...
 
 
 def main(argv: Sequence[str] | None = None, features: Iterable[Feature] = ()) -> int:

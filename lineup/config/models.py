@@ -7,16 +7,7 @@ exists when it is used: neither prevents the page from opening.
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Discriminator,
-    Field,
-    PrivateAttr,
-    Tag,
-    model_validator,
-)
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, PrivateAttr, Tag, model_validator
 
 from lineup.config.spec import Spec, parse_spec
 from lineup.config.yaml_source import Document, format_value

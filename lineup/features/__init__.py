@@ -19,6 +19,8 @@ class Feature:
         commands: a function that adds subcommands, given argparse's subparsers and the parent parser with the
             shared options.
         notes: a function that returns notes for `check`, given the service and the config's path.
+        pages: a function that adds pages with `Blocks.route`, given the Blocks, the service, the `Connections` that run
+            its requests, and the `Handover` of images between pages.
         routes: a function that returns Starlette routes, given the service; they are served beside the page.
     """
 
@@ -26,6 +28,7 @@ class Feature:
     panel: str = ""
     commands: str = ""
     notes: str = ""
+    pages: str = ""
     routes: str = ""
 
 
@@ -33,9 +36,7 @@ _FEATURES = [
     Feature("benchmark", panel="lineup.features.benchmark.panel:BenchmarkPanel"),
     Feature("snippets", panel="lineup.features.snippets.panel:SnippetsPanel"),
     Feature(
-        "publish",
-        commands="lineup.features.publish.commands:add",
-        notes="lineup.features.publish.commands:stale_card",
+        "publish", commands="lineup.features.publish.commands:add", notes="lineup.features.publish.commands:stale_card"
     ),
 ]
 FEATURES = unique_names("FEATURES", ((feature.name, feature) for feature in _FEATURES))

@@ -42,11 +42,7 @@ def create_repo(repo: str, repo_type: Literal["model", "dataset"], private: bool
 
 
 def apply_settings(
-    repo: str,
-    hardware: str,
-    variables: Mapping[str, str],
-    secrets: Mapping[str, str],
-    progress: Callable[[str], None],
+    repo: str, hardware: str, variables: Mapping[str, str], secrets: Mapping[str, str], progress: Callable[[str], None]
 ) -> None:
     """Request hardware, unless it is empty or current, and set the variables and secrets of a Space.
 

@@ -55,33 +55,26 @@ class Execution(Protocol):
 
     def start(self) -> None:
         """Load what has to be loaded before the page is served."""
-        ...
 
     def turn(self, cancelled: Cancelled, on_wait: Callable[[], None]) -> AbstractContextManager[None]:
         """Wait until a request may compute, and call `on_wait` first; raise BusyError or ClientDisconnected."""
-        ...
 
     def background_turn(self, cancelled: Cancelled) -> AbstractContextManager[None]:
         """Wait until a job may compute a slice, which requests overtake; raise ClientDisconnected."""
-        ...
 
     def forward(self, name: str, engine: "Engine", batch: np.ndarray) -> Output:
         """Run the engine of a backbone on a batch ``(N, 3, H, W)``; raise ForwardTimeout."""
-        ...
 
     def failure(self, name: str, error: Exception) -> LineupError:
         """Return the error to report when a forward pass raised an unexpected one."""
-        ...
 
     @property
     def mean_compute_s(self) -> float:
         """Return a moving average of how long a request computes."""
-        ...
 
     @property
     def problem(self) -> str:
         """Return why the server is not ready, or an empty string."""
-        ...
 
 
 class LocalExecution:

@@ -13,6 +13,7 @@ from lineup.inference.backbone_state import BackboneState, Loaded
 from lineup.results import Progress
 
 _log = logging.getLogger(__name__)
+_Part = Literal["memory_bytes", "network_bytes", "batch_bytes"]
 
 MEMORY_TIMEOUT_S = 60.0  # how long a load waits for memory that others are using
 MEMORY_SHARE = 0.6  # of the device's memory, unless the config has limits.memory_mb
@@ -57,13 +58,7 @@ class MemoryBudget:
         if loaded.engine.batch_memory_bytes > state.batch_bytes:
             self._reserve(state, "batch_bytes", loaded.engine.batch_memory_bytes, loaded.device)
 
-    def _reserve(
-        self,
-        state: BackboneState,
-        part: Literal["memory_bytes", "network_bytes", "batch_bytes"],
-        needed: int,
-        device: str,
-    ) -> None:
+    def _reserve(self, state: BackboneState, part: _Part, needed: int, device: str) -> None:
         name, limit = state.entry.name, self._config().limits.memory_mb
         budget = limit << 20 if limit else int(devices.memory_bytes(device) * MEMORY_SHARE)
         deadline, evicted = time.monotonic() + MEMORY_TIMEOUT_S, False

@@ -18,6 +18,7 @@ from lineup.errors import INTERNAL_ERROR, BusyError, ClientDisconnected, HubErro
 from lineup.inference.queue import Cancelled
 from lineup.page import cards, comparison_table, html, link
 from lineup.page.connections import Connections, on_thread
+from lineup.page.handover import Handover
 from lineup.page.visit import POLL_S, Update, Visit, choices, classifications, load_progress, pending
 from lineup.service import Service
 
@@ -27,8 +28,8 @@ _log = logging.getLogger(__name__)
 class Handlers:
     """Handle the events of a page; `visit` is the state of the browser tab that an event comes from."""
 
-    def __init__(self, service: Service, connections: Connections) -> None:
-        self.service, self.connections = service, connections
+    def __init__(self, service: Service, connections: Connections, images: Handover) -> None:
+        self.service, self.connections, self.images = service, connections, images
 
     async def compare_all(self, visit: Visit, path: Path | None, name: Any) -> AsyncIterator[Update]:
         """Select all comparable backbones, the current one first, and the first example if there is no image."""
@@ -51,10 +52,18 @@ class Handlers:
         visit.example = self.service.examples[index].name, path
         return path
 
-    async def open_page(self, visit: Visit, query: Mapping[str, Sequence[str]]) -> AsyncIterator[Update]:
-        """Restore the state in the link, then yield the progress of the start until all backbones are probed."""
+    async def open_page(self, visit: Visit, query: Mapping[str, Sequence[str]], owner: str) -> AsyncIterator[Update]:
+        """Restore the state in the link, then yield the progress of the start until all backbones are probed.
+
+        `owner` is the token of the browser, for an image of another page.
+        """
         linked, problems = link.read(self.service, query)
         shown = {key: value for key, value in linked.items() if key != "example"}
+        for image_id in query.get("image", ())[:1]:
+            try:
+                shown["image"] = str(self.images.take(owner, image_id))
+            except ImageError as error:
+                problems.append(str(error))
         if "example" in linked:
             try:
                 shown["image"] = await on_thread(partial(self.choose_example, visit, linked["example"]))

@@ -9,10 +9,13 @@ import secrets
 from collections import OrderedDict
 from pathlib import Path
 
+import gradio as gr
+
 from lineup.errors import ImageError
 from lineup.page.image_field import resolve_upload
 
 MAX_IMAGES = 2000  # LRU eviction
+_SECRET = secrets.token_hex(8)  # encrypts the token in the browser
 
 
 class Handover:
@@ -46,3 +49,8 @@ class Handover:
 def new_owner() -> str:
     """Return a token for a browser that has none."""
     return secrets.token_urlsafe(16)
+
+
+def owner_state() -> gr.BrowserState:
+    """Create the component that keeps the browser's token for all pages; empty until a page has set it."""
+    return gr.BrowserState("", storage_key="lineup-owner", secret=_SECRET)

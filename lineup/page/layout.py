@@ -7,6 +7,7 @@ from gradio.utils import get_space
 
 from lineup.page import cards
 from lineup.page.connections import Connections
+from lineup.page.handover import Handover, owner_state
 from lineup.page.image_field import image_field
 from lineup.page.link import max_top_k
 from lineup.page.visit import Update, Visit, choices
@@ -18,9 +19,9 @@ class Page:
 
     examples: gr.Gallery | None = None
 
-    def __init__(self, service: Service, connections: Connections) -> None:
-        self.service, self.connections = service, connections
-        self.visit = gr.State(Visit())
+    def __init__(self, service: Service, connections: Connections, images: Handover) -> None:
+        self.service, self.connections, self.images = service, connections, images
+        self.visit, self.owner = gr.State(Visit()), owner_state()
 
     def add_header(self) -> None:
         """Add the title, the description and the notice."""

@@ -21,20 +21,16 @@ class Panel(Protocol):
 
     def applies(self, service: Service) -> bool:
         """Return whether the panel applies to this line-up."""
-        ...
 
     def build(self, service: Service) -> None:
         """Create the components in the current Blocks context."""
-        ...
 
     def wire(self, page: Page) -> None:
         """Register the panel's event listeners."""
-        ...
 
     @property
     def outputs(self) -> Sequence[gr.Blocks | Any]:
         """Return the components that `refresh` may change."""
-        ...
 
     def refresh(self, service: Service, visit: Visit, path: Path | None, is_final: bool) -> Mapping[Any, Any]:
         """Return the new values of the components.
@@ -45,4 +41,3 @@ class Panel(Protocol):
             path: the image file, if there is one.
             is_final: False while answers are pending.
         """
-        ...

@@ -11,6 +11,7 @@ import gradio as gr
 from lineup.errors import ImageError
 from lineup.page import api
 from lineup.page.events import Handlers
+from lineup.page.handover import new_owner
 from lineup.page.layout import Page
 from lineup.page.panels import Changes, Panel
 from lineup.page.visit import Update, Visit
@@ -22,7 +23,7 @@ LISTENER: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "privat
 def connect(demo: gr.Blocks, page: Page, panels: Sequence[Panel] = ()) -> None:
     """Register all listeners of the page and of its panels."""
     service, visit_state = page.service, page.visit
-    handlers = Handlers(service, page.connections)
+    handlers = Handlers(service, page.connections, page.images)
 
     def changes(update: Update, visit: Visit, path: Path | None) -> Changes:
         values = page.changes(update)
@@ -31,9 +32,10 @@ def connect(demo: gr.Blocks, page: Page, panels: Sequence[Panel] = ()) -> None:
                 values |= panel.refresh(service, visit, path, is_final=update["refresh"] == "final")
         return values
 
-    async def open_page(visit: Visit, request: gr.Request) -> AsyncIterator[Changes]:
-        visit.address = api.address(request)
-        async for update in handlers.open_page(visit, parse_qs(str(request.query_params))):
+    async def open_page(visit: Visit, owner: Any, request: gr.Request) -> AsyncIterator[Changes]:
+        visit.address, owner = api.address(request), owner if isinstance(owner, str) and owner else new_owner()
+        yield {page.owner: owner}
+        async for update in handlers.open_page(visit, parse_qs(str(request.query_params)), owner):
             yield changes(update, visit, None)
 
     async def answer(path: Any, name: Any, others: Any, top_k: Any, visit: Visit) -> AsyncIterator[Changes]:
@@ -54,8 +56,8 @@ def connect(demo: gr.Blocks, page: Page, panels: Sequence[Panel] = ()) -> None:
             raise gr.Error(escape(str(error)), print_exception=False) from None
 
     extra = [output for panel in panels for output in panel.outputs]
-    opening = [page.notice, page.status, page.backbone, page.others, page.top_k, page.image, *extra]
-    demo.load(open_page, [visit_state], opening, **LISTENER)
+    opening = [page.notice, page.status, page.backbone, page.others, page.top_k, page.image, page.owner, *extra]
+    demo.load(open_page, [visit_state, page.owner], opening, **LISTENER)
     # "multiple": a new choice does not wait for the download of the previous one
     gr.on(
         [page.image.change, page.backbone.change, page.others.change, page.retry.click],

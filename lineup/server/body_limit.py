@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lineup.server.allowlist import API, MCP
 from lineup.server.responses import detail
+from lineup.service import Service
 
 SPARE_BYTES = 1 << 16  # allowed for the rest of a body, in addition to an image
 BODY_TIMEOUT_S = 60.0  # to receive the whole body
@@ -20,17 +21,18 @@ class BodyLimitMiddleware:
 
     Args:
         app: the app to pass requests on to.
-        max_upload_bytes: the size of an image.
+        service: the service, for its limit on images.
     """
 
-    def __init__(self, app: ASGIApp, max_upload_bytes: int) -> None:
-        self._app, self._max_upload_bytes = app, max_upload_bytes
+    def __init__(self, app: ASGIApp, service: Service) -> None:
+        self._app, self._service = app, service
 
     def _max_bytes(self, path: str) -> int:
+        image_bytes = self._service.config.limits.max_upload_mb * 10**6
         # an image is an upload, or base64 in an MCP client's JSON, which is a third longer
         if path == f"{API}upload":
-            return SPARE_BYTES + self._max_upload_bytes
-        return SPARE_BYTES + (math.ceil(self._max_upload_bytes * 4 / 3) if path.startswith(MCP) else 0)
+            return SPARE_BYTES + image_bytes
+        return SPARE_BYTES + (math.ceil(image_bytes * 4 / 3) if path.startswith(MCP) else 0)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, with a body that is limited whatever its stated length."""

@@ -17,21 +17,22 @@ from lineup.server.body_limit import BodyLimitMiddleware
 from lineup.server.disconnects import DisconnectsMiddleware
 from lineup.server.malformed_bodies import MalformedBodyMiddleware
 from lineup.server.sessions import Sessions
+from lineup.service import Service
 
 
 def middleware(
+    service: Service,
     blocks: gr.Blocks,
     connections: Connections,
     admission: Admission,
     sessions: Sessions,
-    max_upload_bytes: int,
     routes: Sequence[BaseRoute],
 ) -> list[Middleware]:
     """Return the middleware, from the first that sees a request to the last."""
     return [
         Middleware(AllowlistMiddleware, blocks, routes),
         Middleware(DisconnectsMiddleware, connections, sessions),
-        Middleware(BodyLimitMiddleware, max_upload_bytes),
+        Middleware(BodyLimitMiddleware, service),
         Middleware(AdmissionMiddleware, admission, connections, sessions),
         Middleware(MalformedBodyMiddleware),
     ]

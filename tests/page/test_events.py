@@ -2,10 +2,13 @@
 
 import asyncio
 import re
+import shutil
 from itertools import groupby
+from pathlib import Path
 
 import pytest
 from drawing import draw
+from gradio.utils import get_upload_folder
 from plots import drawn
 
 from lineup.errors import BackboneError, ClientDisconnected, UnreachableError
@@ -13,6 +16,7 @@ from lineup.features.benchmark.panel import chart
 from lineup.features.snippets.panel import code
 from lineup.page.connections import Connections
 from lineup.page.events import Handlers
+from lineup.page.handover import Handover, new_owner
 from lineup.page.visit import Visit, address
 
 pytestmark = pytest.mark.usefixtures("fakes")
@@ -21,7 +25,7 @@ THREE = "backbones: ['fake:a', 'fake:b', 'fake:c']"
 
 
 def handlers(service) -> Handlers:
-    return Handlers(service, Connections())
+    return Handlers(service, Connections(), Handover())
 
 
 def all_of(stream) -> list[dict]:
@@ -153,7 +157,7 @@ def test_open_page_shows_the_progress_of_the_start(make_service, fakes):
 
     async def watch():
         seen = []
-        async for update in handlers(service).open_page(Visit(), {}):
+        async for update in handlers(service).open_page(Visit(), {}, ""):
             seen.append(update)
             go.set()
         return seen
@@ -170,7 +174,7 @@ def test_open_page_falls_back_from_an_unavailable_default(make_service, fakes):
     fakes.errors["a"] = BackboneError("fake:a", "weights", "none came", "add some")
     service = make_service(TWO)
     service.start()
-    final = last_of(all_of(handlers(service).open_page(Visit(), {})))
+    final = last_of(all_of(handlers(service).open_page(Visit(), {}, "")))
     assert final["selected"] == "fake:b"
     assert "fake:a cannot run now, so fake:b is selected" in final["notice"]
     assert "fake:b is ready" in final["status"]
@@ -180,7 +184,7 @@ def test_open_page_keeps_a_backbone_chosen_meanwhile(make_service, fakes):
     fakes.errors["a"] = BackboneError("fake:a", "weights", "none came", "add some")
     service = make_service(THREE)
     service.start()
-    updates = all_of(handlers(service).open_page(Visit(generation=1, names=["fake:c"]), {}))
+    updates = all_of(handlers(service).open_page(Visit(generation=1, names=["fake:c"]), {}, ""))
     assert all("selected" not in update for update in updates)
 
 
@@ -536,7 +540,7 @@ def figure_names(update) -> list[str]:
 
 def opened(service, query, visit=None):
     service.start()
-    return all_of(handlers(service).open_page(visit or Visit(), query))
+    return all_of(handlers(service).open_page(visit or Visit(), query, ""))
 
 
 def test_link_restores_the_state(make_service, tmp_path):
@@ -592,7 +596,7 @@ def test_disconnect_before_the_answer_yields_no_final_update(make_service, image
         raise ClientDisconnected
 
     connections.run = run
-    updates = all_of(Handlers(service, connections).answer(visit, image, "fake:a", [], 3))
+    updates = all_of(Handlers(service, connections, Handover()).answer(visit, image, "fake:a", [], 3))
     held.set()
     assert updates[-1].get("refresh") != "final"
     assert caplog.messages == []
@@ -600,6 +604,21 @@ def test_disconnect_before_the_answer_yields_no_final_update(make_service, image
 
 def test_idle_backbone_without_an_image_is_not_shown_as_loading(make_service, fakes):
     service = make_service(TWO)
-    text = Handlers(service, Connections())._status_without_image("fake:b")
+    text = Handlers(service, Connections(), Handover())._status_without_image("fake:b")
     assert "fake:b loads on first use" in text
     assert "lu-pulse" not in text
+
+
+def test_image_of_another_page_is_shown_to_its_owner_only(make_service, image):
+    uploads = Path(get_upload_folder()) / "another-page"
+    uploads.mkdir(parents=True)
+    upload, owner = Path(shutil.copy(image, uploads)), new_owner()
+    opened = handlers(make_service(TWO))
+    opened.service.probed.set()
+    image_id = opened.images.give(owner, upload)
+    query = {"image": [image_id]}
+    assert last_of(all_of(opened.open_page(Visit(), query, owner)))["image"] == str(upload.resolve())
+    other = last_of(all_of(opened.open_page(Visit(), query, new_owner())))
+    assert "image" not in other
+    assert "This link does not fit this page" in other["notice"]
+    shutil.rmtree(uploads)

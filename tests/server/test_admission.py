@@ -39,9 +39,9 @@ def launch(make_service, fakes):
     """Return a function that serves a config in this process until the end of the test."""
     served = []
 
-    def serve(text=TWO, ready=True, page=None):
+    def serve(text=TWO, ready=True):
         service = make_service(text)
-        demo, slots = app.launch(service, free_port(), page and page(service))
+        demo, slots = app.launch(service, free_port())
         served.append(demo)
         if ready:
             assert service.probed.wait(30)
@@ -243,20 +243,21 @@ def labels(service):
     return [Route("/labels", answer)]
 
 
-def with_second_page(service):
-    demo = app.build(service, ())
+def add_page(demo, service, connections, images):
+    assert (connections, images) == (app.CONNECTIONS, app.IMAGES)
     with demo.route("Evaluate", "/evaluate"):
-        gr.Markdown("the second page")
-    return demo
+        gr.Markdown(f"the second page of {service.config.title}")
 
 
 def test_added_pages_and_routes_of_features_are_served_and_others_are_not(launch, monkeypatch):
-    monkeypatch.setitem(FEATURES, "labels", Feature("labels", routes=f"{__name__}:labels"))
-    page = launch(page=with_second_page)
+    added = Feature("labels", pages=f"{__name__}:add_page", routes=f"{__name__}:labels")
+    monkeypatch.setitem(FEATURES, "labels", added)
+    page = launch()
     assert get_json(page, "/labels") == (200, ["fake:a", "fake:b"])
     assert ask(page.host, "GET", "/evaluate")[0] == ask(page.host, "GET", "/")[0] == 200
     status, config = get_json(page, "/config?page=evaluate")
     assert (status, config["current_page"]) == (200, "evaluate")
+    assert "the second page of Lineup" in json.dumps(config)
     for method, path in [("GET", "/label"), ("POST", "/labels"), ("GET", "/labels/x"), ("GET", "/evaluate/x")]:
         assert ask(page.host, method, path)[0] == 404, path
     assert ask(page.host, "GET", "/monitoring")[0] == 404

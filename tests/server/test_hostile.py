@@ -54,7 +54,7 @@ def test_open_page_rejects_paths_outside_the_uploads_and_urls(served):
         )
 
     good = {"path": targets.image, "meta": {"_type": "gradio.FileData"}}
-    assert send("open_page", [None])[0] == "answered"
+    assert send("open_page", [None, ""])[0] == "answered"
     assert send("answer", [good, NAMES[0], [], 1, None])[0] == "answered"
     urls = [{"path": path, "meta": good["meta"]} for path in REMOTE_URLS[:2]]
     with served.watching() as violations:
