@@ -4,6 +4,7 @@ import gradio as gr
 import pytest
 
 from lineup.errors import LineupError
+from lineup.page.connections import Connections
 from lineup.server.input_guard import restrict_inputs
 
 
@@ -30,7 +31,7 @@ def test_unknown_gradio_is_an_error(monkeypatch, name, method, expected):
     method.__name__ = name
     monkeypatch.setattr(gr.Blocks, name, method)
     with pytest.raises(LineupError) as caught:
-        restrict_inputs(gr.Blocks())
+        restrict_inputs(gr.Blocks(), Connections())
     assert str(caught.value).startswith(f"gradio: expected a version whose {expected} {gr.__version__} it ")
     assert str(caught.value).endswith("the paths in requests could not be checked")
 
