@@ -79,11 +79,11 @@ def _open(name: str, patched: bool) -> float:
     load, formats = Image.Exif.load, ["PNG", "WEBP"]
     import bad_images  # which imports the guards
 
+    content = dict([*bad_images.large_images(), *bad_images.long_exif()])[name]
     if patched:
         formats = ["FIRST PNG", "WEBP"]
     else:
         Image.Exif.load = load
-    content = dict([*bad_images.large_images(), *bad_images.long_exif()])[name]
     started = time.perf_counter()
     try:
         with Image.open(io.BytesIO(content), formats=formats) as image:

@@ -1,8 +1,8 @@
-"""Imports gradio without the type stubs that it would write, in 60 % of the time.
+"""Imports gradio without the type stubs that it would write, in half the time.
 
 gradio 6.31 re-reads the source of each component while its class is created, to write type stubs for editors
 (gradio/component_meta.py:118, in `create_or_modify_pyi`). It skips classes whose source file is unknown.
-`python benchmarks/patches.py` measures the difference.
+`python benchmarks/patches.py 3 gradio`, on two busy cores: 6.8 s instead of 13.3 s.
 """
 
 import gc

@@ -133,7 +133,7 @@ def test_to_json_has_the_message_and_its_parts():
         (ValueError("first\nsecond\n"), {"line": 0}, "first"),
         (ValueError("first\nsecond\n\n"), {"line": -1}, "second"),
         (ValueError("x" * 300), {}, "x" * 200),
-        (ValueError("x" * 300), {"most": 250}, "x" * 250),
+        (ValueError("x" * 300), {"max_chars": 250}, "x" * 250),
         (ValueError(), {}, "ValueError"),
         (ValueError(" \n "), {"line": -1}, "ValueError"),
         (KeyError("a"), {"line": 0}, "'a'"),

@@ -1,8 +1,9 @@
 """A YAML loader with bounds on time and memory, by overriding two methods of PyYAML 6.0.
 
-Without the overrides, 1,000 nested brackets take a second (yaml/scanner.py:295; `python benchmarks/patches.py` measures
-it), and a few lines of aliases expand to gigabytes (yaml/composer.py:63). A version of PyYAML that does not call these
-methods parses in its own time; `lineup.config.yaml_source` rejects aliases in that case, too.
+Without the overrides, the time of nested brackets is quadratic (yaml/scanner.py:295), and a few lines of aliases expand
+to gigabytes (yaml/composer.py:63). `python benchmarks/patches.py 3 brackets`: 1,000 take 0.03 s instead of 0.75 s. A
+version of PyYAML that does not call these methods parses in its own time; `lineup.config.yaml_source` rejects aliases
+in that case, too.
 """
 
 from typing import Any

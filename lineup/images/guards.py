@@ -1,7 +1,8 @@
 """Bounds the work and memory that a malicious file can cost Pillow before its size is known.
 
 These settings and readers of Pillow 12.3 are global to the process. Each answers one kind of file that
-tests/support/bad_images.py generates; `python benchmarks/patches.py` measures what such a file costs without them.
+tests/support/bad_images.py generates. `python benchmarks/patches.py 2 frames exif`: one such PNG takes 63 MB instead of
+3.2 GB to open, and one such WebP 62 MB and 1 ms instead of 5.9 GB and 9 s.
 
 - An animated PNG or GIF allocates the frame that its headers declare before its size can be checked
   (PIL/PngImagePlugin.py:964, PIL/GifImagePlugin.py:366): readers without frame disposal. Where Pillow names these

@@ -2,7 +2,7 @@
 
 torchvision 0.29 asks the compiler what it supports (torchvision/ops/roi_align.py:7), and timm 1.0.31 excludes functions
 from compilation (timm/models/naflexvit.py:276). Stub modules, which disable both, replace torch._dynamo during the
-import. `python benchmarks/patches.py` measures the time and the memory that this saves.
+import. `python benchmarks/patches.py 3 compiler`, on two busy cores: 4.0 s and 599 MB instead of 8.3 s and 738 MB.
 """
 
 import logging

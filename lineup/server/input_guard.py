@@ -1,7 +1,8 @@
 """Validates the file paths in a request before Gradio uses them, and replaces Gradio's own errors.
 
 Gradio 6.31 fetches URLs and copies files in `Blocks.preprocess_data` (gradio/blocks.py:2125); it has no hook before.
-The check costs a few microseconds per request. A page whose Gradio does not call it any more does not start.
+`python benchmarks/patches.py 3 paths`: the check takes 0.08 ms per image. A page whose Gradio would not call it, or
+with other arguments, does not start.
 """
 
 import functools
