@@ -279,6 +279,22 @@ def test_ordinary_labels_are_their_own_names(label):
     assert folder_name(label) == label
 
 
+@pytest.mark.parametrize(
+    ("label", "name"),
+    [
+        ("CON", "%43ON"),
+        ("nul.txt", "%6Eul.txt"),
+        ("a:b", "a%3Ab"),
+        ("..", "%2E%2E"),
+        ("bullet train", "bullet trai%6E"),
+        ("x-val-2", "x-va%6C-2"),
+        ("a" * 201, f"{'a' * 183}%{'00' * 8}"),
+    ],
+)
+def test_unsafe_labels_have_encoded_names(label, name):
+    assert re.sub("%[0-9a-f]{16}$", f"%{'00' * 8}", folder_name(label)) == name
+
+
 def test_encoded_names_differ_from_labels_that_look_like_them():
     names = [folder_name(label) for label in ("a/b", "a%2Fb", "a%252Fb")]
     assert names == ["a%2Fb", "a%252Fb", "a%25252Fb"]
