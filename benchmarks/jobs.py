@@ -18,7 +18,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-ROUNDS, REQUESTS = 12, 25  # of each kind
+ROUNDS, REQUESTS = 8, 25  # of each kind
 ITEMS = 300  # of the job alone
 BACKBONE = "efficientnet_lite0"
 
