@@ -107,9 +107,9 @@ def test_rows_of_a_metadata_file_give_labels_or_leave_those_of_folders(tmp_path,
 def test_metadata_in_the_top_folder_names_files_below_it(tmp_path):
     put(tmp_path / "images" / "0.jpg")
     put(tmp_path / "images" / "1.jpg", 1)
-    rows = [{"file_name": "images/0.jpg", "label": 7}, {"file_name": "images\\1.jpg", "label": "owl"}]
+    rows = [{"file_name": "images/0.jpg", "label": 7}, {"file_name": "images\\1.jpg", "label": "ow\ud800l"}]
     (tmp_path / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    assert labels(tmp_path) == {"0.jpg": "7", "1.jpg": "owl"}
+    assert labels(tmp_path) == {"0.jpg": "7", "1.jpg": "ow?l"}
 
 
 def test_an_image_with_several_labels_is_left_out(tmp_path):
