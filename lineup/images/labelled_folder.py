@@ -28,7 +28,6 @@ from urllib.parse import unquote
 from PIL import Image
 
 from lineup.errors import ImageError, LineupError, brief
-from lineup.hub import checksums
 from lineup.images.formats import SUFFIXES
 from lineup.images.reading import check_header
 
@@ -111,7 +110,8 @@ def read(folder: Path) -> LabelledFolder:
             continue
         try:
             check_header(path)
-            digest = checksums.sha256(path)
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
         except ImageError as error:
             problems.append(_problem(name, error.expected, error.got, error.remedy))
         except OSError as error:
