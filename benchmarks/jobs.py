@@ -18,7 +18,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-ROUNDS, REQUESTS = 12, 25  # of each kind
+ROUNDS, REQUESTS = 6, 25  # of each kind
 ITEMS = 300  # of the job alone
 BACKBONE = "efficientnet_lite0"
 
@@ -99,18 +99,15 @@ def _classify(service: object, is_done: Callable[[], bool], job: object) -> None
     """Classify the examples until it is done, one in each slice; decoding and preprocessing are outside of it."""
     from lineup.images.reading import open_image
 
-    execution = service._execution
-    try:
-        transform = execution.pool.pin(BACKBONE).result().plan.transform
-        for path in itertools.cycle(sorted((ROOT / "examples").glob("*.jpg"))):
-            if is_done():
-                return
-            batch = transform(open_image(path, min_side_px=2 * transform.resize_px))
-            with job.slice():
-                output = execution.forward(BACKBONE, batch)
-            job.record([{"image": path.name, "class_index": int(output.logits.argmax())}])
-    finally:
-        execution.pool.unpin(BACKBONE)
+    loaded = service.load(BACKBONE).result()
+    transform = loaded.plan.transform
+    for path in itertools.cycle(sorted((ROOT / "examples").glob("*.jpg"))):
+        if is_done():
+            return
+        batch = transform(open_image(path, min_side_px=2 * transform.resize_px))
+        with job.slice():
+            logits = loaded.engine(batch)
+        job.record([{"image": path.name, "class_index": int(logits.argmax())}])
 
 
 def client(url: str, folder: str) -> None:

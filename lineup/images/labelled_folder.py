@@ -28,7 +28,6 @@ from urllib.parse import unquote
 from PIL import Image
 
 from lineup.errors import ImageError, LineupError, brief
-from lineup.hub import checksums
 from lineup.images.formats import SUFFIXES
 from lineup.images.reading import check_header
 
@@ -111,7 +110,8 @@ def read(folder: Path) -> LabelledFolder:
             continue
         try:
             check_header(path)
-            digest = checksums.sha256(path)
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
         except ImageError as error:
             problems.append(_problem(name, error.expected, error.got, error.remedy))
         except OSError as error:
@@ -119,7 +119,7 @@ def read(folder: Path) -> LabelledFolder:
         else:
             label = next(iter(given.get(name, ())), None) or (_label_of(path.parent) if parts else None)
             images.append(LabelledImage(path, label, split, digest))
-    return LabelledFolder(tuple(images), tuple(problems))
+    return LabelledFolder(tuple(images), tuple(sorted(problems, key=lambda problem: problem.where)))
 
 
 def write(folder: Path, label: str, image: Image.Image) -> Path:
@@ -206,12 +206,12 @@ def _write(path: Path, body: bytes) -> None:
 
 
 def _files(folder: Path, problems: list[ImageError]) -> Iterator[Path]:
-    """Yield regular files below a folder, sorted, and report what is neither that nor a folder."""
+    """Yield the regular files below a folder, and report what is neither that nor a folder."""
     top, folders = folder.resolve(), [folder]
     while folders:
         current = folders.pop()
         try:
-            entries = sorted(os.scandir(current), key=lambda entry: entry.name)
+            entries = list(os.scandir(current))
         except OSError as error:
             if current == folder:
                 raise LineupError(str(folder), "a folder that can be read", str(error.strerror), "check it") from error
@@ -273,10 +273,8 @@ def _rows(file: TextIO, is_csv: bool) -> Iterator[tuple[str, set[str]]]:
         if not isinstance(file_name, str):
             raise ValueError(f"row {number} has no file_name")
         label = row.get("label")
-        yield (
-            file_name,
-            {str(each) for each in (label if isinstance(label, list) else [label]) if each not in (None, "")},
-        )
+        labels = label if isinstance(label, list) else [label]
+        yield file_name, {_normal(str(each)) for each in labels if each not in (None, "")}
 
 
 def _name(path: Path, folder: Path) -> str:

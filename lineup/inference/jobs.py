@@ -68,6 +68,7 @@ class Job:
     """A running job, as the function that does its work sees it; to be used by one thread at a time.
 
     Attributes:
+        folder: holds its results, and may hold other files of its work.
         settings: what it was created with.
         done: the number of items that have a result: work begins, or resumes, with the item of this index.
     """

@@ -208,8 +208,9 @@ def test_jobs_neither_fill_the_queue_nor_count_as_requests():
             assert len(compute_queue) == 1
             with pytest.raises(BusyError, match="busy: 1 requests are waiting already"), compute_queue.turn():
                 pass
-        until(lambda: len(served) == 2)
-    assert served == ["request", "job"]
+            take_in_background(threads, compute_queue, "another job", served)
+        until(lambda: len(served) == 3)
+    assert served == ["request", "job", "another job"]
 
 
 def test_a_cancelled_job_is_removed_from_the_queue(compute_queue):
