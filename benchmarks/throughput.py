@@ -27,7 +27,7 @@ from bench import NETWORKS, machine, table
 from inside import BENCHMARK_APP
 
 HERE = Path(__file__).parent
-SIZES = (1, 2, 4, 8, 16, 32, 64)  # images in a batch
+SIZES = (1, 2, 4, 8, 16, 32)  # images in a batch
 TORCH_SIZE = 8
 TURN_S = 2.0
 TARGET = 0.9

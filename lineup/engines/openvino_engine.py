@@ -73,9 +73,11 @@ class _Batches:
 
     def __call__(self, batch: np.ndarray) -> np.ndarray:
         outputs: list[np.ndarray] = [batch] * len(batch)
-        for index in range(len(batch)):
-            self._queue.start_async([batch[index : index + 1]], (outputs, index))
-        self._queue.wait_all()
+        try:
+            for index in range(len(batch)):
+                self._queue.start_async([batch[index : index + 1]], (outputs, index), share_inputs=True)
+        finally:  # the requests read the batch
+            self._queue.wait_all()
         return np.concatenate(outputs)  # (N, classes)
 
 
