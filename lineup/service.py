@@ -25,7 +25,7 @@ from lineup.results import Answer, BackboneStatus, Classification, LatencyStats
 if TYPE_CHECKING:
     from torch import nn
 
-    from lineup.registry.plan import Output
+    from lineup.registry.plan import OutputKind
 
 _log = logging.getLogger(__name__)
 
@@ -147,7 +147,7 @@ class Service:
             raise BackboneError(name, "an entry that is not the default", "it is", "change the default first")
         self._pool.remove(name)
 
-    def pinned(self, name: str, output: "Output" = "classes") -> PinnedBackbone:
+    def pinned(self, name: str, output: "OutputKind" = "classes") -> PinnedBackbone:
         """Load an entry, and keep it loaded while batches are computed; a context manager.
 
         Raises:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from lineup.engines.engine import Engine
     from lineup.registry import Plan
-    from lineup.registry.plan import Output
+    from lineup.registry.plan import OutputKind
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class BackboneState:
     """Everything the pool knows about one entry of the config."""
 
     entry: Entry
-    output: "Output" = "classes"
+    output: "OutputKind" = "classes"
     plan: "Plan | None" = None
     load: "Future[Loaded] | None" = None
     failed_at: float = 0.0  # monotonic time of the last failed load
@@ -142,7 +142,7 @@ class BackboneStates:
     def __contains__(self, name: str) -> bool:
         return name in self._by_name
 
-    def get(self, name: str, output: "Output" = "classes") -> BackboneState:
+    def get(self, name: str, output: "OutputKind" = "classes") -> BackboneState:
         """Return a state; the one for features is created at first use.
 
         Raises:

@@ -14,7 +14,7 @@ from lineup.inference.preprocessing import DECODE_SCALE, ImagePath, batch_of
 if TYPE_CHECKING:
     from lineup.inference.backbone_state import Loaded
     from lineup.registry import Plan
-    from lineup.registry.plan import Output
+    from lineup.registry.plan import OutputKind
 
 
 class PinnedBackbone:
@@ -32,7 +32,7 @@ class PinnedBackbone:
         LineupError: when it cannot be loaded.
     """
 
-    def __init__(self, execution: Execution, config: Callable[[], Config], name: str, output: "Output") -> None:
+    def __init__(self, execution: Execution, config: Callable[[], Config], name: str, output: "OutputKind") -> None:
         self._execution, self._config, self.name, self._output = execution, config, name, output
         self._pin = execution.pool.pin(name, output)
         try:

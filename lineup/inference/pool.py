@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from lineup.registry import Plan
-    from lineup.registry.plan import Output
+    from lineup.registry.plan import OutputKind
 
 _log = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ class Pool:
         """Return why a backbone is unavailable, or None."""
         return self._states.get(name).problem
 
-    def start(self, name: str, output: "Output" = "classes") -> "Future[Loaded]":
+    def start(self, name: str, output: "OutputKind" = "classes") -> "Future[Loaded]":
         """Begin to load a backbone in the background, unless it is loaded or loading.
 
         Args:
@@ -104,7 +104,7 @@ class Pool:
                     raise BusyError(name, "a thread to load it", brief(error), "try again later") from None
             return state.load
 
-    def pin(self, name: str, output: "Output" = "classes") -> Pin:
+    def pin(self, name: str, output: "OutputKind" = "classes") -> Pin:
         """Begin to load a backbone as `start` does, and prevent its eviction."""
         with self._changed:
             load, state = self.start(name, output), self._states.get(name, output)
@@ -164,7 +164,7 @@ class Pool:
 
         return mark_returned
 
-    def get(self, name: str, output: "Output" = "classes") -> Loaded:
+    def get(self, name: str, output: "OutputKind" = "classes") -> Loaded:
         """Return a backbone, and wait for its load.
 
         Raises:
@@ -172,7 +172,7 @@ class Pool:
         """
         return self.start(name, output).result()
 
-    def reserve_batches(self, name: str, output: "Output", loaded: Loaded) -> None:
+    def reserve_batches(self, name: str, output: "OutputKind", loaded: Loaded) -> None:
         """Reserve the memory that an engine takes for batches, before its first one.
 
         Raises:

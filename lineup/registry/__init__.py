@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 from lineup.config import Entry
 from lineup.errors import BackboneError, LineupError, brief, did_you_mean, unique_names
-from lineup.registry.plan import Context, Output, Plan, Source, Transform
+from lineup.registry.plan import Context, OutputKind, Plan, Source, Transform
 
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["SOURCES", "Context", "Output", "Plan", "Source", "Transform", "build", "plan"]
+__all__ = ["SOURCES", "Context", "OutputKind", "Plan", "Source", "Transform", "build", "plan"]
 
 _log = logging.getLogger(__name__)
 

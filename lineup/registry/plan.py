@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from lineup.registry.embedding import Embedding
 
-Output = Literal["classes", "features"]
+OutputKind = Literal["classes", "features"]
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class Plan:
     figures_note: str = ""
     recipe: str = ""
     fingerprint: str = ""
-    output: Output = "classes"
+    output: OutputKind = "classes"
     embedding: "Embedding | None" = None
 
     @property
@@ -161,7 +161,7 @@ class Context:
     folder: Path
     fetch: Callable[[HubFile], Path]
     sha256: Callable[[HubFile], str] = cached_sha256
-    output: Output = "classes"
+    output: OutputKind = "classes"
 
 
 Source = Callable[[Entry, Context], Plan]

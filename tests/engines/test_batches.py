@@ -63,6 +63,13 @@ def test_graph_for_batches_is_compiled_once_and_at_first_use(monkeypatch):
     assert hints == ["LATENCY", "THROUGHPUT"]
 
 
+def test_memory_of_batches_is_known_before_the_first_one():
+    network = network_of("test_resnet")
+    engine, weights = converted(network), 4 * sum(each.numel() for each in network.parameters())
+    assert engine.batch_memory_bytes == pytest.approx(weights + 2 * openvino_engine.REQUEST_BYTES, rel=0.01)
+    assert TorchEngine(network, "cpu").batch_memory_bytes == 0
+
+
 def test_batches_and_single_images_of_many_threads_are_not_mixed_up(engine):
     images = noise(SIZE, count=24)
     expected, start = one_by_one(engine, images), threading.Barrier(6)

@@ -16,6 +16,7 @@ LINE_UP = "backbones: ['fake:a']"
 
 class Onnx:
     name = "onnx"
+    batch_memory_bytes = 0
 
     def __call__(self, batch):
         return np.float32([[0.0, 0.0, 9.0]] * len(batch))

@@ -7,7 +7,7 @@ from lineup.config import Entry
 from lineup.hub import downloads
 
 
-def plan(value, folder: Path = Path(), output: registry.Output = "classes") -> registry.Plan:
+def plan(value, folder: Path = Path(), output: registry.OutputKind = "classes") -> registry.Plan:
     context = registry.Context(folder, lambda file: downloads.fetch(file, 30), output=output)
     return registry.plan(Entry.model_validate(value), context)
 
