@@ -10,6 +10,7 @@ size, torch eager at one of them, and benchmark_app. The ratios are of the same 
 import argparse
 import gc
 import json
+import os
 import re
 import statistics
 import subprocess
@@ -42,8 +43,9 @@ def main() -> None:
     if arguments.network:
         print(json.dumps(measured(arguments.network, arguments.rounds)))
         return
+    load = os.getloadavg()[0]  # above 0 others compute at the same time, and the ratios scatter
     found = {name: _in_a_process(name, arguments.rounds) for name in NETWORKS}
-    text = report(found, arguments.rounds)
+    text = report(found, arguments.rounds, load)
     print(text)
     if arguments.rounds >= 5:
         (HERE / "THROUGHPUT.md").write_text(text + "\n")
@@ -131,7 +133,7 @@ def _anonymous_mb() -> float:
     return (memory.rss - memory.shared) / 1e6
 
 
-def report(found: dict[str, dict[str, Any]], rounds: int) -> str:
+def report(found: dict[str, dict[str, Any]], rounds: int, load: float) -> str:
     """Return the results as Markdown."""
     rows = [[name, *_cells(each)] for name, each in found.items()]
     head = ["", *(f"{count}" for count in SIZES), f"torch, {TORCH_SIZE}", "benchmark_app", "best / benchmark_app", ""]
@@ -149,7 +151,7 @@ def report(found: dict[str, dict[str, Any]], rounds: int) -> str:
         [
             "# Throughput of batches, measured",
             f"Written by `python benchmarks/throughput.py`, {date.today():%Y-%m-%d}; medians of {rounds} round(s) of "
-            f"{TURN_S:g} s a cell, in turn. {machine()}",
+            f"{TURN_S:g} s a cell, in turn; load average at the start {load:.1f}. {machine()}",
             "Images per second on tensors, by the number of images in a batch, in this app's engine (OpenVINO in its "
             f"default precision); torch eager in float32 with batches of {TORCH_SIZE}; OpenVINO's own tool with "
             "`-hint throughput` on the same model. The ratio is of the same round.",

@@ -74,7 +74,7 @@ class _Batches:
         self._queue.set_callback(_keep)
 
     def __call__(self, batch: np.ndarray) -> np.ndarray:
-        batch = np.ascontiguousarray(batch, np.float32)
+        batch = np.require(batch, np.float32, ["C", "W"])  # tensors share its memory
         outputs = np.empty((len(batch), *self._shape[1:]), np.float32)  # (N, classes)
         try:
             for index in range(len(batch)):

@@ -84,6 +84,14 @@ def test_batches_and_single_images_of_many_threads_are_not_mixed_up(engine):
             np.testing.assert_allclose(logits, expected[:count], atol=1e-5)
 
 
+def test_batch_may_be_read_only_strided_or_of_another_type(engine):
+    images = noise(SIZE, count=3)
+    expected, frozen = one_by_one(engine, images), images.copy()
+    frozen.setflags(write=False)
+    for batch in (frozen, np.asfortranarray(images), images.astype(np.float64)):
+        np.testing.assert_allclose(engine(batch), expected, atol=1e-5)
+
+
 def test_engine_keeps_no_batch_and_frees_its_graphs():
     engine, batch = converted(network_of("test_resnet")), noise(SIZE, count=4)
     engine(batch)
