@@ -232,7 +232,7 @@ def _download_url(weights: UrlFile, timeout_s: float, report: Report) -> Path:
 
 def _write(url: str, path: Path, timeout_s: float, report: Report) -> None:
     request, done = urllib.request.Request(url, headers=_HEADERS), 0
-    with urllib.request.urlopen(request, timeout=timeout_s) as response, path.open("wb") as file:
+    with urllib.request.urlopen(request, timeout=timeout_s + METADATA_TIMEOUT_S) as response, path.open("wb") as file:
         total = int(response.headers.get("Content-Length") or 0) or None
         while chunk := response.read(CHUNK_BYTES):
             file.write(chunk)

@@ -39,5 +39,5 @@ def test_unknown_gradio_is_an_error(monkeypatch, name, method, expected):
 def test_known_gradio_is_patched():
     demo = gr.Blocks()
     before = demo.preprocess_data
-    restrict_inputs(demo)
+    restrict_inputs(demo, Connections())
     assert demo.preprocess_data.__wrapped__ == before
