@@ -30,7 +30,7 @@ from lineup.images.formats import SUFFIXES
 from lineup.images.reading import open_image
 from lineup.inference.backbone_state import Loaded
 from lineup.inference.pool import Pool
-from lineup.inference.preprocessing import DECODE_SCALE
+from lineup.inference.preprocessing import DECODE_SCALE, decode_side_px
 
 CROPS = 30  # per photograph
 MIN_CROP_PX = 448  # side of a crop, unless the photograph is smaller
@@ -95,7 +95,7 @@ def measure(loaded: Loaded, images: list[Path]) -> None:
     """Print how each variant changes the answers of a backbone."""
     transform, engine = loaded.plan.transform, loaded.engine
     assert isinstance(engine, TorchEngine)
-    name, min_side_px = loaded.plan.name, DECODE_SCALE * transform.resize_px
+    name, min_side_px = loaded.plan.name, decode_side_px(transform)
     batches = [transform(open_image(path)) for path in images]
     reference = _answers(engine, batches)
     decoded = [open_image(path, min_side_px=min_side_px) for path in images]

@@ -9,10 +9,9 @@ from lineup.config import Config
 from lineup.inference import answer_store
 from lineup.inference.execution import Execution
 from lineup.inference.postprocessing import checked
-from lineup.inference.preprocessing import DECODE_SCALE, ImagePath, batch_of
+from lineup.inference.preprocessing import ImagePath, batch_of, decode_side_px
 
 if TYPE_CHECKING:
-    from lineup.inference.backbone_state import Loaded
     from lineup.registry import Plan
     from lineup.registry.plan import OutputKind
 
@@ -49,8 +48,7 @@ class PinnedBackbone:
     @property
     def fingerprint(self) -> str:
         """Identify everything that decides the outputs, as the key of the answer store; empty if it is unknown."""
-        loaded: Loaded = self._loaded
-        min_side_px = DECODE_SCALE * loaded.plan.transform.resize_px
+        loaded, min_side_px = self._loaded, decode_side_px(self.plan.transform)
         return answer_store.fingerprint(loaded.plan, loaded.path, loaded.engine, loaded.device, min_side_px)
 
     def outputs(self, images: Sequence[ImagePath]) -> np.ndarray:

@@ -24,6 +24,15 @@ T = TypeVar("T")
 ImagePath = str | os.PathLike[str]
 
 
+def decode_side_px(transform: "Transform") -> int:
+    """Return the shorter side that is enough for a transform, as `min_side_px` of `open_image`; 0 if unknown."""
+    return DECODE_SCALE * transform.resize_px
+
+
+def _open(image: ImagePath, min_side_px: int, limits: Limits) -> Image.Image:
+    return open_image(image, limits.max_megapixels, min_side_px, max_mb=limits.max_upload_mb)
+
+
 class PreparedImage:
     """An image for several backbones: decoded once, and transformed once for those with the same transform."""
 
@@ -44,16 +53,13 @@ class PreparedImage:
     @cached_property
     def min_side_px(self) -> int:
         """Return the shorter side that is enough for all transforms; 0 while one is unknown."""
-        sizes_px = [plan.transform.resize_px if plan else 0 for plan in self._plans()]
-        return DECODE_SCALE * max(sizes_px, default=0) if all(sizes_px) else 0
+        sides_px = [decode_side_px(plan.transform) if plan else 0 for plan in self._plans()]
+        return max(sides_px, default=0) if all(sides_px) else 0
 
     @cached_property
     def decoded(self) -> Image.Image:
         """Return the image, and set `decode_ms`."""
-        limits = self._limits
-        image, self.decode_ms = timed(
-            partial(open_image, self._image, limits.max_megapixels, self.min_side_px, max_mb=limits.max_upload_mb)
-        )
+        image, self.decode_ms = timed(partial(_open, self._image, self.min_side_px, self._limits))
         return image
 
     def release(self) -> None:
@@ -73,10 +79,7 @@ def batch_of(images: Iterable[ImagePath], transform: "Transform", limits: Limits
     Raises:
         ImageError: when one cannot be read.
     """
-    min_side_px = DECODE_SCALE * transform.resize_px
-    return transform.batch(
-        open_image(image, limits.max_megapixels, min_side_px, max_mb=limits.max_upload_mb) for image in images
-    )
+    return transform.batch(_open(image, decode_side_px(transform), limits) for image in images)
 
 
 def jpeg(image: Image.Image) -> bytes:
