@@ -178,8 +178,7 @@ class BackboneStates:
         Raises:
             BackboneError: when there is no such backbone.
         """
-        state = self.get(name)
-        self._removed += [state, *(features for other, features in self._features.items() if other == name)]
+        self._removed += filter(None, (self.get(name), self._features.get(name)))
         self._by_name = {other: kept for other, kept in self._by_name.items() if other != name}
         self._features = {other: kept for other, kept in self._features.items() if other != name}
         self.forget_unused()

@@ -32,7 +32,7 @@ class PinnedBackbone:
     """
 
     def __init__(self, execution: Execution, config: Callable[[], Config], name: str, output: "OutputKind") -> None:
-        self._execution, self._config, self.name, self._output = execution, config, name, output
+        self._execution, self._config, self.name = execution, config, name
         self._pin = execution.pool.pin(name, output)
         try:
             self._loaded = self._pin.load.result()
@@ -63,7 +63,7 @@ class PinnedBackbone:
         loaded = self._loaded
         batch = batch_of(images, loaded.plan.transform, self._config().limits)  # (N, 3, H, W)
         if len(batch) > 1:
-            self._execution.pool.reserve_batches(self.name, self._output, loaded)
+            self._pin.reserve_batches(loaded)
         output = self._execution.forward(self.name, loaded.engine, batch)
         return checked(loaded.plan, output.logits, len(batch))
 

@@ -38,11 +38,14 @@ class Pin:
     Attributes:
         load: its load.
         problem: returns why it is unavailable, or None.
+        reserve_batches: reserves the memory that an engine takes for batches, before its first one; raises
+            LineupError when there is none.
         release: allows its eviction.
     """
 
     load: "Future[Loaded]"
     problem: Callable[[], LineupError | None]
+    reserve_batches: Callable[[Loaded], None]
     release: Callable[[], None]
 
 
@@ -109,7 +112,7 @@ class Pool:
         with self._changed:
             load, state = self.start(name, output), self._states.get(name, output)
             state.pins += 1
-            return Pin(load, lambda: state.problem, partial(self._unpin, state))
+            return Pin(load, lambda: state.problem, partial(self._reserve_batches, state), partial(self._unpin, state))
 
     @contextmanager
     def network(self, name: str) -> "Iterator[nn.Module]":
@@ -172,15 +175,6 @@ class Pool:
         """
         return self.start(name, output).result()
 
-    def reserve_batches(self, name: str, output: "OutputKind", loaded: Loaded) -> None:
-        """Reserve the memory that an engine takes for batches, before its first one.
-
-        Raises:
-            LineupError: when there is no memory for them.
-        """
-        if self._memory:
-            self._memory.reserve_batches(self._states.get(name, output), loaded)
-
     def load_here(self, name: str) -> Loaded | None:
         """Load a backbone on this thread, as ZeroGPU requires; None if that fails, which is final."""
         state = self._states.get(name)
@@ -208,6 +202,10 @@ class Pool:
             with self._changed:
                 if not state.is_loaded:  # loaded weights are cached: the server is not needed
                     state.probe_problem = error.at(name)
+
+    def _reserve_batches(self, state: BackboneState, loaded: Loaded) -> None:
+        if self._memory:
+            self._memory.reserve_batches(state, loaded)
 
     def _unpin(self, state: BackboneState) -> None:
         with self._changed:

@@ -80,6 +80,14 @@ def test_memory_of_the_graph_for_batches_counts(make_service, images):
         backbone.outputs(images)
 
 
+@pytest.mark.openvino
+def test_pinned_backbone_that_was_removed_still_computes_batches(make_service, images):
+    service = make_service(f"engine: openvino\nbackbones: [{ENTRY % 'a'}, {ENTRY % 'b'}]")
+    with service.pinned("b") as backbone:
+        service.remove("b")
+        assert backbone.outputs(images).shape == (5, 1000)
+
+
 def test_unreadable_image_is_an_error_that_names_it(make_service, fakes, images, tmp_path):
     (tmp_path / "broken.jpg").write_bytes(b"no image")
     with (
