@@ -76,8 +76,7 @@ class ComputeQueue:
             yield
         finally:
             self.mean_compute_s += 0.1 * (time.monotonic() - started - self.mean_compute_s)
-            with self._lock:
-                self._grant_next()
+            self._grant_next()
 
     @contextmanager
     def background_turn(self, cancelled: Cancelled = never_cancelled) -> Iterator[None]:
@@ -96,8 +95,7 @@ class ComputeQueue:
         try:
             yield
         finally:
-            with self._lock:
-                self._grant_next()
+            self._grant_next()
 
     def _enqueue(self, cancelled: Cancelled, in_background: bool = False) -> _Waiter:
         waiter = _Waiter(cancelled, in_background)
@@ -125,13 +123,12 @@ class ComputeQueue:
                         self._queued.remove(waiter)
                         raise ClientDisconnected
         if waiter.cancelled():
-            with self._lock:
-                self._grant_next()
+            self._grant_next()
             raise ClientDisconnected
 
     def _grant_next(self) -> None:
-        waiter = next((waiter for waiter in self._queued if not waiter.cancelled()), None)
-        self._computing = waiter
-        if waiter:
-            self._queued.remove(waiter)
-            waiter.granted.set()
+        with self._lock:
+            self._computing = waiter = next((waiter for waiter in self._queued if not waiter.cancelled()), None)
+            if waiter:
+                self._queued.remove(waiter)
+                waiter.granted.set()

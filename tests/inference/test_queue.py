@@ -1,5 +1,6 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 from waiting import until
@@ -24,17 +25,24 @@ def compute_queue():
     return ComputeQueue(lambda: 20)
 
 
-def enqueue(threads, compute_queue, name, served, cancelled=queue.never_cancelled):
-    """Begin to wait for a turn on a thread, and return once the request is in the queue."""
-    before = len(compute_queue)
+def enqueue(threads, compute_queue, name, served, cancelled=queue.never_cancelled, turn=ComputeQueue.turn):
+    """Begin to wait for a turn on a thread, and return once the request or job is in the queue."""
+
+    def n_waiters():
+        return len(compute_queue._queued) + (compute_queue._computing is not None)
+
+    before = n_waiters()
 
     def take():
-        with compute_queue.turn(cancelled):
+        with turn(compute_queue, cancelled):
             served.append(name)
 
     waiting = threads.submit(take)
-    until(lambda: len(compute_queue) > before or waiting.done())
+    until(lambda: n_waiters() > before or waiting.done())
     return waiting
+
+
+take_in_background = partial(enqueue, turn=ComputeQueue.background_turn)
 
 
 def test_requests_take_turns_in_order_of_arrival(compute_queue):
@@ -61,15 +69,18 @@ def test_on_wait_is_called_once_and_only_if_the_request_waits(compute_queue):
     assert calls == ["second"]
 
 
-def test_a_cancelled_request_is_removed_from_the_queue(compute_queue):
+@pytest.mark.parametrize("turn", [ComputeQueue.turn, ComputeQueue.background_turn])
+def test_a_cancelled_request_or_job_is_removed_from_the_queue(compute_queue, turn):
     served, cancelled = [], Flag()
     with ThreadPoolExecutor(2) as threads, compute_queue.turn():
-        waiting = enqueue(threads, compute_queue, "cancelled", served, cancelled)
+        waiting = enqueue(threads, compute_queue, "cancelled", served, cancelled, turn)
         cancelled.is_set = True
         with pytest.raises(ClientDisconnected):
             waiting.result(5)
         assert len(compute_queue) == 1
     assert served == []
+    with compute_queue.turn():
+        pass
 
 
 def test_a_cancelled_request_is_skipped_before_it_notices(compute_queue, monkeypatch):
@@ -160,19 +171,6 @@ def test_a_cancelled_request_stays_cancelled(compute_queue, monkeypatch):
     assert len(compute_queue) == 0
 
 
-def take_in_background(threads, compute_queue, name, served, cancelled=queue.never_cancelled):
-    """Begin to wait for a background turn on a thread, and return once the job is in the queue."""
-    before = len(compute_queue._queued)
-
-    def take():
-        with compute_queue.background_turn(cancelled):
-            served.append(name)
-
-    waiting = threads.submit(take)
-    until(lambda: len(compute_queue._queued) > before or waiting.done())
-    return waiting
-
-
 def test_requests_overtake_jobs_and_jobs_take_turns(compute_queue):
     served = []
     with ThreadPoolExecutor(6) as threads:
@@ -211,18 +209,6 @@ def test_jobs_neither_fill_the_queue_nor_count_as_requests():
             take_in_background(threads, compute_queue, "another job", served)
         until(lambda: len(served) == 3)
     assert served == ["request", "job", "another job"]
-
-
-def test_a_cancelled_job_is_removed_from_the_queue(compute_queue):
-    served, cancelled = [], Flag()
-    with ThreadPoolExecutor(1) as threads, compute_queue.turn():
-        waiting = take_in_background(threads, compute_queue, "job", served, cancelled)
-        cancelled.is_set = True
-        with pytest.raises(ClientDisconnected):
-            waiting.result(5)
-    assert served == []
-    with compute_queue.turn():
-        pass
 
 
 def test_the_latency_of_requests_does_not_include_jobs(compute_queue):
