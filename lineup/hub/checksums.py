@@ -9,11 +9,11 @@ import hashlib
 import json
 import os
 import re
-import threading
 import time
 from contextlib import suppress
 from pathlib import Path
 
+from lineup.hub import atomic_write
 from lineup.hub.cache_folder import cache_folder
 
 RECORD_DAYS = 30  # a file is read again after so long, in case the disk has damaged it
@@ -81,9 +81,7 @@ def _record(status: os.stat_result, digest: str) -> None:
     for old in file.parent.glob("*-*.json*"):
         if _is_expired(old):
             old.unlink(missing_ok=True)
-    draft = file.with_name(f"{file.name}.{os.getpid()}-{threading.get_ident()}")
-    draft.write_text(json.dumps([status.st_size, status.st_mtime_ns, digest]))
-    draft.replace(file)
+    atomic_write.write_text(file, json.dumps([status.st_size, status.st_mtime_ns, digest]))
 
 
 def _record_file(status: os.stat_result) -> Path:

@@ -4,7 +4,6 @@ Every function returns, or raises a `HubError` that says what happened and how t
 """
 
 import logging
-import os
 import re
 import threading
 import time
@@ -27,6 +26,7 @@ from huggingface_hub import (
 from huggingface_hub import errors as hub
 
 from lineup.errors import HubError, UnreachableError
+from lineup.hub import atomic_write
 from lineup.hub.checksums import delete_cached, matches_etag, matches_sha256, sha256_of_etag
 from lineup.hub.files import HubFile, LocalFile, UrlFile, Weights
 from lineup.hub.problems import download_errors
@@ -190,9 +190,7 @@ def _download_hub(weights: HubFile, cached_path: Path | None, report: Report) ->
     if weights.revision != commit:
         reference = path.parents[2 + name.count("/")] / "refs" / (weights.revision or "main")
         reference.parent.mkdir(parents=True, exist_ok=True)
-        draft = reference.with_name(f"{reference.name}.{os.getpid()}-{threading.get_ident()}")
-        draft.write_text(commit)
-        draft.replace(reference)
+        atomic_write.write_text(reference, commit)
     return path
 
 
@@ -219,7 +217,7 @@ def _hash_mismatch(weights: HubFile | UrlFile) -> HubError:
 def _download_url(weights: UrlFile, timeout_s: float, report: Report) -> Path:
     """Download as torch.hub does, which has no timeout and no callback; verify the hash, and retry once."""
     weights.path.parent.mkdir(parents=True, exist_ok=True)
-    partial = weights.path.with_name(f"{weights.path.name}.{os.getpid()}-{threading.get_ident()}.partial")
+    partial = atomic_write.draft_of(weights.path, ".partial")
     try:
         for _ in range(2):
             _write(weights.url, partial, timeout_s, report)
