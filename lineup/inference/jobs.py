@@ -124,13 +124,11 @@ class Job:
         return (self.done - before) / elapsed_s if self.done > before and elapsed_s > 0 else None
 
     def end(self, state: State, problem: str = "") -> None:
-        """Write the final state, and let others resume the job."""
+        """Write the final state."""
         try:
-            _write(self.folder, {**_read(self.folder), "state": state, "problem": problem})
+            _write_state(self.folder, state, problem)
         except OSError:  # a full disk: the job counts as interrupted
             _log.exception("%s: the state of the job cannot be written", self.folder)
-        finally:
-            self.release()
 
     def release(self) -> None:
         """Let others resume the job."""
@@ -241,7 +239,7 @@ class Jobs:
 
     def _work(self, name: str, job: Job, work: Callable[[Job], None]) -> None:
         try:
-            _write(job.folder, {**_read(job.folder), "state": "running", "problem": ""})
+            _write_state(job.folder, "running")
             work(job)
             job.end("done")
         except ClientDisconnected:
@@ -275,6 +273,10 @@ def _write(folder: Path, data: Mapping[str, Any]) -> None:
     draft = folder / f"{_JOB}.partial"
     draft.write_text(json.dumps(data), encoding="utf-8")
     draft.replace(folder / _JOB)
+
+
+def _write_state(folder: Path, state: State, problem: str = "") -> None:
+    _write(folder, {**_read(folder), "state": state, "problem": problem})
 
 
 def _whole_bytes(folder: Path) -> int:
