@@ -16,11 +16,10 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lineup.engines import devices, engine, openvino_engine
+from lineup.engines import devices, engine, openvino_engine, versions
 from lineup.engines.openvino_engine import OpenVINOEngine
 from lineup.engines.torch_engine import TorchEngine
 from lineup.errors import BackboneError, brief
@@ -100,9 +99,9 @@ def _key(plan: "Plan", path: Path | None, precision: engine.Precision) -> str:
     """
     if not plan.fingerprint or path is None:
         return ""
-    versions = {package: _version(package) for package in _PACKAGES}
     hint = openvino_engine.precision_hint(precision)
-    parts = [FORMAT, plan.fingerprint, plan.transform.input_size, hint, checksums.sha256(path), versions]
+    weights, libraries = checksums.sha256(path), versions.installed(_PACKAGES)
+    parts = [FORMAT, plan.fingerprint, plan.transform.input_size, hint, weights, libraries]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
 
@@ -175,13 +174,6 @@ def _evict_unused(home: Path) -> None:
                 shutil.rmtree(folder, ignore_errors=True)
         except FileNotFoundError:  # another process was faster
             continue
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return ""
 
 
 ENGINE = engine.EngineType("openvino", build, applies, unavailable, cached, converts=True)

@@ -12,12 +12,12 @@ import zlib
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing, suppress
 from functools import cache
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
 
+from lineup.engines import versions
 from lineup.hub import checksums
 
 if TYPE_CHECKING:
@@ -64,8 +64,7 @@ def fingerprint(plan: "Plan", path: Path | None, engine: "Engine", device: str, 
 
 @cache
 def _versions() -> dict[str, str]:
-    installed = ((each.metadata["Name"].lower(), each.version) for each in metadata.distributions())
-    return dict(sorted((name, version) for name, version in installed if name in _PACKAGES))
+    return versions.installed(_PACKAGES)
 
 
 class AnswerStore:

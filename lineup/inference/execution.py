@@ -109,12 +109,9 @@ class LocalExecution:
 
     @property
     def problem(self) -> str:
-        hanging = self._watchdog.hanging
-        return (
-            f"{hanging} forward passes timed out and are still running; restart the server"
-            if hanging >= MAX_HANGING
-            else ""
-        )
+        if (hanging := self._watchdog.hanging) < MAX_HANGING:
+            return ""
+        return f"{hanging} forward passes timed out and are still running; restart the server"
 
 
 class ZeroGPUExecution:

@@ -39,9 +39,8 @@ class Loader:
     ) -> None:
         self._config, self._choose_device, self._memory = config, choose_device, memory
         self._breaker = CircuitBreaker()
-        self.converting = (
-            threading.Lock()
-        )  # to be held by callers of `build_preferred`: a conversion takes a core and memory
+        # to be held by callers of `build_preferred`: a conversion takes a core and memory
+        self.converting = threading.Lock()
 
     def plan(self, state: BackboneState, offline: bool = False, force: bool = False) -> "Plan":
         """Return the plan of a backbone, and make it first if necessary.

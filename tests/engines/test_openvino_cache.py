@@ -17,7 +17,7 @@ from opening import opened_files
 from safetensors.torch import save_file
 
 from lineup import config, registry
-from lineup.engines import openvino_cache, openvino_engine
+from lineup.engines import openvino_cache, openvino_engine, versions
 from lineup.engines.torch_engine import TorchEngine
 from lineup.errors import BackboneError
 
@@ -82,7 +82,7 @@ def test_cache_key_has_weights_input_size_precision_fingerprint_and_versions(cac
         patch.setattr(openvino_engine, "precision_hint", lambda precision: "f16")
         assert cached(planned) is None
     with monkeypatch.context() as patch:
-        patch.setattr(openvino_cache, "version", lambda package: "0.0.1")
+        patch.setattr(versions, "version", lambda package: "0.0.1")
         assert cached(planned) is None
     assert cached(planned)
     save_file({**network.state_dict(), "fc.bias": network.fc.bias + 1}, path)
