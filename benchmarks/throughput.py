@@ -1,7 +1,7 @@
 """Measures the throughput of batches in this app's engines beside OpenVINO's `benchmark_app -hint throughput`.
 
 Both run the same converted network on random tensors of the same shape, on all cores, in turns: each batch
-size, torch eager at one of them, and benchmark_app. The ratios are of the same round. Writes THROUGHPUT.md:
+size, and benchmark_app. The ratios are of the same round. Writes THROUGHPUT.md:
 
     python benchmarks/throughput.py               # 7 rounds of 4 networks: about 6 minutes
     python benchmarks/throughput.py --rounds 1    # prints only
@@ -28,8 +28,7 @@ from bench import NETWORKS, machine, table
 from inside import BENCHMARK_APP
 
 HERE = Path(__file__).parent
-SIZES = (1, 8, 32)  # images in a batch
-TORCH_SIZE = 8
+SIZES = (1, 8, 32, 64)  # images in a batch
 TURN_S = 1.5
 TARGET = 0.9
 
@@ -57,21 +56,18 @@ def _in_a_process(name: str, rounds: int) -> dict[str, Any]:
 
 
 def measured(name: str, rounds: int) -> dict[str, Any]:
-    """Return images per second of a network: by batch size, of torch, and of benchmark_app, by round."""
+    """Return images per second of a network: by batch size, and of benchmark_app, by round."""
     import timm
     import torch
 
     from lineup.engines import openvino_engine
     from lineup.engines.devices import cores
     from lineup.engines.openvino_engine import OpenVINOEngine
-    from lineup.engines.torch_engine import TorchEngine
 
     torch.manual_seed(0)
-    torch.set_num_threads(cores())
     network = timm.create_model(name).eval()
     size = network.default_cfg["input_size"]
     images = np.random.default_rng(0).standard_normal((max(SIZES), *size), np.float32)
-    eager = TorchEngine(network, "cpu")
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder) / "model.xml"
         openvino_engine.save(openvino_engine.convert(network, size[1:]), model)
@@ -82,7 +78,6 @@ def measured(name: str, rounds: int) -> dict[str, Any]:
         engine(images)
         compile_s = time.perf_counter() - started
         calls = {str(count): _call(engine, images[:count]) for count in SIZES}
-        calls["torch"] = _call(eager, images[:TORCH_SIZE])
         rates: dict[str, list[float]] = {key: [] for key in (*calls, "benchmark_app")}
         for _ in range(rounds):
             for key, call in calls.items():
@@ -136,7 +131,7 @@ def _anonymous_mb() -> float:
 def report(found: dict[str, dict[str, Any]], rounds: int, load: float) -> str:
     """Return the results as Markdown."""
     rows = [[name, *_cells(each)] for name, each in found.items()]
-    head = ["", *(f"{count}" for count in SIZES), f"torch, {TORCH_SIZE}", "benchmark_app", "best / benchmark_app", ""]
+    head = ["", *(f"{count}" for count in SIZES), "benchmark_app", "best / benchmark_app", ""]
     memory = [
         [
             name,
@@ -153,7 +148,7 @@ def report(found: dict[str, dict[str, Any]], rounds: int, load: float) -> str:
             f"Written by `python benchmarks/throughput.py`, {date.today():%Y-%m-%d}; medians of {rounds} round(s) of "
             f"{TURN_S:g} s a cell, in turn; load average at the start {load:.1f}. {machine()}",
             "Images per second on tensors, by the number of images in a batch, in this app's engine (OpenVINO in its "
-            f"default precision); torch eager in float32 with batches of {TORCH_SIZE}; OpenVINO's own tool with "
+            "default precision), and in OpenVINO's own tool with "
             "`-hint throughput` on the same model. The ratio is of the same round.",
             table(head, rows),
             "The graph for batches is a second one, compiled when the first batch comes: what it adds to the process's "
