@@ -70,7 +70,9 @@ class _Batches:
     def __init__(self, compiled: Any) -> None:
         openvino = _openvino()
         self._tensor, self._shape = openvino.Tensor, tuple(compiled.output(0).shape)  # (1, classes)
-        self._queue = openvino.AsyncInferQueue(compiled)
+        # twice as many as compute at the same time: the next image of each is ready
+        requests = 2 * compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
+        self._queue = openvino.AsyncInferQueue(compiled, requests)
         self._queue.set_callback(_keep)
 
     def __call__(self, batch: np.ndarray) -> np.ndarray:
