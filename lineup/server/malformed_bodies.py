@@ -4,6 +4,7 @@ import logging
 
 from gradio.route_utils import FnIndexInferError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lineup.errors import INTERNAL_ERROR
@@ -48,6 +49,8 @@ class MalformedBodyMiddleware:
             await self._app(scope, receive, checked)
         except HTTPException:
             raise  # of the body limit
+        except ClientDisconnect:
+            _log.info("disconnected: %s before its body was complete", scope["path"])
         except Exception as error:
             if answered:
                 raise

@@ -288,6 +288,17 @@ def test_malformed_bodies_return_a_client_error(plain, path, body):
     assert "Traceback" not in text
 
 
+def test_upload_of_a_client_that_disconnects_is_no_failure(plain, caplog):
+    caplog.set_level(logging.INFO)
+    head = "POST /gradio_api/upload HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\n"
+    with socket.create_connection(plain.host.split(":"), 10) as sender:
+        sender.sendall(f"{head}Content-Length: 9000\r\n\r\n--b\r\n".encode())
+        until(lambda: plain.slots.n_reading == 1)
+    until(lambda: plain.slots.n_reading == 0)
+    assert "disconnected: /gradio_api/upload before its body was complete" in caplog.text
+    assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
+
+
 WRONG = [
     ({"backbone": 7}, "backbone: expected one name of the line-up; got 7"),
     ({"backbone": ["lite0"]}, "backbone: expected one name of the line-up; got ['lite0']"),
