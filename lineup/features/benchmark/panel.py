@@ -11,7 +11,7 @@ import gradio as gr
 
 from lineup.errors import ClientDisconnected, ImageError, LineupError
 from lineup.page import html
-from lineup.page.connections import Connections
+from lineup.page.connections import Connections, on_thread
 from lineup.page.layout import Page
 from lineup.page.visit import Update, Visit, choices, load_progress
 from lineup.page.wiring import LISTENER
@@ -88,7 +88,7 @@ async def measure(service: Service, connections: Connections, visit: Visit, path
             return
         except LineupError as error:
             errors.append(error)
-        yield {"plot": chart(service, visit)}
+        yield {"plot": await on_thread(functools.partial(chart, service, visit))}  # it may import altair
     yield {"measured": measured(len(names) - len(errors), errors), "choices": choices(service)}
 
 
