@@ -209,9 +209,9 @@ def _call(chance: random.Random, targets: Targets, function: Any, way: str) -> R
 
 
 def _join(chance: random.Random, targets: Targets, function: Any) -> Request:
-    session = f"hostile{chance.randrange(10**9)}"
+    session = f"hostile{chance.randrange(10**9)}"  # its own: of two streams of a session one gets no end from Gradio
     if chance.random() < 0.1:
-        session = chance.choice(("../../etc", "a/b?c#d", "\u202e", " ", "x" * 5000))
+        session = chance.choice(("../../etc", "a/b?c#d", "\u202e", " ", "x" * 5000)) + session
     body = {"data": arguments(chance, targets, function), "fn_index": function._id, "session_hash": session}
     body["event_data"] = event_data(chance, targets) if chance.random() < 0.7 else None
     for key in ("trigger_id", "event_id", "batched", "fn_index", "session_hash", "data", "simple_format"):
