@@ -220,7 +220,7 @@ def _load_config(path: Path) -> Any:
 def _pool(config: Any) -> Any:
     from lineup.inference.pool import Pool
 
-    return Pool(config)
+    return Pool(lambda: config)
 
 
 def _openvino_pool(config: Any, name: str) -> tuple[Any, float]:
