@@ -42,10 +42,12 @@ def free_port() -> int:
 
 
 @contextmanager
-def serving(config: Path, env: dict[str, str], log: Path, timeout_s: float = 90) -> Iterator[Served]:
+def serving(
+    config: Path, env: dict[str, str], log: Path, timeout_s: float = 90, script: str = "app.py"
+) -> Iterator[Served]:
     """Run app.py with a config for the duration of the block; fail with its log if it does not become ready."""
     port = free_port()
-    command = [sys.executable, "app.py", "--config", str(config), "--port", str(port)]
+    command = [sys.executable, script, "--config", str(config), "--port", str(port)]
     with log.open("w") as output:
         process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=output, stderr=subprocess.STDOUT)
         try:
