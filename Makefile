@@ -15,7 +15,8 @@ run: .venv/run.done  ## serve the page; ARGS="--config other.yaml --port 7861"
 test: .venv/dev.done  ## all tests; ARGS="-k image" for some
 	$(BIN)/python -m pytest $(ARGS)
 
-test-long: .venv/dev.done  ## slow tests: the bundled weights, a Space's build, the soak test
+test-long: .venv/dev.done  ## slow tests: every architecture, the bundled weights, a Space's build, the soak test
+	$(BIN)/python -m pytest -m long
 	$(BIN)/python bundled/make.py --check
 	$(BIN)/python benchmarks/space_check.py
 	$(BIN)/python benchmarks/soak.py

@@ -1,18 +1,35 @@
-"""The command line in a subprocess: exit status, stdout and stderr."""
+"""The command line: exit status, stdout and stderr."""
 
 import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from commands import run_command
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def lineup(env, tmp_path):
-    """Return a function that runs ``python -m lineup`` in the folder of a config."""
+def lineup(fresh_cache, hub, tmp_path, monkeypatch, capsys):
+    """Return a function that runs a command in this process, in the folder of a config."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(config: str, *arguments: str) -> SimpleNamespace:
+        (tmp_path / "config.yaml").write_text(config)
+        capsys.readouterr()
+        status = run_command(arguments)
+        printed = capsys.readouterr()
+        return SimpleNamespace(returncode=status, stdout=printed.out, stderr=printed.err)
+
+    return run
+
+
+@pytest.fixture
+def lineup_process(env, tmp_path):
+    """Return a function that runs ``python -m lineup`` in a subprocess, in the folder of a config."""
 
     def run(config: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         (tmp_path / "config.yaml").write_text(config)
@@ -31,8 +48,8 @@ def labels(tmp_path):
 
 
 @pytest.mark.usefixtures("labels")
-def test_classify_prints_a_table_or_json(lineup, image):
-    done = lineup(GOOD, "classify", str(image), "--json", "--top-k", "2")
+def test_classify_prints_a_table_or_json(lineup, lineup_process, image):
+    done = lineup_process(GOOD, "classify", str(image), "--json", "--top-k", "2")
     answer = json.loads(done.stdout)
     assert done.returncode == 0
     assert list(answer) == ["backbone", "predictions", "input_size", "engine", "milliseconds", "notes"]
@@ -80,8 +97,8 @@ backbones:
 
 
 @pytest.mark.usefixtures("labels")
-def test_compare_prints_answers_and_errors_and_exits_with_2(lineup, image):
-    done = lineup(SEVERAL, "compare", str(image), *(f"--backbones={name}" for name in ("other", "gone", "one")))
+def test_compare_prints_answers_and_errors_and_exits_with_2(lineup_process, image):
+    done = lineup_process(SEVERAL, "compare", str(image), *(f"--backbones={name}" for name in ("other", "gone", "one")))
     table, labels, verdict = done.stdout.strip().split("\n\n")
     sentence, *notes = verdict.splitlines()
     head, *rows = table.splitlines()
@@ -195,8 +212,8 @@ HEAVY = {"torch", "timm", "torchvision", "gradio", "altair", "numpy", "PIL"}
 
 
 @pytest.mark.parametrize("config", ["top_k: 3", "backbones: [a\n", "backbones: []"])
-def test_config_errors_are_reported_before_heavy_imports(lineup, config, imported):
-    done = lineup(config, "check")
+def test_config_errors_are_reported_before_heavy_imports(lineup_process, config, imported):
+    done = lineup_process(config, "check")
     names, errors = imported(done.stderr)
     assert done.returncode == 2
     assert errors
@@ -205,8 +222,8 @@ def test_config_errors_are_reported_before_heavy_imports(lineup, config, importe
     assert names.isdisjoint(HEAVY)
 
 
-def test_help_lists_the_commands_without_heavy_imports(lineup, imported):
-    done = lineup("", "--help")
+def test_help_lists_the_commands_without_heavy_imports(lineup_process, imported):
+    done = lineup_process("", "--help")
     names, errors = imported(done.stderr)
     assert (done.returncode, errors) == (0, [])
     assert all(command in done.stdout for command in ("classify", "compare", "backbones", "check"))

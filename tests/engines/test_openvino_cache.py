@@ -193,16 +193,17 @@ def test_old_entries_and_abandoned_partial_folders_are_removed(cache, planned):
 
 
 PROCESS = """
-import sys, time
+import sys
 from pathlib import Path
 from lineup import config, registry
 from lineup.engines import openvino_cache
 from lineup.engines.torch_engine import TorchEngine
-path, start = Path(sys.argv[1]), float(sys.argv[2])
+path = Path(sys.argv[1])
 entry = config.Entry.model_validate({"backbone": "test_resnet", "checkpoint": path.name, "input_size": 96})
 plan = registry.plan(entry, registry.Context(path.parent, lambda file: path))
 network = TorchEngine(registry.build(plan, path), "cpu")
-time.sleep(max(0, start - time.time()))
+print("ready", flush=True)
+sys.stdin.readline()  # both begin at the same time
 for _ in range(5):
     openvino_cache.convert(network, plan, path, "float32")
     assert openvino_cache.cached(plan, path, "float32"), "incomplete"
@@ -210,8 +211,12 @@ for _ in range(5):
 
 
 def test_concurrent_processes_leave_a_valid_cache(cache, planned):
-    command = [sys.executable, "-c", PROCESS, str(planned[1]), str(time.time() + 12)]
-    processes = [subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    command, pipe = [sys.executable, "-c", PROCESS, str(planned[1])], subprocess.PIPE
+    processes = [subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, stderr=pipe, text=True) for _ in range(2)]
+    assert [process.stdout.readline() for process in processes] == ["ready\n"] * 2
+    for process in processes:
+        process.stdin.write("\n")
+        process.stdin.flush()
     for process in processes:
         stderr = process.communicate(timeout=120)[1]
         assert process.returncode == 0, stderr

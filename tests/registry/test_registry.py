@@ -632,7 +632,7 @@ def test_added_source_works_through_the_service(make_service, fakes, image):
     assert (answer.backbone, answer.predictions[0].label) == ("mine", "cat")
 
 
-# --- every twentieth architecture of timm, every model of torchvision ---
+# --- every twentieth architecture of timm, every model of torchvision: a fifth of them in `make test` ---
 
 MAX_PARAMETERS = 100_000_000  # larger networks take too long on two cores
 
@@ -643,7 +643,13 @@ TORCHVISION = [
 ]
 
 
-@pytest.mark.parametrize("name", [*timm.list_models()[::20], *TORCHVISION])
+ARCHITECTURES = [
+    name if index % 5 == 0 else pytest.param(name, marks=pytest.mark.long)
+    for index, name in enumerate([*timm.list_models()[::20], *TORCHVISION])
+]
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
 def test_untrained_architecture_returns_finite_logits_and_features(image, name):
     entry = {"backbone": name, "pretrained": False}
     if not name.startswith("torchvision/") and get_pretrained_cfg(name).num_classes == 0:
