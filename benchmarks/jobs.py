@@ -112,12 +112,12 @@ def _classify(service: object, is_done: Callable[[], bool], job: object) -> None
 
 def client(url: str, folder: str) -> None:
     """Ask a server, in a process of its own: for each line of the input, print the seconds of requests as JSON."""
-    from load import LARGE, SMALL, Images, ask, client_of
+    from load import LARGE, SMALL, Images, client_of, send_request
 
     caller = client_of(url)
     for line in sys.stdin:
         images = Images(Path(folder), LARGE if line.strip() == "large" else SMALL)
-        print(json.dumps([ask(caller, "/classify", images)[0] for _ in range(REQUESTS)]), flush=True)
+        print(json.dumps([send_request(caller, "/classify", images)[0] for _ in range(REQUESTS)]), flush=True)
 
 
 if __name__ == "__main__":
