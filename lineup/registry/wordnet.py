@@ -1,6 +1,7 @@
 """The class lists of ImageNet and the lemmas of WordNet, as included in timm."""
 
 import re
+from dataclasses import replace
 from functools import cache
 
 from timm.data import ImageNetInfo, infer_imagenet_subset
@@ -44,3 +45,22 @@ def for_tag(tag: str, num_classes: int) -> LabelSet | None:
     if subset is None or not named or named[-1] != _TOKENS[subset]:
         return None
     return imagenet(subset)
+
+
+def resolved(names: LabelSet) -> LabelSet:
+    """Return plain names with ImageNet's labels for the classes that have ImageNet's name at its index.
+
+    They are at their index in ImageNet by the first lemma, in nine of ten classes or more; otherwise the names remain.
+    """
+    subset = infer_imagenet_subset({"num_classes": len(names)})
+    if subset is None:
+        return names
+    pairs = list(zip(names.labels, imagenet(subset).labels, strict=True))
+    same = [_first_lemma(own.name) == _first_lemma(known.name) for own, known in pairs]
+    if sum(same) < 0.9 * len(same):
+        return names
+    return replace(names, labels=tuple(known if at else own for at, (own, known) in zip(same, pairs, strict=True)))
+
+
+def _first_lemma(name: str) -> str:
+    return name.partition(",")[0].strip().casefold()

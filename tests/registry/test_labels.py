@@ -1,7 +1,9 @@
 import pytest
+from timm.data import ImageNetInfo
+from torchvision.models import ResNet18_Weights
 
 from lineup.errors import BackboneError
-from lineup.registry import labels
+from lineup.registry import labels, wordnet
 from lineup.registry.labels import Label, WordNet
 
 WORDNET = WordNet(
@@ -15,12 +17,6 @@ def refusal(function, *arguments):
     with pytest.raises(BackboneError) as caught:
         function(*arguments)
     return str(caught.value)
-
-
-def label_file(tmp_path, data):
-    path = tmp_path / "birds.txt"
-    path.write_bytes(data)
-    return path
 
 
 def test_synset_label_has_first_lemma_and_definition():
@@ -47,55 +43,6 @@ def test_unnamed_classes_are_numbered():
     assert (label_set.origin, label_set.named) == ("unnamed classes", False)
 
 
-FILES = {
-    "plain": "jay\ncrow\nGrünspecht\n",
-    "no last line end": "jay\ncrow\nGrünspecht",
-    "byte order mark": "\ufeffjay\ncrow\nGrünspecht\n",
-    "windows": "jay\r\ncrow\r\nGrünspecht\r\n",
-    "old mac": "jay\rcrow\rGrünspecht",
-    "margins": " jay\ncrow \n\tGrünspecht\n\n \n",
-}
-
-
-@pytest.mark.parametrize("text", FILES.values(), ids=FILES)
-def test_label_file_has_one_name_per_line(tmp_path, text):
-    label_set = labels.read_file(label_file(tmp_path, text.encode()))
-    assert (label_set.display_names, label_set.origin, label_set.named) == (
-        ("jay", "crow", "Grünspecht"),
-        "birds.txt",
-        True,
-    )
-
-
-EMPTY_LINES = [
-    (b"", "line 1 of "),
-    (b"\n \n", "line 1 of "),
-    (b"\xef\xbb\xbf", "line 1 of "),
-    (b"\njay\n", "line 1 of "),
-    (b"a\r\n\t\r\nb", "line 2 of "),
-]
-
-
-@pytest.mark.parametrize(("data", "line"), EMPTY_LINES)
-def test_empty_line_in_label_file_is_an_error(tmp_path, data, line):
-    path = label_file(tmp_path, data)
-    message = f"labels: expected a name in every line; {line}{path} is empty; each line is one class"
-    assert refusal(labels.read_file, path) == message
-
-
-def test_unreadable_label_file_is_named_in_the_error(tmp_path):
-    missing = f"labels: expected a file with a name per line; {tmp_path / 'none'} does not exist; check the path"
-    assert refusal(labels.read_file, tmp_path / "none") == missing
-    path = label_file(tmp_path, "Grünspecht".encode("latin-1"))
-    message = refusal(labels.read_file, path)
-    assert message.startswith(f"labels: expected a UTF-8 text file; {path}: 'utf-8' codec can't decode byte 0xfc")
-    assert message.endswith("; save it again as UTF-8")
-    assert (
-        refusal(labels.read_file, tmp_path)
-        == f"labels: expected a file of names; {tmp_path}: Is a directory; check the path"
-    )
-
-
 ELEVEN = ["n01440764", *(f"bird {index}" for index in range(1, 11))]  # as strings, "10" sorts before "2"
 BY_INDEX = {str(index): name for index, name in sorted(enumerate(ELEVEN), reverse=True)}
 
@@ -114,8 +61,70 @@ def test_invalid_hub_descriptions_are_ignored(descriptions):
 
 @pytest.mark.parametrize("names", [{"1": "a", "2": "b"}, {"0": "a", "2": "b"}, {"0": "a", "x": "b"}, {"-1": "a"}])
 def test_hub_names_with_invalid_indices_are_an_error(names):
-    message = "o/r: expected one name for each class index from 0; got other indices; fix config.json"
-    assert refusal(labels.from_hub, names, None, WORDNET, "o/r") == message
+    message = refusal(labels.from_hub, names, None, WORDNET, "o/r")
+    indices = ", ".join(names)
+    assert message == f"o/r: expected one name for each class index from 0; got the indices {indices}; fix config.json"
+
+
+def test_hub_names_may_lack_classes_as_timm_documents():
+    label_set = labels.from_hub({"0": "jay", "3": "n01440764"}, {"jay": "a bird"}, WORDNET, "o/r", num_classes=5)
+    assert label_set.display_names == ("jay", "class 1", "class 2", "tench", "class 4")
+    assert label_set.labels[0].description == "a bird"
+    assert label_set.origin == "o/r, without class 1, 2, 4"
+    assert labels.from_hub({"1": "b", "0": "a"}, None, WORDNET, "o/r", num_classes=2).origin == "o/r"
+
+
+@pytest.mark.parametrize("index", ["5", "-1", "1_0", "x", "00"])
+def test_hub_names_of_classes_that_do_not_exist_are_an_error(index):
+    message = refusal(labels.from_hub, {"0": "jay", index: "crow"}, None, WORDNET, "o/r", 5)
+    assert message == f"o/r: expected one name for each class index from 0; got the indices 0, {index}; fix config.json"
+
+
+@pytest.mark.parametrize(
+    ("label", "resolved"),
+    [
+        (Label(None, "n01440764"), WORDNET.label("n01440764")),
+        (Label("n01440764", "tench, Tinca tinca"), WORDNET.label("n01440764")),
+        (Label("n01440764", "Tench"), WORDNET.label("n01440764")),
+        (Label("n01440764", "n01440764"), WORDNET.label("n01440764")),
+        (Label("n01440764", "Schleie"), Label("n01440764", "Schleie", WORDNET.label("n01440764").description)),
+        (Label("n00", "cat"), Label(None, "cat")),
+        (Label(None, "jay", "a bird"), Label(None, "jay", "a bird")),
+    ],
+)
+def test_wordnet_ids_are_resolved_and_own_names_stay(label, resolved):
+    label_set = WORDNET.resolve(labels.LabelSet((label,), "a.txt"))
+    assert label_set == labels.LabelSet((resolved,), "a.txt")
+
+
+IMAGENET = wordnet.imagenet("imagenet-1k")
+LEMMAS = [ImageNetInfo().label_name_to_description(label.id) for label in IMAGENET.labels]
+ORDERS = {  # names of ImageNet's classes in the weights' order
+    "short": [label.name for label in IMAGENET.labels],
+    "all lemmas": LEMMAS,
+    "keras": [lemmas.split(",")[0].replace(" ", "_") for lemmas in LEMMAS],
+    "ids": [label.id for label in IMAGENET.labels],
+    "torchvision": ResNet18_Weights.DEFAULT.meta["categories"],
+}
+
+
+@pytest.mark.parametrize("names", ORDERS.values(), ids=ORDERS)
+def test_imagenet_names_in_another_order_are_an_error(names):
+    def check(chosen):
+        labels.check_order(wordnet.wordnet().resolve(labels.from_names(chosen, "a.txt")), IMAGENET)
+
+    check(names)
+    swapped = [names[1], names[0], *names[2:]]
+    for wrong in (sorted(names, reverse=True), names[::-1], [*names[1:], names[0]]):
+        assert "a.txt has the same in another order: class " in refusal(check, wrong)
+    if names is not ORDERS["torchvision"]:  # two of its names are in no other list
+        assert "class 0 is 'goldfish" in refusal(check, swapped)
+    check([*names[:998], "my hamster", "my mouse"])
+    check([f"Klasse {index}" for index in range(1000)])
+
+
+def test_small_label_sets_may_be_reordered():
+    labels.check_order(labels.from_names(["crow", "jay"], "mine"), JAY_AND_CROW)
 
 
 @pytest.mark.parametrize("names", ["jay", None, 5, [1, 2], ["jay", None], {"0": 1}], ids=str)
@@ -125,7 +134,15 @@ def test_hub_names_that_are_not_strings_are_an_error(names):
     assert message.endswith("; fix config.json")
 
 
-@pytest.mark.parametrize("outputs", [1, 3, 1000])
+def test_one_output_takes_one_name_or_two():
+    assert labels.check_count(JAY_AND_CROW, 1) is JAY_AND_CROW
+    assert refusal(labels.check_count, labels.numbered(3), 1) == (
+        "labels: expected one name for the one output of the backbone, or two; unnamed classes has 3; "
+        "add or remove names, or use the backbone they belong to"
+    )
+
+
+@pytest.mark.parametrize("outputs", [3, 1000])
 def test_wrong_number_of_names_is_an_error(outputs):
     assert labels.check_count(JAY_AND_CROW, 2) is JAY_AND_CROW
     assert refusal(labels.check_count, JAY_AND_CROW, outputs) == (
