@@ -21,11 +21,13 @@ class Embedding:
         input_size: height and width.
         features_of: turns the network into one that returns features ``(N, dim)``, and may change it; None if it
             returns them already.
+        channels: of the input.
     """
 
     create: Callable[[], nn.Module]
     input_size: tuple[int, int]
     features_of: Callable[[nn.Module], nn.Module] | None
+    channels: int = 3
 
     @cached_property
     def dim(self) -> int:
@@ -34,7 +36,8 @@ class Embedding:
         Raises:
             BackboneError: the network does not return one vector per image.
         """
-        shape = tuple(dry_run(self.network(on_meta_device(self.create)), self.input_size).shape)
+        network = self.network(on_meta_device(self.create))
+        shape = tuple(dry_run(network, self.input_size, self.channels).shape)
         if len(shape) != 2 or not shape[1]:
             expected = "a backbone that returns one vector of features per image"
             raise BackboneError("", expected, f"its output has the shape {shape}", "choose another one")
@@ -60,3 +63,14 @@ def without_layer(network: nn.Module, name: str) -> nn.Module:
     """Replace a layer by one that returns its input."""
     network.set_submodule(name, nn.Identity())
     return network
+
+
+def not_a_classifier(num_classes: int) -> BackboneError:
+    """Return the error for a network whose output is features, or an embedding of `num_classes` numbers."""
+    if num_classes:
+        got = f"its output is an embedding of {num_classes} numbers, not classes"
+        remedy = "choose one fine-tuned for classification (with _ft_in1k in its tag)"
+    else:
+        got = "it has no classification head, and returns only features"
+        remedy = "choose one trained for classification, such as one with a tag that ends in in1k"
+    return BackboneError("", "a backbone that classifies", got, remedy)

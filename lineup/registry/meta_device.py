@@ -1,6 +1,6 @@
 """Networks on the meta device, which computes shapes, and allocates no memory."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import nn
@@ -18,7 +18,7 @@ def on_meta_device(create: Callable[[], nn.Module]) -> nn.Module:
         return create().to("meta")
 
 
-def check_input_size(network: nn.Module, entry: Entry, input_size: tuple[int, int]) -> None:
+def check_input_size(network: nn.Module, entry: Entry, input_size: tuple[int, int], channels: int = 3) -> None:
     """Check that a network accepts the `input_size` of the entry, if it has one, with a dry run.
 
     Raises:
@@ -27,7 +27,7 @@ def check_input_size(network: nn.Module, entry: Entry, input_size: tuple[int, in
     if entry.input_size is None:
         return
     try:
-        dry_run(network, input_size)
+        dry_run(network, input_size, channels)
     except Exception as error:  # the type depends on the network
         raise BackboneError(
             "",
@@ -37,12 +37,19 @@ def check_input_size(network: nn.Module, entry: Entry, input_size: tuple[int, in
         ) from None
 
 
-def dry_run(network: nn.Module, input_size: tuple[int, int]) -> torch.Tensor:
+def dry_run(network: nn.Module, input_size: tuple[int, int], channels: int = 3) -> torch.Tensor:
     """Return a network's output for one image: a tensor with a shape, and without values."""
     with torch.inference_mode():
-        return network.eval()(torch.empty(1, 3, *input_size, device="meta"))
+        return network.eval()(torch.empty(1, channels, *input_size, device="meta"))
 
 
 def count_parameters(network: nn.Module) -> int:
     """Return the number of parameters of a network."""
     return sum(parameter.numel() for parameter in network.parameters())
+
+
+def describe_head(network: nn.Module, names: Sequence[str]) -> str:
+    """Return the name and the shape of the first classification layer: ``fc (512 → 5)``; empty if there is none."""
+    modules = dict(network.named_modules())
+    weight = next((getattr(modules.get(name), "weight", None) for name in names), None)
+    return "" if weight is None else f"{names[0]} ({weight.shape[1]} → {weight.shape[0]})"
