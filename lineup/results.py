@@ -6,6 +6,7 @@ from typing import Any, Literal, Self
 from lineup.errors import LineupError
 
 Availability = Literal["ready", "loading", "idle", "unavailable"]
+Activation = Literal["softmax", "sigmoid"]
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,10 @@ class StageTimings:
 
 @dataclass(frozen=True)
 class Classification:
-    """A backbone's prediction for one image: top-k classes, most probable first."""
+    """A backbone's prediction for one image: top-k classes, most probable first.
+
+    Either the classes are exclusive, and their probabilities add up to 1, or each has a probability of its own.
+    """
 
     backbone: str
     predictions: tuple[Prediction, ...]
@@ -44,10 +48,12 @@ class Classification:
     milliseconds: StageTimings
     label_set: str
     license: str
-    margin: float = 0.0  # probability of the top class minus that of the second; 1 for a single class
+    margin: float = 0.0  # of exclusive classes, the probability of the first minus that of the second
+    activation: Activation = "softmax"
+    above_half: tuple[Prediction, ...] | None = None  # all classes above ½; None if the classes are exclusive
     notes: tuple[str, ...] = ()
     min_side_px: int = 0  # minimum shorter side the image was decoded for; 0 means full resolution
-    model_input_jpeg: bytes = field(default=b"", compare=False)  # the crop fed to the model, as JPEG
+    model_input_jpeg: bytes = field(default=b"", compare=False)  # the crop fed to the model, as JPEG; may be empty
 
     def first(self, count: int) -> Self:
         """Return a copy with only the `count` most probable classes."""
@@ -59,6 +65,8 @@ class Classification:
         return {
             "backbone": self.backbone,
             "predictions": [{key: getattr(prediction, key) for key in keys} for prediction in self.predictions],
+            "activation": self.activation,
+            "above_half": None if self.above_half is None else [prediction.label for prediction in self.above_half],
             "input_size": list(self.input_size),
             "engine": self.engine,
             "milliseconds": {step: round(elapsed_ms, 2) for step, elapsed_ms in asdict(self.milliseconds).items()},
@@ -101,6 +109,9 @@ class BackboneStatus:
     figures_note: str = ""  # caveat about the figures
     engine: str = ""  # empty until ready
     engine_note: str = ""  # why the engine is a fallback
+    summary: str = ""  # what is used: architecture, weights, head, activation, labels and preprocessing
+    notes: tuple[str, ...] = ()  # caveats about its predictions
+    loading_notes: tuple[str, ...] = ()  # how the weights were read
 
     @property
     def reason(self) -> str:

@@ -7,6 +7,7 @@ from itertools import compress
 from operator import not_
 from typing import Any
 
+from lineup.analysis.multi_label import enumeration
 from lineup.errors import LineupError
 from lineup.registry.labels import Label, LabelSet
 from lineup.results import Answer, Classification
@@ -45,12 +46,15 @@ class Agreement:
     not_comparable: tuple[str, ...]  # backbones that share no class with any other one
     dissenting: tuple[str, ...] = ()  # comparable backbones whose top-1 class is not the majority's
     missing_class: tuple[str, ...] = ()  # dissenting backbones whose label set lacks the majority's class
+    multi_label: tuple[str, ...] = ()  # backbones without a vote: any number of their classes may be true
 
     def to_json(self) -> dict[str, Any]:
         """Return the verdict as the API returns it."""
         groups = [asdict(group) | {"backbones": list(group.backbones)} for group in self.groups]
         majority = groups[self.groups.index(self.majority)] if self.majority else None
-        lists = {key: list(getattr(self, key)) for key in ("not_comparable", "dissenting", "missing_class")}
+        lists = {
+            key: list(getattr(self, key)) for key in ("not_comparable", "dissenting", "missing_class", "multi_label")
+        }
         return {"sentence": self.sentence, "majority": majority, "groups": groups, **lists}
 
 
@@ -90,6 +94,8 @@ def agreement(votes: Sequence[Vote], failed: Sequence[str] = ()) -> Agreement:
     """
     if not votes:
         return Agreement("No backbone answered.", None, (), ())
+    multi_label = [vote.answer for vote in votes if vote.answer.above_half is not None]
+    votes = [vote for vote in votes if vote.answer.above_half is None]
     sets = [_groups(comparable) for comparable in _comparable_sets(votes)]
     names = Counter(group[0].top.name.casefold() for groups in sets for group in groups)
     voted_sets = [[_voted_group(group, names) for group in groups] for groups in sets]
@@ -98,6 +104,7 @@ def agreement(votes: Sequence[Vote], failed: Sequence[str] = ()) -> Agreement:
     sentences = [_verdict(groups) for groups in comparable_sets]
     sentences[1:] = [f"Among those with other classes, {text[0].lower()}{text[1:]}" for text in sentences[1:]]
     sentences += [_not_compared(isolated, bool(comparable_sets))] if isolated else []
+    sentences += [_multi_label(multi_label)] if multi_label else []
     sentences += [f"{_names_or_count(failed)} did not answer."] if failed else []
     all_groups = _largest_first([group for groups in sets[: len(comparable_sets)] for group in groups], votes)
     largest = comparable_sets[0] if comparable_sets else []
@@ -112,6 +119,7 @@ def agreement(votes: Sequence[Vote], failed: Sequence[str] = ()) -> Agreement:
         missing_class=tuple(
             vote.answer.backbone for vote in dissenting if majority and not _could_join(vote, majority)
         ),
+        multi_label=tuple(answer.backbone for answer in multi_label),
     )
 
 
@@ -195,13 +203,27 @@ def _not_compared(groups: Sequence[_VotedGroup], others: bool) -> str:
     return f"{_names_or_count([group.group.backbones[0] for group in groups])} {reason}, so {they_are} not compared."
 
 
+def _multi_label(answers: Sequence[Classification]) -> str:
+    """List the classes that each backbone finds, of those that may find several."""
+    if len(answers) > MAX_LISTED:
+        return f"{len(answers)} backbones may find several classes at once, so they have no vote."
+    found = [(answer.backbone, [each.label for each in answer.above_half or ()]) for answer in answers]
+    return " ".join(
+        f"{name} finds {_several(labels) if labels else 'no class'} above 50%; it may find several, so it has no vote."
+        for name, labels in found
+    )
+
+
+def _several(labels: list[str]) -> str:
+    return f"{len(labels)} classes" if len(labels) > MAX_LISTED else enumeration(labels)
+
+
 def _could_join(vote: Vote, group: _VotedGroup) -> bool:
     return share(vote.labels, LabelSet(tuple(other.top for other in group.votes), "their answers"))
 
 
 def _names_or_count(names: Sequence[str]) -> str:
-    *rest, last = names
-    return str(len(names)) if len(names) > MAX_LISTED else f"{', '.join(rest)} and {last}" if rest else last
+    return str(len(names)) if len(names) > MAX_LISTED else enumeration(list(names))
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 
+from lineup.config import Activation
+
 if TYPE_CHECKING:
     from torch import nn
 
@@ -16,7 +18,7 @@ Precision = Literal["auto", "float32", "bfloat16"]
 
 
 class Engine(Protocol):
-    """Turns a batch ``(N, 3, H, W)`` float32 of any size into logits or features ``(N, outputs)`` float32. Thread-safe.
+    """Turns a batch ``(N, C, H, W)`` float32 of any size into logits or features ``(N, outputs)`` float32. Thread-safe.
 
     Attributes:
         name: its name in the config and in answers.
@@ -58,3 +60,13 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     """Turn logits ``(N, classes)`` into probabilities that sum to 1 in each row."""
     raised = np.exp(logits - logits.max(axis=1, keepdims=True), dtype=np.float64)
     return raised / raised.sum(axis=1, keepdims=True)
+
+
+def sigmoid(logits: np.ndarray) -> np.ndarray:
+    """Turn logits into probabilities, each independent of the others."""
+    return np.exp(-np.logaddexp(0, -logits, dtype=np.float64))  # finite for any logit
+
+
+def probabilities(logits: np.ndarray, activation: Activation) -> np.ndarray:
+    """Turn logits ``(N, outputs)`` into probabilities of the same shape, as float64."""
+    return softmax(logits) if activation == "softmax" else sigmoid(logits)

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lineup.engines import devices, engine, openvino_engine, versions
 from lineup.engines.openvino_engine import OpenVINOEngine
@@ -70,14 +70,15 @@ def convert(torch_engine: TorchEngine, plan: "Plan", path: Path | None, precisio
     """
     if missing := openvino_engine.unavailable(precision):
         raise BackboneError("", "", missing)
-    size, settings = plan.transform.input_size, {"precision": precision, "threads": devices.cores()}
-    model, file = openvino_engine.convert(torch_engine.network, size), None
+    shape = plan.transform.input_size, plan.transform.channels
+    settings: Any = {"precision": precision, "threads": devices.cores()}
+    model, file = openvino_engine.convert(torch_engine.network, *shape), None
     if key := _key(plan, path, precision):
         file = _store(key, partial(openvino_engine.save, model))
     if file:
         model = None  # the file is mapped into memory; the model would keep torch's weights alive
     try:
-        return openvino_engine.compile_checked(file or model, torch_engine, size, **settings)
+        return openvino_engine.compile_checked(file or model, torch_engine, *shape, plan.activation, **settings)
     except BackboneError:
         _delete(key)
         raise

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lineup.engines.engine import Engine, Precision, softmax
+from lineup.config import Activation
+from lineup.engines.engine import Engine, Precision, probabilities
 from lineup.engines.openvino_logging import preserved_root_logger
 from lineup.errors import BackboneError, brief
 
@@ -107,7 +108,7 @@ def precision_hint(precision: Precision) -> str:
     return "bf16" if precision != "float32" and _computes_in_bfloat16(_openvino().Core()) else "f32"
 
 
-def convert(network: "nn.Module", input_size: tuple[int, int]) -> Any:
+def convert(network: "nn.Module", input_size: tuple[int, int], channels: int = 3) -> Any:
     """Convert a network for images of one size (height, width), which may be computing meanwhile.
 
     Raises:
@@ -118,7 +119,7 @@ def convert(network: "nn.Module", input_size: tuple[int, int]) -> Any:
     # Tracing may write into modules. Parameters and buffers are only read, and stay shared.
     shared: dict[int, Any] = {id(each): each for each in (*network.parameters(), *network.buffers())}
     try:
-        private, example = copy.deepcopy(network, shared), torch.zeros(1, 3, *input_size)
+        private, example = copy.deepcopy(network, shared), torch.zeros(1, channels, *input_size)
         with preserved_root_logger(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # tracing warns of each shape that it assumes to be constant; here they are
             return _openvino().convert_model(private, input=list(example.shape), example_input=example)
@@ -126,13 +127,20 @@ def convert(network: "nn.Module", input_size: tuple[int, int]) -> Any:
         raise BackboneError("", "", f"OpenVINO cannot convert it ({brief(error, line=-1)})") from error
 
 
-def compile_checked(model: Any, torch_engine: Engine, input_size: tuple[int, int], **settings: Any) -> OpenVINOEngine:
-    """Compile a converted network, and compare its logits on noise with torch's.
+def compile_checked(
+    model: Any,
+    torch_engine: Engine,
+    input_size: tuple[int, int],
+    channels: int = 3,
+    activation: Activation = "softmax",
+    **settings: Any,
+) -> OpenVINOEngine:
+    """Compile a converted network, and compare its logits and probabilities on noise with torch's.
 
     Raises:
         BackboneError: when it cannot run, or its logits differ.
     """
-    noise = np.random.default_rng(0).standard_normal((1, 3, *input_size), np.float32)
+    noise = np.random.default_rng(0).standard_normal((1, channels, *input_size), np.float32)
     try:
         engine = OpenVINOEngine(model, **settings)
         logits, expected = engine(noise.copy()), torch_engine(noise)
@@ -141,7 +149,8 @@ def compile_checked(model: Any, torch_engine: Engine, input_size: tuple[int, int
     except Exception as error:
         raise BackboneError("", "", f"OpenVINO cannot run it ({brief(error, line=-1)})") from error
     off = float(np.abs(logits - expected).max())
-    unlike = float(np.abs(softmax(logits) - softmax(expected)).max()) if engine.hint == "f32" else 0.0
+    of_both = (probabilities(each, activation) for each in (logits, expected))
+    unlike = float(np.abs(np.subtract(*of_both)).max()) if engine.hint == "f32" else 0.0
     # written so that NaN fails the comparison
     close = off <= LOGIT_TOLERANCE[engine.hint] * max(1.0, float(np.abs(expected).max()))
     if not (close and unlike <= PROBABILITY_TOLERANCE):

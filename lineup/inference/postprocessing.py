@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lineup.engines.engine import softmax
+from lineup.engines.engine import probabilities
 from lineup.errors import BackboneError
 from lineup.inference.backbone_state import Loaded
 from lineup.inference.execution import Output
@@ -18,14 +18,21 @@ def checked(plan: "Plan", outputs: np.ndarray, n_images: int) -> np.ndarray:
     """Return the outputs of a batch if they are what the plan says: logits, or features, of each image.
 
     Raises:
-        BackboneError: when the shape is not ``(N, classes)`` or ``(N, embedding_dim)``, or a number is not finite.
+        BackboneError: when the shape is not ``(N, outputs)`` or ``(N, embedding_dim)``, or a number is not finite.
     """
-    what, length = ("logits", plan.num_classes) if plan.output == "classes" else ("features", plan.embedding_dim)
+    logits = plan.output == "classes"
+    length = (plan.num_outputs or plan.num_classes) if logits else plan.embedding_dim
     if outputs.shape != (n_images, length):
-        expected = f"{what} of shape ({n_images}, {length})" + (", one per class" if what == "logits" else "")
+        expected = f"{'logits' if logits else 'features'} of shape ({n_images}, {length})"
+        expected += ", one per class" if logits and length == plan.num_classes else ""
         raise BackboneError(plan.name, expected, f"got shape {outputs.shape}")
     if not np.isfinite(outputs).all():
-        raise BackboneError(plan.name, "finite numbers", "got NaN or infinity", "download its weights again")
+        raise BackboneError(
+            plan.name,
+            "finite numbers",
+            "got NaN or infinity",
+            "check its weights: a download may be damaged, and a training may have diverged",
+        )
     return outputs
 
 
@@ -37,7 +44,10 @@ def classifications(
     Raises:
         BackboneError: as `checked` does.
     """
-    rows = softmax(checked(loaded.plan, output.logits, n_images))  # (N, classes)
+    plan, logits = loaded.plan, checked(loaded.plan, output.logits, n_images)  # (N, outputs)
+    if logits.shape[1] < plan.num_classes:  # one output for two classes: that of the second, and the rest
+        logits = np.hstack([-logits, logits])
+    rows = probabilities(logits, plan.activation)  # (N, classes)
     return [_classification(loaded, output.engine, row, top_k, max_k, milliseconds) for row in rows]
 
 
@@ -53,18 +63,23 @@ def _classification(
         notes += (f"top_k {top_k} is more than there are classes: all {len(labels)} are listed",)
     order = np.argsort(-probabilities, kind="stable")
     first, second = probabilities[order[0]], probabilities[order[1]] if len(order) > 1 else 0.0
+    independent = plan.activation == "sigmoid" and plan.num_outputs in (None, plan.num_classes)
+    n_above = int((probabilities > 0.5).sum()) if independent else 0
+    ranked = tuple(
+        Prediction(int(i), labels[i].id, names[i], float(probabilities[i]), labels[i].description)
+        for i in order[: max(top_k, max_k, n_above)]
+    )
     return Classification(
         backbone=plan.name,
-        predictions=tuple(
-            Prediction(int(i), labels[i].id, names[i], float(probabilities[i]), labels[i].description)
-            for i in order[: max(top_k, max_k)]
-        ),
+        predictions=ranked[: max(top_k, max_k)],
         input_size=plan.transform.input_size,
         engine=engine,
         device=loaded.device,
         milliseconds=milliseconds,
         label_set=plan.labels.origin,
         license=plan.license,
-        margin=float(first - second),
+        margin=0.0 if independent else float(first - second),
+        activation=plan.activation,
+        above_half=ranked[:n_above] if independent else None,
         notes=notes,
     )

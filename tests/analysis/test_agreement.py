@@ -337,7 +337,15 @@ def test_agreement_to_json():
         "not_comparable": ["p"],
         "dissenting": ["c"],
         "missing_class": ["c"],
+        "multi_label": [],
     }
     assert verdict.to_json() == expected == json.loads(json.dumps(verdict.to_json()))
-    nothing = {"majority": None, "groups": [], "not_comparable": [], "dissenting": [], "missing_class": []}
+    nothing = {
+        "majority": None,
+        "groups": [],
+        "not_comparable": [],
+        "dissenting": [],
+        "missing_class": [],
+        "multi_label": [],
+    }
     assert agreement([]).to_json() == {"sentence": "No backbone answered.", **nothing}

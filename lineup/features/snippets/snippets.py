@@ -17,7 +17,8 @@ image = Image.open({image})
 white = Image.new("RGBA", image.size, "white")  # background of transparent areas
 image = Image.alpha_composite(white, image).convert("RGB")
 with torch.inference_mode():
-    probabilities = network(transform(image).unsqueeze(0)).softmax(dim=1)[0]
+    logits = network(transform(image).unsqueeze(0))
+    {activation}
 
 labels = {{
 {labels}
@@ -25,6 +26,11 @@ labels = {{
 for class_index, label in labels.items():
     print(class_index, f"{{probabilities[class_index]:.6f}}", label)
 """
+_ACTIVATIONS = {  # by whether it is a sigmoid, and whether the classes are exclusive
+    (False, True): "probabilities = logits.softmax(dim=1)[0]",
+    (True, False): "probabilities = logits.sigmoid()[0]",
+    (True, True): "probabilities = torch.cat([-logits, logits], dim=1).sigmoid()[0]  # one output for two classes",
+}
 _DRAFT = "image.draft(None, ({0}, {0}))  # decodes a large JPEG at a reduced size\n"
 _CLIENT = """\
 import json
@@ -59,6 +65,7 @@ def python(recipe: str, answer: Classification, image: str = "image.jpg") -> str
         label=repr(first.label),
         probability=first.probability,
         recipe=recipe,
+        activation=_ACTIVATIONS[answer.activation == "sigmoid", answer.above_half is None],
         image=repr(image),
         draft=_DRAFT.format(answer.min_side_px) if answer.min_side_px else "",
         labels="\n".join(f"    {item.class_index}: {item.label!r}," for item in answer.predictions),

@@ -6,6 +6,7 @@ import sys
 from types import SimpleNamespace
 
 import pytest
+import torch_hub
 from drawing import draw
 from hub import timm_repo
 from networks import scale_head, seeded_timm
@@ -44,7 +45,7 @@ def home(tmp_path_factory):
 
 # --- plain Python ---
 
-CHANGES = {"mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6], "crop_pct": 0.6, "interpolation": "nearest"}
+CHANGES = {"mean": [0.4, 0.5, 0.6], "std": [0.1, 0.2, 0.3], "crop_pct": 0.6, "interpolation": "nearest"}
 ENTRIES = {
     "timm": {"backbone": TINY},
     "timm, changed": {"backbone": VIT, "input_size": [96, 128], **CHANGES},
@@ -104,6 +105,7 @@ def script_run(home, weights, standing_hub):
     """Classify with every entry, then run all scripts in one process without this project."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TORCH_HOME", caches(home)["TORCH_HOME"])
+        torch_hub.agree(patch, home / "torch" / "hub" / "checkpoints" / "squeezenet1_1-b8a52dc0.pth")
         service = serve(ENTRIES, home)
         answers = {name: service.classify(home / IMAGES.get(name, "image.jpg"), name, 5) for name in ENTRIES}
     scripts = {}
