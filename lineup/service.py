@@ -129,6 +129,11 @@ class Service:
         plan = self._pool.plan(name)
         return plan.weights if plan else None
 
+    def requirements(self) -> list[str]:
+        """Return the files with what the entries need besides requirements.txt, as far as their plans are made."""
+        plans = (self._pool.plan(name) for name in self._pool.names)
+        return sorted({plan.requirements for plan in plans if plan and plan.requirements})
+
     def add(self, entry: Entry) -> None:
         """Add an entry that is not in the config; it is loaded when needed.
 

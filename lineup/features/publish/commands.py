@@ -101,7 +101,7 @@ def _push(service: "Service", arguments: argparse.Namespace) -> int:
         return report(problems)
     config, readme = service.config, _readme(arguments.config)
     content = card.text(config, service.weights, readme, query_hub=True)
-    collected = files.collect(config, arguments.config, content)
+    collected = files.collect(config, arguments.config, content, service.requirements())
     plan = space.plan(collected, options, config.space.hardware, arguments.dry_run)
     if arguments.dry_run:
         print_answer(plan.to_json(), arguments.json, lambda: text.push(plan))

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,16 @@ from lineup.images.formats import SUFFIXES
 ROOT = Path(__file__).parents[3]
 CODE = ("app.py", "requirements.txt", "LICENSE", "config.schema.json")
 # files that README.md links to: a clone of the Space is this project without its tests and benchmarks
-LINKED = ("SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md", "Makefile", "constraints.txt", "docs", "recipes")
+LINKED = (
+    "requirements-transformers.txt",
+    "SECURITY.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "Makefile",
+    "constraints.txt",
+    "docs",
+    "recipes",
+)
 CREDITS = "CREDITS.md"  # attribution of the examples in a folder, which many licences require
 MANIFEST = ".lineup-push.json"  # files of the last push: path → possible object ids of its content
 BINARY = (*SUFFIXES, ".safetensors", ".bin", ".pt", ".pth", ".tar")  # a Space's git accepts these only in LFS
@@ -31,8 +40,10 @@ class File:
     oids: tuple[str, str]
 
 
-def collect(config: Config, path: Path, readme: str) -> dict[str, File]:
+def collect(config: Config, path: Path, readme: str, requirements: Iterable[str] = ()) -> dict[str, File]:
     """Return the files of the Space by their path there: the code, and the files that the config names.
+
+    A Space is built with requirements.txt alone, so that the lines of other files of requirements are appended to it.
 
     Raises:
         LineupError: the config names a file outside its folder, a missing file, or a path that the code uses.
@@ -42,6 +53,9 @@ def collect(config: Config, path: Path, readme: str) -> dict[str, File]:
     sources += [path for root in roots if root.is_dir() for path in _files_below(root)]
     files = {source.relative_to(ROOT).as_posix(): _file(source) for source in sources}
     files |= {"config.yaml": _file(path), "README.md": _file(readme.encode()), ".gitattributes": _file(_attributes())}
+    if requirements:
+        texts = [(ROOT / name).read_text(encoding="utf-8") for name in ("requirements.txt", *requirements)]
+        files["requirements.txt"] = _file("\n".join(texts).encode())
     top = config.folder.resolve()
     for where, written, paths in _named(config):
         for source in [config.folder / written, *paths]:

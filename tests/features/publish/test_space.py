@@ -15,6 +15,7 @@ from commands import run_command
 from huggingface_hub import HfApi
 
 from lineup.features.publish import files, space
+from tests.support import transformers_networks
 
 ROOT = Path(__file__).parents[3]
 CONFIG = "title: Birds\nbackbones:\n  - {name: a, backbone: 'fake:a', labels: names.txt}\nexamples: photos\n"
@@ -85,6 +86,19 @@ def test_first_push_creates_the_space_in_one_commit_and_waits(fork):
     assert (fork.folder / "README.md").read_bytes() == fork.files["README.md"]
     assert b"*.png filter=lfs" in fork.files[".gitattributes"]
     assert not any(b"secret" in body for body in fork.files.values())
+
+
+def test_space_installs_transformers_only_for_a_model_of_transformers(fork):
+    """A Space's builder reads requirements.txt alone, so that the lines are in it."""
+    fork.write(**{"requirements-transformers.txt": "transformers>=5.23\n"})
+    fork.push()
+    assert fork.files["requirements.txt"] == b"gradio\n"
+    transformers_networks.save(fork.folder / "m")
+    fork.write(**{"config.yaml": "backbones: ['fake:a', 'local-dir:m']"})
+    assert changes(fork.push("--dry-run", "--json"))["requirements.txt"] == "changed"
+    assert fork.push().status == 0
+    assert fork.files["requirements.txt"].split() == [b"gradio", b"transformers>=5.23"]
+    assert fork.files["m/preprocessor_config.json"]
 
 
 def test_unchanged_push_makes_no_commit(fork):
