@@ -8,7 +8,9 @@ import re
 import threading
 import time
 import urllib.request
+from collections.abc import Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +28,7 @@ from huggingface_hub import (
 from huggingface_hub import errors as hub
 
 from lineup.errors import HubError, UnreachableError
-from lineup.hub import atomic_write
+from lineup.hub import atomic_write, etags
 from lineup.hub.checksums import delete_cached, matches_etag, matches_sha256, sha256_of_etag
 from lineup.hub.files import HubFile, LocalFile, UrlFile, Weights
 from lineup.hub.problems import download_errors
@@ -56,14 +58,36 @@ def download_bytes(weights: HubFile | UrlFile) -> int | None:
         HubError: the request failed.
     """
     path = cached(weights)
-    return path.stat().st_size if path else remote_metadata(weights)[1]
+    if not path:
+        return remote_metadata(weights)[1]
+    if is_intact(weights, path):
+        return path.stat().st_size
+    with _replacing(weights, path):
+        return remote_metadata(weights)[1]
+
+
+def is_intact(weights: Weights, path: Path) -> bool:
+    """Return whether a cached file has the hash that its server publishes, as far as that is known."""
+    if isinstance(weights, UrlFile):
+        return matches_sha256(path, weights.sha256) if weights.sha256 else True
+    return not isinstance(weights, HubFile) or matches_etag(path, etags.etag_of(path))
+
+
+def damaged(weights: HubFile | UrlFile, path: Path, error: HubError) -> HubError:
+    """Return the error that a cached file has another hash, and that a download to replace it fails with an error."""
+    expected = weights.sha256 if isinstance(weights, UrlFile) else etags.etag_of(path)
+    return type(error)(
+        str(weights),
+        f"the file that {server(weights)} publishes, whose hash starts with {expected[:8]}",
+        f"{path} is cut off or has other contents, and it cannot be replaced: {error.got}",
+        f"{error.remedy}; a file of your own belongs elsewhere, with its path as `checkpoint`",
+    )
 
 
 def cached_sha256(weights: HubFile) -> str:
     """Return the SHA-256 of a cached file without reading it or sending a request; empty if unknown."""
     path = cached(weights)
-    # the client's cache is content-addressed: blobs are named by their etag
-    return sha256_of_etag(path.readlink().name) if path and path.is_symlink() else ""
+    return sha256_of_etag(etags.etag_of(path)) if path else ""
 
 
 def remote_metadata(weights: HubFile | UrlFile) -> tuple[str, int | None]:
@@ -85,7 +109,8 @@ def fetch(weights: Weights, timeout_s: float, report: Report = lambda done, tota
     """Return the local path of a file, after downloading it if it is not cached.
 
     A cached Hub file is updated to the newest version of its branch. If that fails, or the server does not respond
-    within CACHED_TIMEOUT_S, the cached version is returned.
+    within CACHED_TIMEOUT_S, the cached version is returned. A cached file whose hash is not the published one is never
+    returned: it is downloaded again.
 
     Args:
         weights: the file.
@@ -98,8 +123,13 @@ def fetch(weights: Weights, timeout_s: float, report: Report = lambda done, tota
     if isinstance(weights, LocalFile):
         return weights.path
     with download_errors(str(weights), server(weights)):
-        path = _cached_intact(weights)
-    if path and (isinstance(weights, UrlFile) or _COMMIT.fullmatch(weights.revision or "") or constants.HF_HUB_OFFLINE):
+        path = cached(weights)
+        intact = path is None or is_intact(weights, path)
+    if path and not intact:
+        _log.warning("%s: the cached file does not match its hash; downloading it again", path)
+        with _replacing(weights, path):
+            return _download(weights, path, timeout_s, report, replace_cached=True)
+    if path and (isinstance(weights, UrlFile) or _is_final(weights, path) or constants.HF_HUB_OFFLINE):
         return path
     try:
         return _download(weights, path, min(timeout_s, CACHED_TIMEOUT_S) if path else timeout_s, report)
@@ -110,18 +140,27 @@ def fetch(weights: Weights, timeout_s: float, report: Report = lambda done, tota
         return path
 
 
-def _cached_intact(weights: HubFile | UrlFile) -> Path | None:
-    """Return the path of the cached file; a Hub file that does not match its hash is deleted instead."""
-    path = cached(weights)
-    # the client's cache is content-addressed: blobs are named by their etag
-    if path and isinstance(weights, HubFile) and path.is_symlink() and not matches_etag(path, path.readlink().name):
-        _log.warning("%s: the cached file does not match its hash; downloading it again", path)
-        delete_cached(path)
-        return None
-    return path
+@contextmanager
+def _replacing(weights: HubFile | UrlFile, path: Path) -> Iterator[None]:
+    """Say in an error that the file is needed because the cached one is damaged."""
+    try:
+        yield
+    except HubError as error:
+        raise damaged(weights, path, error) from error
 
 
-def _download(weights: HubFile | UrlFile, cached_path: Path | None, timeout_s: float, report: Report) -> Path:
+def _is_final(weights: HubFile, path: Path) -> bool:
+    """Return whether a cached file is of a fixed commit, and has been verified against a known hash."""
+    return bool(_COMMIT.fullmatch(weights.revision or "") and etags.etag_of(path))
+
+
+def _download(
+    weights: HubFile | UrlFile,
+    cached_path: Path | None,
+    timeout_s: float,
+    report: Report,
+    replace_cached: bool = False,
+) -> Path:
     """Download in a separate thread, because a hung server blocks the Hub's client for minutes."""
     result: Future[Path] = Future()
     progress_at, done_bytes = time.monotonic(), 0
@@ -135,7 +174,7 @@ def _download(weights: HubFile | UrlFile, cached_path: Path | None, timeout_s: f
         try:
             with download_errors(str(weights), server(weights)):
                 if isinstance(weights, HubFile):
-                    result.set_result(_download_hub(weights, cached_path, advance))
+                    result.set_result(_download_hub(weights, cached_path, advance, replace_cached))
                 else:
                     result.set_result(_download_url(weights, timeout_s, advance))
         except BaseException as error:  # raised in the waiting thread
@@ -173,15 +212,18 @@ def _metadata(weights: HubFile, name: str, timeout_s: float) -> HfFileMetadata:
     return metadata
 
 
-def _download_hub(weights: HubFile, cached_path: Path | None, report: Report) -> Path:
+def _download_hub(weights: HubFile, cached_path: Path | None, report: Report, replace_cached: bool) -> Path:
     # For a file that is not cached, the Hub's client retries an unreachable server for half a minute; one metadata
     # request without retries fails at once.
-    timeout_s = CACHED_TIMEOUT_S if cached_path else METADATA_TIMEOUT_S
+    timeout_s = CACHED_TIMEOUT_S if cached_path and not replace_cached else METADATA_TIMEOUT_S
     name, metadata = _first_available(weights, timeout_s)
     commit = metadata.commit_hash or ""
     if cached_path and cached_path.parts[-2:] == (commit, name):
-        return cached_path
-    path = _download_verified(weights, name, metadata, report)
+        if not replace_cached and matches_etag(cached_path, metadata.etag or ""):
+            etags.record(cached_path, metadata.etag or "")
+            return cached_path
+        replace_cached = True
+    path = _download_verified(weights, name, metadata, report, replace_cached)
     if cached_path and cached(HubFile(weights.repo, weights.companions, cached_path.parent.name)):
         companion = replace(weights, names=weights.companions, revision=commit)
         _download_verified(companion, *_first_available(companion, timeout_s), report)
@@ -194,12 +236,19 @@ def _download_hub(weights: HubFile, cached_path: Path | None, report: Report) ->
     return path
 
 
-def _download_verified(weights: HubFile, name: str, metadata: HfFileMetadata, report: Report) -> Path:
+def _download_verified(
+    weights: HubFile, name: str, metadata: HfFileMetadata, report: Report, replace_cached: bool = False
+) -> Path:
     """Download a file of one commit, verify its hash, and retry once; the Hub's client compares only the length."""
     settings: dict[str, Any] = {"revision": metadata.commit_hash, "tqdm_class": reporting_bar(report)}
     for _ in range(2):
-        path = Path(hf_hub_download(weights.repo, name, etag_timeout=CACHED_TIMEOUT_S, **settings))
+        path = Path(
+            hf_hub_download(
+                weights.repo, name, etag_timeout=CACHED_TIMEOUT_S, force_download=replace_cached, **settings
+            )
+        )
         if matches_etag(path, metadata.etag or ""):
+            etags.record(path, metadata.etag or "")
             return path
         delete_cached(path)
     raise _hash_mismatch(weights)

@@ -82,7 +82,10 @@ _DOWNLOAD_ERRORS: dict[type[BaseException], tuple[str, str]] = {  # subclasses b
     errors.GatedRepoError: ("the repository is gated", "accept the terms on its page, and set HF_TOKEN"),
     errors.RevisionNotFoundError: ("it has no such revision", "check the part after the @"),
     errors.RepositoryNotFoundError: ("no such public repository", "check the name; for a private one set HF_TOKEN"),
-    errors.RemoteEntryNotFoundError: ("the repository has no such file", "check that it is in timm's format"),
+    errors.RemoteEntryNotFoundError: (
+        "the repository has no such file",
+        "check that it is a model of timm or transformers",
+    ),
     errors.OfflineModeIsEnabled: ("HF_HUB_OFFLINE is set and the file is not cached", "unset it, or fetch it once"),
     errors.FileMetadataError: ("the response is not the Hub's", "check HF_ENDPOINT, and any proxy in between"),
 }

@@ -60,6 +60,7 @@ class Loader:
                         with self._breaker.guard(file, force):
                             return downloads.fetch(file, self._config().limits.hub_timeout_s)
                     if path := downloads.cached(file):
+                        _require_intact(file, path)
                         return path
                     raise UnreachableError(str(file), "to read it", "it is not cached", "leave --offline out")
 
@@ -86,7 +87,15 @@ class Loader:
         """Make the plan, and ask the server whether it has the weights, without downloading them."""
         from lineup.hub import downloads
 
-        file = self.plan(state, offline).weights
+        plan = self.plan(state, offline)
+        file = plan.weights
+        if isinstance(file, files.HubFile | files.UrlFile) and (path := downloads.cached(file)):
+            if offline:
+                _require_intact(file, path)
+            elif not downloads.is_intact(file, path):
+                note = f"{path} is not the published file, or is cut off: it will be downloaded again"
+                state.plan = replace(plan, loading_notes=tuple(dict.fromkeys((*plan.loading_notes, note))))
+                state.size_known = False
         unknown = not state.size_known or state.problem is not None
         if isinstance(file, files.HubFile | files.UrlFile) and unknown and not offline:
             with self._breaker.guard(file):  # torchvision knows the size of a file, but not whether it is there
@@ -146,11 +155,15 @@ class Loader:
         with state.building:
             if state.network is None:
                 from lineup import registry
+                from lineup.hub import downloads
 
                 if self._memory:
                     self._memory.reserve_network(state, loaded.plan.parameters, loaded.device)
                 try:
-                    network = registry.build(loaded.plan, loaded.path)
+                    path, weights = loaded.path, loaded.plan.weights
+                    if path and weights and not downloads.is_intact(weights, path):  # it was changed meanwhile
+                        path = self._fetch(state, loaded.plan)
+                    network = registry.build(loaded.plan, path)
                 except BaseException:
                     state.network_bytes = 0
                     raise
@@ -174,3 +187,12 @@ class Loader:
             raise error.at(state.entry.name) from error.__cause__
         state.download_bytes = path.stat().st_size
         return path
+
+
+def _require_intact(file: files.HubFile | files.UrlFile, path: Path) -> None:
+    """Raise an error if a cached file does not match its hash, for commands that may not download it again."""
+    from lineup.hub import downloads
+
+    if not downloads.is_intact(file, path):
+        error = HubError("", "", "--offline allows no download", "leave --offline out")
+        raise downloads.damaged(file, path, error)

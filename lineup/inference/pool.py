@@ -263,7 +263,7 @@ class Pool:
             _log.warning("%s", error)
         else:
             _log.error("cannot load %s", state.entry.name, exc_info=error)
-            error = BackboneError(state.entry.name, "to load", f"got {type(error).__name__}", "see the log")
+            error = BackboneError(state.entry.name, "to load", "it failed unexpectedly", "see the log")
         load.set_exception(error)
 
 

@@ -25,24 +25,24 @@ class Candidate:
 
 def figures(file: Weights, context: Context, candidates: Iterable[Candidate]) -> tuple[Mapping[str, float], str]:
     """Return the figures published for the weights in a file, and a note; empty if its SHA-256 is unknown."""
+    found = find(file, context, candidates)
+    return (found[0].figures, found[1]) if found else ({}, "")
+
+
+def find(file: Weights, context: Context, candidates: Iterable[Candidate]) -> tuple[Candidate, str] | None:
+    """Return the published weights that a file contains, and a note; None if its SHA-256 is unknown."""
     known = [(prefix, candidate, note) for candidate in candidates for prefix, note in _hashes(candidate).items()]
     if known:  # otherwise skip the hash, which takes seconds for a large file that was not hashed before
         sha256 = _sha256(file, context)
         for prefix, candidate, note in known:
             if sha256.startswith(prefix):
-                return candidate.figures, note
-    return {}, ""
+                return candidate, note
+    return None
 
 
 def verified(file: Weights) -> bool:
-    """Return whether a download is verified: against the Hub's etag, or the hash prefix in the file's name.
-
-    torch.hub does not verify a file that is cached already; this function does.
-    """
-    if not isinstance(file, UrlFile):
-        return isinstance(file, HubFile)
-    path = downloads.cached(file)
-    return bool(file.sha256) and (path is None or checksums.matches_sha256(path, file.sha256))
+    """Return whether a file is verified before it is loaded: by the Hub's etag, or the hash prefix in its name."""
+    return isinstance(file, HubFile) or (isinstance(file, UrlFile) and bool(file.sha256))
 
 
 def _sha256(file: Weights, context: Context) -> str:

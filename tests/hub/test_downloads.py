@@ -71,7 +71,7 @@ def test_hub_fault_names_file_cause_and_remedy(pets, fault, happened, remedy):
     ("file", "happened", "remedy"),
     [
         (HubFile("me/nothing", ("a.bin",)), "no such public repository", "check the name"),
-        (HubFile("me/pets", ("a.bin", "b.bin")), "no such file", "timm's format"),
+        (HubFile("me/pets", ("a.bin", "b.bin")), "no such file", "a model of timm or transformers"),
         (HubFile("me/pets", ("model.safetensors",), "v9"), "no such revision", "after the @"),
         (HubFile("me/pets", ("model.safetensors",), "0" * 40), "no such revision", "after the @"),
     ],
@@ -168,8 +168,12 @@ def test_corrupt_cached_file_is_downloaded_again(pets, caplog, name):
     assert "the cached file does not match its hash; downloading it again" in caplog.text
     path.write_bytes(bytes(len(body)))
     with pets.unreachable():
-        refusal(file)
-    assert cached(file) is None
+        texts = [refusal(file) for _ in range(2)]
+    text = f"me/pets/{name}: expected the file that {pets.url} publishes, whose hash starts with "
+    for each in texts:
+        assert each.startswith(text)
+        assert f"; {path} is cut off or has other contents, and it cannot be replaced: " in each
+    assert fetch(file, 30).read_bytes() == body
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json"])

@@ -17,7 +17,7 @@ from torchvision import models
 
 from lineup.hub import checksums, downloads, files
 from lineup.hub.files import HubFile
-from lineup.registry import known_weights, timm_models
+from lineup.registry import known_weights, timm_models, timm_published
 
 ROOT = Path(__file__).parents[2]
 TABLE = ROOT / "lineup" / "registry" / "known_weights.csv"
@@ -285,7 +285,7 @@ def test_timms_repository_with_edited_transform_has_no_figures(hub, own):
 def test_timm_name_has_no_figures_if_the_download_is_unverified(monkeypatch):
     assert top1("lcnet_050") == 63.138
     url = "https://example.org/lcnet.pth"
-    monkeypatch.setattr(timm_models, "_weights_file", lambda cfg: files.torch_hub_file(url, "nowhere"))
+    monkeypatch.setattr(timm_published, "weights_file", lambda cfg: files.torch_hub_file(url, "nowhere"))
     assert plan("lcnet_050").figures == {}
 
 
