@@ -45,6 +45,9 @@ def schema() -> dict[str, Any]:
     definitions["Entry"]["properties"]["input_size"]["anyOf"].insert(
         0, {"type": "integer", "minimum": 16, "maximum": 4096}
     )
+    for name in ("mean", "std"):
+        one = {"type": "array", "items": {"type": "number"}, "minItems": 1, "maxItems": 1}
+        definitions["Entry"]["properties"][name]["anyOf"][:0] = [{"type": "number"}, one]
     root["properties"]["engine"]["enum"] = ["auto", *sorted(ENGINES)]
     for name in ("Entry", "Example"):
         definitions[name] = {"anyOf": [{"type": "string"}, definitions[name]]}

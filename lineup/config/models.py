@@ -9,11 +9,14 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, PrivateAttr, Tag, model_validator
 
+from lineup.config import class_indices, normalization
 from lineup.config.spec import Spec, parse_spec
 from lineup.config.yaml_source import Document, format_value
 
 Color = Literal["red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"]
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
+CropMode = Literal["center", "squash", "border"]
+Activation = Literal["softmax", "sigmoid"]
 # The values of huggingface_hub.SpaceHardware, whose import would take as long as that of all of this package.
 _Cpu = Literal["cpu-basic", "cpu-upgrade"]
 _TuringAda = Literal["t4-small", "t4-medium", "l4x1", "l4x4", "l40sx1", "l40sx4", "l40sx8"]
@@ -22,6 +25,22 @@ _Blackwell = Literal["rtx-pro-6000", "rtx-pro-6000x2", "rtx-pro-6000x4", "rtx-pr
 Hardware = Literal["zero-a10g", _Cpu, _TuringAda, _Ampere, _Blackwell]
 Rgb = Annotated[tuple[float, float, float], Field(strict=False)]
 Pixels = Annotated[int, Field(ge=16, le=4096)]
+SAID_ELSEWHERE = {  # arguments of the functions that build networks, and the key of an entry that decides them
+    "num_classes": "labels",
+    "in_chans": "in_chans",
+    "pretrained": "pretrained",
+    "weights": "checkpoint",
+    "checkpoint_path": "checkpoint",
+    "state_dict": "checkpoint",
+    "img_size": "input_size",
+    "image_size": "input_size",
+    "input_size": "input_size",
+    "pretrained_cfg": "",
+    "pretrained_cfg_overlay": "",
+    "features_only": "",
+    "out_indices": "",
+    "cache_dir": "",
+}
 _Text = Annotated[str, Tag("text")]
 _by_type = Discriminator(lambda value: "list" if isinstance(value, list) else "text")
 
@@ -29,6 +48,10 @@ _by_type = Discriminator(lambda value: "list" if isinstance(value, list) else "t
 class _Section(BaseModel):
     # strict: the text "3" is no integer, and a YAML 1.1 "yes" parsed as True is no name
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+def _labels_in_order(value: Any) -> Any:
+    return class_indices.from_config(value) if isinstance(value, dict) else value
 
 
 class Entry(_Section):
@@ -40,19 +63,44 @@ class Entry(_Section):
     )
     pretrained: bool = Field(True, description="false: random weights, with a note on the page")
     checkpoint: str | None = Field(None, min_length=1, description="a file with your own weights for this architecture")
-    labels: Annotated[_Text | Annotated[list[str], Tag("list")], _by_type] | None = Field(
-        None, description="a file with one class name per line, or a list of names"
+    labels: Annotated[
+        Annotated[_Text | Annotated[list[str], Tag("list")], _by_type] | None,
+        BeforeValidator(_labels_in_order, json_schema_input_type=str | list[str] | dict[str, str | int] | None),
+    ] = Field(
+        None,
+        description="class names in the order of the outputs: a file (one name per line, JSON, YAML or CSV), a list, "
+        "or a mapping such as `{0: cat, 1: dog}`",
     )
     input_size: Annotated[tuple[Pixels, Pixels], Field(strict=False)] | None = Field(
         None, description="input size of the model in pixels: 224, or [height, width]"
     )
-    mean: Rgb | None = Field(None, description="normalization mean of the three channels (0 to 1)")
-    std: Rgb | None = Field(None, description="normalization standard deviation of the three channels")
+    mean: Rgb | None = Field(
+        None,
+        description="normalization mean of the three channels, or one for all; of pixels from 0 to 1: where training "
+        "subtracted 0 to 255, divide by 255; for an input of 0 to 255, write mean 0 and std 0.0039216 (1/255)",
+    )
+    std: Rgb | None = Field(None, description="normalization standard deviation of the channels, as `mean`")
     crop_pct: float | None = Field(
         None, ge=0.25, le=1, description="center crop as a fraction of the resized shorter side"
     )
+    crop_mode: CropMode | None = Field(
+        None,
+        description="center: cut off what exceeds the input size; squash: resize to the input size, whatever the "
+        "aspect ratio, as `Resize((h, w))` does; border: resize the longer side, and pad the shorter one; with the "
+        "last two, `crop_pct` is 1 if left out",
+    )
     interpolation: Interpolation | None = Field(
         None, description="resize filter: nearest, bilinear, bicubic or lanczos"
+    )
+    activation: Activation | None = Field(
+        None, description="of the outputs: softmax (one of the classes), or sigmoid (any number of them)"
+    )
+    in_chans: Literal[1, 3] | None = Field(
+        None,
+        description="channels of the network's input: 3 (RGB) or 1 (grayscale); read from `checkpoint` if left out",
+    )
+    model_args: dict[str, Any] | None = Field(
+        None, description="more arguments for the function that builds the network, such as `{global_pool: avg}`"
     )
 
     @model_validator(mode="before")
@@ -60,15 +108,22 @@ class Entry(_Section):
     def _short_form(cls, value: Any) -> Any:
         if isinstance(value, str):
             value = {"backbone": value}
+        if isinstance(value, dict) and len(value) == 1 and (found := value.keys() & {"hf-hub", "local-dir", "timm"}):
+            [source] = found  # a space after the colon makes a key of it
+            raise ValueError(f"expected {source}:{value[source]}, without a space; got {source}: {value[source]}")
         if not isinstance(value, dict):
             raise ValueError(
                 "expected a name such as resnet18, or keys such as `backbone: resnet18`; "
                 f"got {format_value(value)}; fix it"
             )
+        for key in ("mean", "std"):
+            numbers = value[key] if isinstance(value.get(key), list) else [value.get(key)]
+            if len(numbers) == 1 and isinstance(numbers[0], int | float) and not isinstance(numbers[0], bool):
+                value = {**value, key: numbers * 3}
         if isinstance(value.get("input_size"), int) and not isinstance(value["input_size"], bool):
             value = {**value, "input_size": [value["input_size"]] * 2}
         if "name" not in value and isinstance(value.get("backbone"), str):
-            value = {**value, "name": value["backbone"]}
+            value = {**value, "name": value["backbone"].strip()}
         return value
 
     @model_validator(mode="after")
@@ -81,18 +136,34 @@ class Entry(_Section):
             )
         if isinstance(self.labels, list) and not all(label.strip() for label in self.labels or [""]):
             raise ValueError("expected labels that are not empty; got an empty one, or none; name each class")
-        if self.std and min(self.std) < 1e-3:
-            raise ValueError(f"expected std of three numbers from 0.001; got {list(self.std)}; fix it")
+        if problem := normalization.problem(self.mean, self.std):
+            raise ValueError(f"expected {normalization.EXPECTED}; got {problem[0]}; {problem[1]}")
         if self.checkpoint and self.spec.source not in ("timm", "torchvision"):
             raise ValueError(
                 f"expected a checkpoint only with an architecture of timm or torchvision; got {self.backbone!r}; "
-                "that source provides its own weights: remove `checkpoint`"
+                "that source provides its own weights: write the architecture, such as resnet18, or remove `checkpoint`"
             )
         if self.checkpoint and not self.pretrained:
             raise ValueError("expected either `checkpoint` or `pretrained: false`; got both; remove one")
         if self.checkpoint and self.spec.revision:
             raise ValueError(f"expected no @{self.spec.revision} beside `checkpoint`; remove one of the two")
+        self._check_arguments()
         return self
+
+    def _check_arguments(self) -> None:
+        for key in ("in_chans", "model_args"):
+            if getattr(self, key) is not None and self.source in ("timm", "torchvision", "hf-hub", "local-dir"):
+                of_config = self.source in ("hf-hub", "local-dir")
+                remedy = "write `model_args` into its config.json" if of_config else f"remove `{key}`"
+                raise ValueError(
+                    f"expected `{key}` only with `checkpoint` or `pretrained: false`; got {self.backbone!r}, whose "
+                    f"weights determine it; {remedy}"
+                )
+        for name, value in (self.model_args or {}).items():
+            if name in SAID_ELSEWHERE:
+                said = SAID_ELSEWHERE[name]
+                remedy = f"use the key `{said}` of the entry" if said else "remove it"
+                raise ValueError(f"expected model_args without `{name}`; got {value!r}; {remedy}")
 
     @property
     def spec(self) -> Spec:

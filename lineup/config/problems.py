@@ -30,8 +30,10 @@ _EXPECTED = {
 }
 _EXPECTED_OF_UNION = {  # keys that accept more than one type
     "examples": "a folder, or a list of images",
-    "labels": "a file, or a list of names",
+    "labels": "a file, a list of names, or a mapping from index to name",
     "input_size": "a whole number, or a list of two",
+    "mean": "a number, or a list of three",
+    "std": "a number, or a list of three",
 }
 
 

@@ -12,6 +12,8 @@ from lineup.config.bounded_loader import BoundedLoader
 from lineup.errors import ConfigError, brief
 
 MAX_NUMBER_LENGTH = 100  # characters
+_PATHS = ("backbone", "checkpoint", "labels", "examples", "image")
+_NO_BACKSLASHES = "write / instead of \\, or use single quotes"
 _COLLECTIONS = (yaml.SafeLoader.DEFAULT_MAPPING_TAG, yaml.SafeLoader.DEFAULT_SEQUENCE_TAG)
 
 Location = tuple[str | int, ...]  # path of a value as keys and indices: ("backbones", 2, "labels")
@@ -64,7 +66,9 @@ def read(path: Path) -> Document:
         ) from None
     except IsADirectoryError:
         raise ConfigError(f"{path}: expected a config file; got a folder; name the file in it") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise ConfigError(f"{path}: expected a config file; it cannot be read: {error.strerror}; check it") from None
+    except UnicodeDecodeError as error:
         raise ConfigError(f"{path.name}:1:1: expected UTF-8 text; got {error}; save it again as UTF-8") from None
     return parse(text, path.name)
 
@@ -110,6 +114,8 @@ class _Loader(BoundedLoader):
             node.value.encode()  # raises on a lone surrogate, which an escape sequence can produce
             kind = node.tag.rpartition(":")[2]
             if kind in ("str", "timestamp"):  # no key takes a date: keep it as text
+                if isinstance(node, yaml.ScalarNode) and node.style == '"' and _is_path(trail):
+                    _check_escapes(node)
                 return node.value
             if kind not in ("int", "float", "bool", "null") or len(node.value) > MAX_NUMBER_LENGTH:
                 raise ValueError
@@ -145,6 +151,29 @@ class _Loader(BoundedLoader):
         return values
 
 
+def _is_path(trail: Location) -> bool:
+    return trail[-1:] != () and (trail[-1] in _PATHS or trail[:-1] in (("backbones",), ("examples",)))
+
+
+def _check_escapes(node: yaml.ScalarNode) -> None:
+    """Refuse a path in double quotes in which a backslash, as of Windows, has swallowed a letter.
+
+    Raises:
+        MarkedYAMLError: there is an escape sequence that JSON does not write for a path.
+    """
+    start, end = node.start_mark, node.end_mark
+    text = str(start.buffer)[start.pointer : end.pointer]
+    for escape in re.finditer(r"\\(?:u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|.)", text, re.DOTALL):
+        code = int(escape[1] or escape[2] or "0", 16)
+        if escape[0][1] in '\\"/ \n':
+            continue
+        if code < 128 or not chr(code).isprintable():
+            raise yaml.MarkedYAMLError(
+                problem=f"the path {text}, in which {escape[0]} stands for one character; {_NO_BACKSLASHES}",
+                problem_mark=start,
+            )
+
+
 def _position(node: yaml.Node) -> tuple[int, int]:
     return node.start_mark.line + 1, node.start_mark.column + 1
 
@@ -153,6 +182,11 @@ def _syntax_problem(error: yaml.MarkedYAMLError, name: str) -> str:
     mark = error.problem_mark or error.context_mark
     line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
     problem = error.problem or brief(error, line=0)
+    if mark and re.match("(found unknown|expected) escape", problem):
+        text = str(mark.buffer)
+        backslash = text.rindex("\\", 0, mark.pointer)
+        column, escape = column - (mark.pointer - backslash), text[backslash : backslash + 2]
+        problem = f"{escape} in double quotes, where \\ starts an escape sequence; in a path, {_NO_BACKSLASHES}"
     hint = "" if ";" in problem else "; check the indentation there and above, and put special characters in quotes"
     return f"{name}:{line}:{column}: expected YAML; got {printable(problem)}{hint}"
 

@@ -1,17 +1,18 @@
 """Builds a network with its transform and labels from an entry of the config.
 
-The only package that imports timm and torchvision. A new source of backbones is one function that returns a `Plan`, and
-one line in SOURCES. timm, torchvision and torch take seconds to import: the module of a source is imported lazily, when
-its first entry is planned.
+The only package that imports timm, torchvision and transformers. A new source of backbones is one function that returns
+a `Plan`, and one line in SOURCES. timm, torchvision and torch take seconds to import: the module of a source is
+imported lazily, when its first entry is planned.
 """
 
 import logging
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lineup.config import Entry
-from lineup.errors import BackboneError, LineupError, brief, did_you_mean, unique_names
+from lineup.errors import BackboneError, LineupError, did_you_mean, unique_names
 from lineup.registry.plan import Context, OutputKind, Plan, Source, Transform
 
 if TYPE_CHECKING:
@@ -67,6 +68,9 @@ def plan(entry: Entry, context: Context) -> Plan:
         raise BackboneError(entry.name, "a known source", f"got {entry.source!r}", hint)
     try:
         planned = source(entry, context)
+        if (usual := str(entry.spec)) != entry.backbone:
+            note = f"{entry.backbone!r} is read as {usual}"
+            planned = replace(planned, loading_notes=(note, *planned.loading_notes))
         if context.output == "features":
             planned = planned.features()
             _ = planned.embedding_dim  # raises
@@ -77,7 +81,7 @@ def plan(entry: Entry, context: Context) -> Plan:
         raise error.at(entry.name) from error.__cause__
     except Exception as error:
         _log.exception("cannot plan %s", entry.name)
-        raise _unexpected(entry.name, "can be built", error) from error
+        raise _unexpected(entry.name, "can be built", "building it failed") from error
 
 
 def build(plan: Plan, path: Path | None) -> "nn.Module":
@@ -96,9 +100,10 @@ def build(plan: Plan, path: Path | None) -> "nn.Module":
         raise error.at(plan.name) from error.__cause__
     except Exception as error:
         _log.exception("cannot build %s", plan.name)
-        raise _unexpected(plan.name, f"loads {plan.weights}", error) from error
+        expected = f"loads {plan.weights}" if plan.weights else "can be built"
+        raise _unexpected(plan.name, expected, "loading failed") from error
 
 
-def _unexpected(name: str, expected: str, error: Exception) -> BackboneError:
-    got = f"got {type(error).__name__}: {brief(error, max_chars=300)}"
-    return BackboneError(name, f"a backbone that {expected}", got, "see the log for details")
+def _unexpected(name: str, expected: str, got: str) -> BackboneError:
+    # without the exception's own words, which are of the library's internals
+    return BackboneError(name, f"a backbone that {expected}", got, "see the log (on the command line: --verbose)")

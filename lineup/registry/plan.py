@@ -1,18 +1,20 @@
 """The plan of a backbone: its network, transform and labels in one object."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from PIL import Image
 
-from lineup.config import Entry
+from lineup.config import Activation, Entry
 from lineup.errors import BackboneError
 from lineup.hub.downloads import cached_sha256
 from lineup.hub.files import HubFile, Weights
-from lineup.registry import labels
+from lineup.registry import label_files, labels
 from lineup.registry.labels import LabelSet
 
 if TYPE_CHECKING:
@@ -29,12 +31,13 @@ class Transform:
     """The preprocessing of a backbone.
 
     Attributes:
-        steps: converts an RGB image to a normalised float32 tensor of shape ``(3, H, W)``.
+        steps: converts an RGB image to a normalised float32 tensor of shape ``(C, H, W)``.
         input_size: height and width.
-        mean: the mean that `steps` normalises with, to be inverted by `as_image`.
+        mean: the mean of each channel that `steps` normalises with, to be inverted by `as_image`.
         std: the standard deviation that `steps` normalises with.
         fingerprint: equal for equivalent transforms; empty if unknown.
-        resize_px: the length to which the shorter side is resized first; 0 if unknown.
+        resize_px: the length to which the shorter side is resized first, or more; 0 if unknown.
+        resizing: how an image gets the input size, in words: ``center crop 0.875, bicubic``; empty if unknown.
     """
 
     steps: "Callable[[Image.Image], torch.Tensor]"
@@ -43,26 +46,41 @@ class Transform:
     std: tuple[float, ...]
     fingerprint: str = ""
     resize_px: int = 0
+    resizing: str = ""
 
     def __call__(self, image: Image.Image) -> np.ndarray:
-        """Return a batch of one image: normalised float32 of shape ``(1, 3, H, W)``."""
+        """Return a batch of one image: normalised float32 of shape ``(1, C, H, W)``."""
         return self.batch([image])
 
     def batch(self, images: Iterable[Image.Image]) -> np.ndarray:
-        """Return a batch of at least one image: contiguous, normalised float32 of shape ``(N, 3, H, W)``."""
+        """Return a batch of at least one image: contiguous, normalised float32 of shape ``(N, C, H, W)``."""
         rows = [self.steps(image).numpy() for image in images]  # torchvision's have the layout (H, W, 3) in memory
         return np.stack(rows, out=np.empty((len(rows), *rows[0].shape), np.float32))
+
+    @property
+    def channels(self) -> int:
+        """The number of channels: 3 (RGB), or 1 (grayscale)."""
+        return len(self.mean)
+
+    @property
+    def summary(self) -> str:
+        """The preprocessing in words: ``input 224 × 224 px RGB, center crop 0.875, bicubic; mean …, std …``."""
+        (height, width), colors = self.input_size, "RGB" if self.channels == 3 else "grayscale"
+        size = ", ".join(filter(None, (f"input {width} × {height} px {colors}", self.resizing)))
+        mean, std = (" ".join(f"{value:.4g}" for value in values) for values in (self.mean, self.std))
+        return f"{size}; mean {mean}, std {std}"
 
     @property
     def key(self) -> object:
         """A key that is equal for equivalent transforms."""
         return self.fingerprint or id(self.steps)
 
-    def as_image(self, batch: np.ndarray) -> Image.Image:
-        """Return the input of the backbone as an image, with the normalisation inverted."""
+    def as_image(self, batch: np.ndarray) -> Image.Image | None:
+        """Return the input of the backbone as an image, with the normalisation inverted; None if that is impossible."""
         std, mean = (np.array(channels, np.float32) for channels in (self.std, self.mean))
-        pixels = batch[0].transpose(1, 2, 0) * std + mean  # (H, W, 3) in 0–1
-        return Image.fromarray((pixels.clip(0, 1) * 255).round().astype(np.uint8))
+        pixels = batch[0].transpose(1, 2, 0) * std + mean  # (H, W, C) in 0–1
+        values = (pixels.clip(0, 1) * 255).round().astype(np.uint8)
+        return Image.fromarray(values[:, :, 0] if self.channels == 1 else values)
 
 
 @dataclass(frozen=True)
@@ -81,12 +99,17 @@ class Plan:
         license: the licence of the weights; empty if not stated.
         download_bytes: the size of the download, if known without a request.
         notes: caveats about the predictions, shown to the user.
+        loading_notes: for the owner, how the weights were read: the file chosen, and what was removed from its keys.
         figures: figures published for these weights at this input size, by key of `published.FIGURES`.
         figures_note: a caveat about these figures, shown to the user.
         recipe: Python code that builds `network` and `transform` without Lineup; empty if there is none.
         fingerprint: identifies the network, except for its weights and the versions of the libraries; empty if unknown.
+        activation: turns the logits into probabilities.
+        num_outputs: the number of logits, if it is not that of the classes: two classes may have one, the second's.
+        head: the name and the shape of the classification layer, such as ``fc (512 → 5)``; empty if unknown.
         output: what the network that `make` builds returns: logits of the classes, ``(N, classes)``, or features.
         embedding: how the network returns features; None if it cannot.
+        requirements: the file with what it needs besides requirements.txt; empty if nothing.
     """
 
     name: str
@@ -100,12 +123,17 @@ class Plan:
     license: str = ""
     download_bytes: int | None = None
     notes: tuple[str, ...] = ()
+    loading_notes: tuple[str, ...] = ()
     figures: Mapping[str, float] = field(default_factory=dict)
     figures_note: str = ""
     recipe: str = ""
     fingerprint: str = ""
+    activation: Activation = "softmax"
+    num_outputs: int | None = None
+    head: str = ""
     output: OutputKind = "classes"
     embedding: "Embedding | None" = None
+    requirements: str = ""
 
     @property
     def num_classes(self) -> int:
@@ -119,6 +147,16 @@ class Plan:
             BackboneError: the backbone cannot return features.
         """
         return self._embedding.dim
+
+    @cached_property
+    def summary(self) -> str:
+        """What is used, in one line: architecture, weights, head, activation, labels and preprocessing."""
+        weights = f"weights {self.weights}" if self.weights else "random weights"
+        count = f"{self.num_classes:,} class{'' if self.num_classes == 1 else 'es'}"
+        named = f"named by {self.labels.origin}" if self.labels.named else "without names"
+        classes = f"{self.activation}, {count} {named}" if self.output == "classes" else "features"
+        head = f"head {self.head}" if self.head else ""
+        return "; ".join(filter(None, (self.architecture, weights, head, classes, self.transform.summary)))
 
     def features(self) -> "Plan":
         """Return the plan of the same backbone whose network returns features ``(N, embedding_dim)``.
@@ -163,6 +201,10 @@ class Context:
     sha256: Callable[[HubFile], str] = cached_sha256
     output: OutputKind = "classes"
 
+    def path(self, text: str) -> Path:
+        """Return the path that a value of the config means; ``~`` is the user's home."""
+        return self.folder / (Path(text).expanduser() if text.startswith(("~/", "~\\")) else text)
+
 
 Source = Callable[[Entry, Context], Plan]
 
@@ -175,16 +217,40 @@ def format_call(function: str, *arguments: object, **named: object) -> str:
 
 
 def entry_labels(entry: Entry, context: Context) -> LabelSet | None:
-    """Return the labels of the entry itself, if it has any."""
+    """Return the labels of the entry itself, if it has any, with WordNet ids resolved."""
+    if entry.labels is None:
+        return None
+    from lineup.registry.wordnet import wordnet  # imports timm
+
     if isinstance(entry.labels, str):
-        return labels.read_file(context.folder / entry.labels)
-    return labels.from_names(entry.labels, "the config") if entry.labels is not None else None
+        return wordnet().resolve(label_files.read(context.path(entry.labels)))
+    return wordnet().resolve(labels.from_names(entry.labels, "the config"))
 
 
-def resolve_labels(of_entry: LabelSet | None, of_weights: LabelSet | None, num_classes: int) -> LabelSet:
+def grayscale(entry: Entry, mean: Sequence[float], std: Sequence[float]) -> tuple[Entry, tuple[str, ...]]:
+    """Return an entry for a network of one channel, and a note if its mean and std are not those of the entry.
+
+    Args:
+        entry: the entry of the config.
+        mean: the mean to use if the entry has none; that of three channels is averaged, as in timm's training script.
+        std: the standard deviation, as above.
+    """
+    of_channel = [round(fmean(values), 6) for values in (entry.mean or mean, entry.std or std)]
+    pairs = (entry.mean, mean), (entry.std, std)
+    is_exact = all(len(set(said)) == 1 if said else len(default) == 1 for said, default in pairs)
+    note = "grayscale: mean {:g} and std {:g} are averages over the three channels".format(*of_channel)
+    changed = entry.model_copy(update={"in_chans": 1, "mean": (of_channel[0],), "std": (of_channel[1],)})
+    return changed, () if is_exact else (note,)
+
+
+def resolve_labels(of_entry: LabelSet | None, of_weights: LabelSet | None, num_outputs: int) -> LabelSet:
     """Return the labels of the entry, else those of the weights, else numbers.
 
+    One output may have two labels: of the class below ½, and of the one above.
+
     Raises:
-        BackboneError: the number of labels is not the number of classes.
+        BackboneError: their number does not fit the number of outputs, or their order is not that of the weights.
     """
-    return labels.check_count(of_entry or of_weights or labels.numbered(num_classes), num_classes)
+    if of_entry and of_weights and len(of_entry) == len(of_weights):
+        labels.check_order(of_entry, of_weights)
+    return labels.check_count(of_entry or of_weights or labels.numbered(num_outputs), num_outputs)

@@ -2,18 +2,20 @@
 
 import os
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from torch import nn
 from torch.hub import get_dir
 from torchvision import models
-from torchvision.transforms import InterpolationMode
+from torchvision.transforms import Compose, Grayscale, InterpolationMode
 
 from lineup.config import Entry
 from lineup.errors import BackboneError, did_you_mean
-from lineup.hub import files
-from lineup.registry import known_weights, wordnet
-from lineup.registry.checkpoint import Architecture
+from lineup.hub import checksums, files
+from lineup.registry import known_weights, timm_transform, wordnet
+from lineup.registry.activation import activated
+from lineup.registry.architecture import Architecture
 from lineup.registry.embedding import Embedding, without_layer
 from lineup.registry.known_weights import Candidate
 from lineup.registry.labels import LabelSet, from_names
@@ -26,6 +28,13 @@ os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
 # As torchvision's README says under "Pre-trained Model License".
 _LICENSES = {"https://github.com/facebookresearch/SWAG/blob/main/LICENSE": "CC-BY-NC-4.0 (SWAG)"}
 FIXED_SIZE = ("vit", "maxvit")  # accept one input size only
+# These normalise their input again where `transform_input` is true, as the published weights, and all that are
+# fine-tuned from them, require. No checkpoint says it.
+RENORMALIZING = ("googlenet", "inception_v3")
+_ASSUMED_INPUT = (
+    "assumed to be trained with `transform_input=False`, from scratch; if it was fine-tuned from torchvision's weights,"
+    " these predictions are wrong, and the entry needs `model_args: {transform_input: true}`"
+)
 
 
 def pretrained(entry: Entry, context: Context) -> Plan:
@@ -43,7 +52,7 @@ def pretrained(entry: Entry, context: Context) -> Plan:
         check_input_size(on_meta_device(create), entry, transform.input_size)
     recipe, file = _recipe(entry, chosen, weights=str(chosen)), files.torch_hub_file(chosen.url, get_dir())
     known = str(transform.steps) == str(chosen.transforms()) and known_weights.verified(file)
-    return Plan(
+    planned = Plan(
         name=entry.name,
         source=entry.source,
         architecture=f"{name}@{chosen.name}",
@@ -60,22 +69,32 @@ def pretrained(entry: Entry, context: Context) -> Plan:
         fingerprint=recipe,
         embedding=Embedding(create, transform.input_size, partial(_features_of, name)),
     )
+    return activated(planned, entry, num_classes)
 
 
-def architecture(entry: Entry) -> Architecture:
+def architecture(entry: Entry, context: Context) -> Architecture:
     """Return an architecture of torchvision, for the user's own weights."""
     name, assumed = entry.spec.target, _weights(entry)
     transform = _transform(entry, assumed)
+    arguments = _create_arguments(name, transform)
+    notes: tuple[str, ...] = ()
+    if name in RENORMALIZING:
+        published = not entry.checkpoint or _is_published(context.path(entry.checkpoint), name)
+        # auxiliary heads run in training only
+        arguments = {"transform_input": published, "aux_logits": False, "init_weights": not entry.checkpoint}
+        notes = () if published or "transform_input" in (entry.model_args or {}) else (_ASSUMED_INPUT,)
+    arguments |= entry.model_args or {}
     return Architecture(
         name=name,
         published=f"torchvision/{name}@{assumed.name}",
         num_classes=len(assumed.meta["categories"] or ()),
-        head=_head(name),
+        heads=(_head(name),),
         transform=transform,
-        create=partial(models.get_model, name, weights=None, **_create_arguments(name, transform)),
-        recipe=partial(_recipe, entry, assumed, weights=None, **_create_arguments(name, transform)),
+        create=partial(_create, name, entry.in_chans or 3, **arguments),
+        recipe=partial(_recipe, entry, assumed, weights=None, **arguments),
         candidates=partial(_candidates, entry, assumed),
         features_of=partial(_features_of, name),
+        notes=notes,
     )
 
 
@@ -104,14 +123,39 @@ def _categories(chosen: Any) -> LabelSet:
 
 
 def _transform(entry: Entry, chosen: Any) -> Transform:
-    if entry.input_size and entry.input_size[0] != entry.input_size[1]:
-        raise BackboneError("", "a square input_size, as torchvision's transforms are", f"got {entry.input_size}")
+    if _is_of_timm(entry):
+        return timm_transform.build(_timm_settings(entry, chosen))
     steps = chosen.transforms(**(overrides := _overrides(entry, chosen)))
     if entry.interpolation:
         steps.interpolation = InterpolationMode(entry.interpolation)
     height, width = steps.crop_size * 2  # a list of one element
     fingerprint = repr((chosen, overrides, entry.interpolation))
-    return Transform(steps, (height, width), tuple(steps.mean), tuple(steps.std), fingerprint, max(steps.resize_size))
+    mean, std, resize_px = tuple(steps.mean), tuple(steps.std), max(steps.resize_size)
+    resizing = timm_transform.resizing(height / steps.resize_size[0], steps.interpolation.value)
+    steps = Compose([Grayscale(), steps]) if entry.in_chans == 1 else steps
+    return Transform(steps, (height, width), mean, std, fingerprint, resize_px, resizing)
+
+
+def _is_of_timm(entry: Entry) -> bool:
+    """Return whether an entry needs a transform of timm: torchvision's crop a square from the center."""
+    is_square = not entry.input_size or entry.input_size[0] == entry.input_size[1]
+    return not is_square or entry.crop_mode in ("squash", "border")
+
+
+def _timm_settings(entry: Entry, chosen: Any) -> dict[str, Any]:
+    """Return the settings of timm's transform that has those of torchvision's, and of the entry."""
+    default = chosen.transforms()
+    side_px, resize_px = default.crop_size[0], default.resize_size[0]
+    own = {key: value for key, value in timm_transform.overrides(entry).items() if value is not None}
+    return {
+        "input_size": (entry.in_chans or 3, *(entry.input_size or (side_px, side_px))),
+        "mean": tuple(default.mean),
+        "std": tuple(default.std),
+        "crop_pct": side_px / resize_px,
+        "crop_mode": "center",
+        "interpolation": default.interpolation.value,
+        **own,
+    }
 
 
 def _overrides(entry: Entry, chosen: Any) -> dict[str, Any]:
@@ -153,10 +197,19 @@ def _license(chosen: Any) -> str:
 
 def _recipe(entry: Entry, chosen: Any, **arguments: Any) -> str:
     network = format_call("torchvision.models.get_model", entry.spec.target, **arguments)
+    of_timm, imports = _is_of_timm(entry), "import torchvision\n"
     transform = format_call(f"torchvision.models.get_weight({str(chosen)!r}).transforms", **_overrides(entry, chosen))
-    recipe = f"import torchvision\n\nnetwork = {network}.eval()\ntransform = {transform}\n"
-    if entry.interpolation:
+    if of_timm:
+        imports, transform = f"import timm\n{imports}", timm_transform.recipe(_timm_settings(entry, chosen))
+    recipe = f"{imports}\nnetwork = {network}.eval()\ntransform = {transform}\n"
+    if entry.interpolation and not of_timm:
         recipe += f"transform.interpolation = torchvision.transforms.InterpolationMode({entry.interpolation!r})\n"
+    if entry.in_chans == 1:
+        grayscale = on_meta_device(partial(_create, entry.spec.target, 1, **arguments))
+        first, layer = _first_layer(grayscale)
+        recipe += f"network.set_submodule({first!r}, torch.nn.{layer})\n"
+        if not of_timm:
+            recipe += "transform = torchvision.transforms.Compose([torchvision.transforms.Grayscale(), transform])\n"
     return recipe
 
 
@@ -166,13 +219,33 @@ def _create_arguments(name: str, transform: Transform) -> dict[str, Any]:
         return {"image_size": transform.input_size[0]}
     if name.startswith("maxvit"):
         return {"input_size": transform.input_size}
-    # these two normalise their input again, which torchvision enables only together with their published weights
-    return {"transform_input": True} if name in ("googlenet", "inception_v3") else {}
+    return {"transform_input": True} if name in RENORMALIZING else {}
+
+
+def _is_published(path: Path, name: str) -> bool:
+    """Return whether a file has the published weights of a model."""
+    hashes = tuple(filter(None, (files.sha256_in_name(weights.url) for weights in models.get_model_weights(name))))
+    return path.is_file() and checksums.sha256(path).startswith(hashes)
+
+
+def _create(name: str, in_chans: int, **arguments: Any) -> nn.Module:
+    """Build a model without weights, whose first layer takes this number of channels."""
+    network: nn.Module = models.get_model(name, **{"weights": None, **arguments})
+    if in_chans != 3:
+        first, old = _first_layer(network)
+        sizes: Any = (old.kernel_size, old.stride, old.padding, old.dilation, old.groups, old.bias is not None)
+        network.set_submodule(first, nn.Conv2d(in_chans, old.out_channels, *sizes))
+    return network
+
+
+def _first_layer(network: nn.Module) -> tuple[str, nn.Conv2d]:
+    return next((name, layer) for name, layer in network.named_modules() if isinstance(layer, nn.Conv2d))
 
 
 def _head(name: str) -> str:
     """Return the name of the classification layer: the last one with as many outputs as classes."""
-    network = on_meta_device(partial(models.get_model, name, weights=None, num_classes=1000))
+    arguments = {"init_weights": False} if name in RENORMALIZING else {}
+    network = on_meta_device(partial(models.get_model, name, weights=None, num_classes=1000, **arguments))
     return [
         layer
         for layer, module in network.named_modules()

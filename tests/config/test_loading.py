@@ -27,7 +27,11 @@ backbones:
     mean: [0.5, 0.5, 0.5]
     std: [0.25, 0.25, 1]
     crop_pct: 0.9
+    crop_mode: border
     interpolation: bicubic
+    activation: sigmoid
+    in_chans: 3
+    model_args: {global_pool: max}
   - {backbone: resnet34.a1_in1k, pretrained: false, labels: birds.txt, input_size: 96}
 examples:
   - maze.jpg
@@ -70,7 +74,8 @@ def test_every_key_is_loaded():
     assert plain == read(LINEUP).backbones[0]
     expected = {"name": "own", "backbone": "torchvision/resnet50", "checkpoint": "weights/own.pth", "pretrained": True}
     expected |= {"labels": ["jay", "crow"], "input_size": (224, 320), "mean": (0.5, 0.5, 0.5), "std": (0.25, 0.25, 1)}
-    assert own.model_dump() == expected | {"crop_pct": 0.9, "interpolation": "bicubic"}
+    expected |= {"crop_pct": 0.9, "crop_mode": "border", "interpolation": "bicubic", "activation": "sigmoid"}
+    assert own.model_dump() == expected | {"in_chans": 3, "model_args": {"global_pool": "max"}}
     assert (untrained.name, untrained.pretrained) == ("resnet34.a1_in1k", False)
     assert (untrained.labels, untrained.input_size) == ("birds.txt", (96, 96))
     assert [(example.image, example.caption) for example in loaded.examples] == [("maze.jpg", ""), ("jay.png", "A jay")]
@@ -148,22 +153,31 @@ ENTRIES = [
     ("{backbone: a, labels: []}", "5: expected labels that are not empty; got an empty one, or none"),
     ("{backbone: a, checkpoint: ''}", "19: checkpoint: expected text that is not empty; got ''"),
     ("{backbone: a, crop_pct: 0.001}", "19: crop_pct: expected 0.25 or more; got 0.001"),
-    ("{backbone: 'timm:resnet18'}", "5: expected resnet18, without timm: in front; got 'timm:resnet18'"),
-    ("{backbone: 'torchvision:a'}", "5: expected torchvision/a, without torchvision: in front"),
+    ("{backbone: 'timm:a/b'}", "5: expected a name with its source; got 'a/b'"),
+    ("{backbone: 'torchvision:a/b'}", "5: expected torchvision/name or torchvision/name@WEIGHTS; got"),
     ("{backbone: a, label: b}", "19: label: expected a known key; got 'label'; did you mean 'labels'?"),
     ("{backbone: a, text: b}", "19: text: expected a known key; got 'text'; remove it, or use one of: name, backbone,"),
     ("{backbone: a, name: b, name: c}", "28: name: expected each key once; already defined in line 2"),
     ("{backbone: a, pretrained: 'no'}", "19: pretrained: expected true or false; got 'no'"),
-    ("{backbone: a, labels: 5}", "19: labels: expected a file, or a list of names; got 5; put it in quotes"),
+    (
+        "{backbone: a, labels: 5}",
+        "19: labels: expected a file, a list of names, or a mapping from index to name; got 5; put",
+    ),
     ("{backbone: a, labels: [b, no]}", "31: labels[1]: expected text; got false; put it in quotes"),
     ("{backbone: a, input_size: true}", "19: input_size: expected a whole number, or a list of two; got true"),
     ("{backbone: a, input_size: [224, 8]}", "37: input_size[1]: expected 16 or more; got 8"),
-    ("{backbone: a, mean: 0.5}", "19: mean: expected a list; got 0.5"),
+    ("{backbone: a, mean: half}", "19: mean: expected a number, or a list of three; got 'half'"),
+    ("{backbone: a, mean: true}", "19: mean: expected a number, or a list of three; got true"),
+    ("{backbone: a, in_chans: 1}", "5: expected `in_chans` only with `checkpoint` or `pretrained: false`; got 'a'"),
+    ("{backbone: 'hf-hub:a/b', model_args: {x: 1}}", "5: expected `model_args` only with `checkpoint` or"),
+    ("{backbone: a, pretrained: false, in_chans: 4}", "38: in_chans: expected one of 1 or 3; got 4"),
+    ("{backbone: a, checkpoint: x, model_args: {num_classes: 5}}", "5: expected model_args without `num_classes`; got"),
+    ("{backbone: a, checkpoint: x, model_args: {features_only: true}}", "5: expected model_args without `features_"),
     ("{backbone: a, mean: [1, 2]}", "19: mean: expected 3 numbers; got [1, 2]"),
     ("{backbone: a, mean: [1, 2, 3, 4]}", "19: mean: expected 3 at most; got [1, 2, 3, 4]"),
     ("{backbone: a, mean: [1, true, 3]}", "29: mean[1]: expected a number; got true"),
     ("{backbone: a, std: [1, 1, .inf]}", "31: std[2]: expected a finite number; got inf"),
-    ("{backbone: a, std: [1, 0, 1]}", "5: expected std of three numbers from 0.001; got [1.0, 0.0, 1.0]"),
+    ("{backbone: a, std: [1, 0, 1]}", "5: expected mean and std of pixels from 0 to 1; got std: [1, 0, 1]"),
     ("{backbone: a, crop_pct: 1.5}", "19: crop_pct: expected 1.0 or less; got 1.5"),
     ("{backbone: a, interpolation: cubic}", "19: interpolation: expected one of 'nearest', 'bilinear', 'bicubic' or"),
     ("{backbone: a, checkpoint: x, pretrained: false}", "5: expected either `checkpoint` or `pretrained: false`; got"),

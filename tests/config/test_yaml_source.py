@@ -119,3 +119,33 @@ def test_brackets_are_parsed_without_the_hook_in_the_scanner(monkeypatch):
     expected = yaml_source.parse(nested, "x.yaml").values
     monkeypatch.delattr(BoundedLoader, "save_possible_simple_key")
     assert yaml_source.parse(nested, "x.yaml").values == expected
+
+
+IN_QUOTES = [  # in double quotes, the position of the message, and what it names
+    ('- backbone: resnet18\n  checkpoint: "C:\\Users\\me\\b.pth"', "3:18", "got \\U in double quotes"),
+    ('- {backbone: resnet18, checkpoint: "data\\models\\b.pth"}', "2:41", "got \\m in double quotes"),
+    ('- backbone: resnet18\n  checkpoint: "weights\\b.pth"', "3:15", 'the path "weights\\b.pth", in which \\b stands'),
+    ('- "local-dir:nets\\test"', "2:3", "in which \\t stands"),
+    ('- {backbone: resnet18, labels: "data\\names.txt"}', "2:32", "in which \\n stands"),
+    ('- {backbone: resnet18, checkpoint: "run\\x41.pth"}', "2:36", "in which \\x stands"),
+    ('- {backbone: resnet18, checkpoint: "a\\\\run\\0.pth"}', "2:36", "in which \\0 stands"),
+    ('- resnet18\nexamples: "C:\\\\my\\a"', "3:11", "in which \\a stands"),
+    ('- resnet18\nexamples:\n- {image: "my\\fox.png"}', "4:11", "in which \\f stands"),
+]
+
+
+@pytest.mark.parametrize(("text", "position", "what"), IN_QUOTES)
+def test_backslash_of_windows_in_double_quotes_is_refused(text, position, what):
+    with pytest.raises(ConfigError) as caught:
+        yaml_source.parse(f"backbones:\n{text}\n", "config.yaml")
+    assert str(caught.value).startswith(f"config.yaml:{position}: expected YAML; ")
+    assert what in str(caught.value)
+    assert str(caught.value).endswith("write / instead of \\, or use single quotes")
+    assert "\n" not in str(caught.value)
+
+
+def test_escape_sequences_that_json_writes_are_read():
+    text = '{"title": "a\\tb", "backbones": [{"backbone": "a", "checkpoint": "C:\\\\m\\u00fc\\/b.pth", "labels": ["\\n"]}]}'  # noqa: E501
+    values = yaml_source.parse(text, "config.yaml").values
+    assert (values["title"], values["backbones"][0]["labels"]) == ("a\tb", ["\n"])
+    assert values["backbones"][0]["checkpoint"] == "C:\\mü/b.pth"
