@@ -120,7 +120,7 @@ def did_you_mean(word: str, known: list[str]) -> str:
 
 
 def brief(exception: BaseException, max_chars: int = 200, line: int | None = None) -> str:
-    """Summarize a library's exception in one line: its message, or its type's name if it has none.
+    """Summarize a library's exception in one line: its message, without its type.
 
     Args:
         exception: the exception that a library raised.
@@ -130,4 +130,4 @@ def brief(exception: BaseException, max_chars: int = 200, line: int | None = Non
     text = str(exception).strip()
     if line is not None and text:
         text = text.splitlines()[line]
-    return " ".join(text.split())[:max_chars] or type(exception).__name__
+    return " ".join(text.split())[:max_chars] or "an error without a message"

@@ -134,8 +134,8 @@ def test_to_json_has_the_message_and_its_parts():
         (ValueError("first\nsecond\n\n"), {"line": -1}, "second"),
         (ValueError("x" * 300), {}, "x" * 200),
         (ValueError("x" * 300), {"max_chars": 250}, "x" * 250),
-        (ValueError(), {}, "ValueError"),
-        (ValueError(" \n "), {"line": -1}, "ValueError"),
+        (ValueError(), {}, "an error without a message"),
+        (ValueError(" \n "), {"line": -1}, "an error without a message"),
         (KeyError("a"), {"line": 0}, "'a'"),
     ],
 )

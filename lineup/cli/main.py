@@ -33,7 +33,8 @@ def main(argv: Sequence[str] | None = None, features: Iterable[Feature] = ()) ->
     features = list(features)
     arguments = parser(features).parse_args(argv)
     arguments.notes = [feature.notes for feature in features if feature.notes]
-    logging.basicConfig(level=logging.ERROR)  # problems of backbones are reported once, at the end
+    # problems of backbones are reported once, at the end, without their tracebacks
+    logging.basicConfig(level=logging.ERROR if arguments.verbose else logging.CRITICAL)
     from lineup import config
 
     try:
@@ -50,7 +51,8 @@ def main(argv: Sequence[str] | None = None, features: Iterable[Feature] = ()) ->
 
 def _classify(service: "Service", arguments: argparse.Namespace) -> int:
     answer = service.classify(arguments.image, arguments.backbone, arguments.top_k)
-    print_answer(answer.to_json(), arguments.json, lambda: text.answer(answer))
+    loading_notes = service.status(answer.backbone).loading_notes
+    print_answer(answer.to_json(), arguments.json, lambda: text.answer(answer, loading_notes))
     return 0
 
 
@@ -76,7 +78,7 @@ def _check(service: "Service", arguments: argparse.Namespace) -> int:
     if not problems:
         notes += [note for name in arguments.notes for note in resolve_name(name)(service, arguments.config)]
     report_json = {"backbones": [status.to_json() for status in statuses], "problems": problems, "notes": notes}
-    print_answer(report_json, arguments.json, lambda: [*text.table(statuses), *(f"note: {note}" for note in notes)])
+    print_answer(report_json, arguments.json, lambda: text.checked(statuses, notes))
     return report(problems) if problems else 0
 
 
@@ -93,6 +95,7 @@ def parser(features: Iterable[Feature] = ()) -> argparse.ArgumentParser:
         help="the config file (default: config.yaml, or LINEUP_CONFIG)",
     )
     shared.add_argument("--json", action="store_true", help="print JSON, as the API returns it")
+    shared.add_argument("--verbose", action="store_true", help="print the log, with tracebacks, to stderr")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     classify = commands.add_parser("classify", parents=[shared], help="classify an image")

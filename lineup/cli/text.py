@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from lineup.analysis import multi_label
 from lineup.errors import LineupError
 from lineup.formatting import aligned, or_dash
 
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from lineup.service import Service
 
 
-def answer(answer: "Classification") -> list[str]:
+def answer(answer: "Classification", loading_notes: Sequence[str] = ()) -> list[str]:
     width = max(len(prediction.label) for prediction in answer.predictions)
     lines = [f"{prediction.label:<{width}}  {prediction.probability:7.2%}" for prediction in answer.predictions]
     height, width_px = answer.input_size
@@ -20,7 +21,8 @@ def answer(answer: "Classification") -> list[str]:
         f"{answer.backbone} · {width_px} × {height} px · {answer.engine} on {answer.device} · "
         f"{answer.milliseconds.total:.0f} ms · {answer.label_set} · weights: {answer.license or 'licence not stated'}"
     )
-    return [*lines, "", details, *(f"note: {note}" for note in answer.notes)]
+    lines += filter(None, [multi_label.sentence(answer)])
+    return [*lines, "", details, *(f"note: {note}" for note in (*answer.notes, *loading_notes))]
 
 
 def comparison(service: "Service", comparison: "Comparison") -> list[str]:
@@ -38,6 +40,15 @@ def comparison(service: "Service", comparison: "Comparison") -> list[str]:
     for name, reason in comparison.left_out.items():  # an error has the name
         notes.append(f"left out: {reason}" if isinstance(reason, LineupError) else f"left out: {name}: {reason}")
     return [*aligned(rows, "llrrrr"), "", *labels, "", comparison.agreement.sentence, *notes]
+
+
+def checked(statuses: "Sequence[BackboneStatus]", notes: Sequence[str]) -> list[str]:
+    """Format the table, with a line for each entry on what is used, and notes."""
+    lines = [*table(statuses), ""]
+    for status in statuses:
+        lines += [f"{status.name}: {status.summary}"] if status.summary else []
+        lines += [f"note: {status.name}: {note}" for note in (*status.notes, *status.loading_notes)]
+    return [*lines, *(f"note: {note}" for note in notes)]
 
 
 def table(statuses: "Sequence[BackboneStatus]") -> list[str]:

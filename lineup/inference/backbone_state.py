@@ -100,6 +100,9 @@ class BackboneState:
             figures_note=plan.figures_note if plan else "",
             engine=engine,
             engine_note=self.engine_note if engine else "",
+            summary=plan.summary if plan else "",
+            notes=plan.notes if plan else (),
+            loading_notes=plan.loading_notes if plan else (),
         )
 
     def _availability(self) -> tuple[Availability, LineupError | None, str]:

@@ -124,7 +124,8 @@ class Classifier:
         [answer] = classifications(loaded, output, len(batch), top_k, max_k, timings)
         if not output.cached:
             self._forward_ms[name].append(output.forward_ms)
-        return replace(answer, model_input_jpeg=jpeg(transform.as_image(batch)), min_side_px=prepared.min_side_px)
+        seen = transform.as_image(batch)
+        return replace(answer, model_input_jpeg=jpeg(seen) if seen else b"", min_side_px=prepared.min_side_px)
 
 
 @contextmanager

@@ -63,7 +63,7 @@ class Execution(Protocol):
         """Wait until a job may compute a slice, which requests overtake; raise ClientDisconnected."""
 
     def forward(self, name: str, engine: "Engine", batch: np.ndarray) -> Output:
-        """Run the engine of a backbone on a batch ``(N, 3, H, W)``; raise ForwardTimeout."""
+        """Run the engine of a backbone on a batch ``(N, C, H, W)``; raise ForwardTimeout."""
 
     def failure(self, name: str, error: Exception) -> LineupError:
         """Return the error to report when a forward pass raised an unexpected one."""

@@ -61,7 +61,7 @@ class PinnedBackbone:
             BackboneError: when the forward pass fails or times out, or its outputs are not finite.
         """
         loaded = self._loaded
-        batch = batch_of(images, loaded.plan.transform, self._config().limits)  # (N, 3, H, W)
+        batch = batch_of(images, loaded.plan.transform, self._config().limits)  # (N, C, H, W)
         if len(batch) > 1:
             self._pin.reserve_batches(loaded)
         output = self._execution.forward(self.name, loaded.engine, batch)

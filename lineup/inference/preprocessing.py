@@ -67,14 +67,14 @@ class PreparedImage:
         self.__dict__.pop("decoded", None)
 
     def batch_for(self, transform: "Transform") -> tuple[np.ndarray, float]:
-        """Return the batch ``(1, 3, H, W)`` float32 of a transform, and the milliseconds of preprocessing."""
+        """Return the batch ``(1, C, H, W)`` float32 of a transform, and the milliseconds of preprocessing."""
         if transform.key not in self._batches:
             self._batches[transform.key] = timed(partial(transform, self.decoded))
         return self._batches[transform.key]
 
 
 def batch_of(images: Iterable[ImagePath], transform: "Transform", limits: Limits) -> np.ndarray:
-    """Return the batch ``(N, 3, H, W)`` float32 of image files; one decoded image at a time is in memory.
+    """Return the batch ``(N, C, H, W)`` float32 of image files; one decoded image at a time is in memory.
 
     Raises:
         ImageError: when one cannot be read.

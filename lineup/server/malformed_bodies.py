@@ -56,8 +56,8 @@ class MalformedBodyMiddleware:
                 raise
             if isinstance(error, _CLIENT_ERRORS):
                 _log.warning("rejected: %s: %s: %.200s", scope["path"], type(error).__name__, error)
-                problem = f"request: expected the fields of this endpoint; got others ({type(error).__name__})"
-                await detail(400, f"{problem}; see {API}info")(scope, receive, send)
+                problem = f"request: expected the fields of this endpoint; got others; see {API}info"
+                await detail(400, problem)(scope, receive, send)
             else:
                 _log.exception("%s failed", scope["path"])
                 await detail(500, INTERNAL_ERROR)(scope, receive, send)

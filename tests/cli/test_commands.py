@@ -1,6 +1,7 @@
 """The command line: exit status, stdout and stderr."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -52,7 +53,16 @@ def test_classify_prints_a_table_or_json(lineup, lineup_process, image):
     done = lineup_process(GOOD, "classify", str(image), "--json", "--top-k", "2")
     answer = json.loads(done.stdout)
     assert done.returncode == 0
-    assert list(answer) == ["backbone", "predictions", "input_size", "engine", "milliseconds", "notes"]
+    assert list(answer) == [
+        "backbone",
+        "predictions",
+        "activation",
+        "above_half",
+        "input_size",
+        "engine",
+        "milliseconds",
+        "notes",
+    ]
     assert len(answer["predictions"]) == 2
     assert set(answer["predictions"][0]) == {"class_index", "id", "label", "probability"}
     assert sorted(answer["milliseconds"]) == ["decode", "forward", "preprocess"]
@@ -146,7 +156,7 @@ def test_backbones_json_has_the_fields_of_the_api(lineup, publish):
     rows = json.loads(lineup("backbones: [resnet18, torchvision/squeezenet1_1]", "backbones", "--json").stdout)
     assert [row["name"] for row in rows] == ["resnet18", "torchvision/squeezenet1_1"]
     keys = ["name", "source", "status", "reason", "num_classes", "parameters", "download_bytes", "license", "figures"]
-    keys += ["figures_note", "engine", "engine_note"]
+    keys += ["figures_note", "engine", "engine_note", "summary", "notes", "loading_notes"]
     assert all(list(row) == keys for row in rows)
     assert rows[0]["download_bytes"] == len(publish("resnet18.a1_in1k")["model.safetensors"])
     assert (rows[0]["parameters"], rows[0]["license"], rows[0]["status"]) == (11_689_512, "apache-2.0", "idle")
@@ -229,3 +239,42 @@ def test_help_lists_the_commands_without_heavy_imports(lineup_process, imported)
     assert all(command in done.stdout for command in ("classify", "compare", "backbones", "check"))
     assert "lineup.cli.main" in names
     assert names.isdisjoint(HEAVY | {"pydantic"})
+
+
+STRANGE = """
+import sys
+from lineup import registry
+from lineup.cli.main import main
+class StrangeError(Exception): ...
+def raising(*_): raise StrangeError("'NoneType' object has no attribute 'inner'")
+def plan(entry, context):
+    if entry.spec.target == "plan": raising()
+    from dataclasses import replace
+    from lineup.config import Entry
+    built = registry.plan(Entry(backbone="test_resnet", pretrained=False), context)
+    return replace(built, name=entry.name, make=raising)
+registry.SOURCES["strange"] = plan
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("verbose", [[], ["--verbose"]])
+@pytest.mark.parametrize(
+    ("command", "target", "problem"),
+    [
+        ("check", "plan", "expected a backbone that can be built; building it failed"),
+        ("classify", "plan", "expected a backbone that can be built; building it failed"),
+        ("classify", "load", "expected a backbone that can be built; loading failed"),
+    ],
+)
+def test_strange_exception_is_one_plain_sentence(tmp_path, env, image, command, target, problem, verbose):
+    (tmp_path / "config.yaml").write_text(f"engine: torch\nbackbones: ['strange:{target}']\n")
+    arguments = [command, *([str(image)] if command == "classify" else []), *verbose]
+    done = subprocess.run(
+        [sys.executable, "-c", STRANGE, *arguments], cwd=tmp_path, env=env, capture_output=True, text=True
+    )
+    *log, error = done.stderr.splitlines()
+    assert done.returncode == 2
+    assert error.endswith(f"{problem}; see the log (on the command line: --verbose)")
+    assert not re.search("Error|NoneType|Traceback", done.stdout + error)
+    assert log == [] if not verbose else "StrangeError: 'NoneType' object has no attribute 'inner'" in "\n".join(log)
