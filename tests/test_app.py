@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import torch_hub
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from hub import timm_repo
@@ -81,7 +82,8 @@ def served(home, publish, image, standing_hub):
     torch.manual_seed(0)
     torch.save(scale_head(torchvision.models.squeezenet1_1(weights=None)).state_dict(), checkpoints / SQUEEZENET)
     (home / "config.yaml").write_text(CONFIG)
-    env = {**os.environ, **caches(home), "PYTHONPATH": str(ROOT), "GRADIO_TEMP_DIR": str(home / "uploads")}
+    path = f"{torch_hub.agree_in_subprocesses(home / 'site', checkpoints / SQUEEZENET)}{os.pathsep}{ROOT}"
+    env = {**os.environ, **caches(home), "PYTHONPATH": path, "GRADIO_TEMP_DIR": str(home / "uploads")}
     with serving(home / "config.yaml", env, home / "log.txt") as app:
         yield app
     hub.faults.clear()
@@ -98,7 +100,8 @@ def test_every_source_classifies(client, image, name):
     assert answer["backbone"] == name
     assert answer["input_size"] == [224, 224]
     assert answer["engine"] == "torch"
-    assert list(answer) == ["backbone", "predictions", "input_size", "engine", "milliseconds", "notes"]
+    keys = ["backbone", "predictions", "activation", "above_half", "input_size", "engine", "milliseconds", "notes"]
+    assert list(answer) == keys
     probabilities = [prediction["probability"] for prediction in answer["predictions"]]
     assert len(probabilities) == 2
     assert 1 >= probabilities[0] >= probabilities[1] > 0
@@ -117,7 +120,7 @@ def test_labels_come_from_the_weights(client, image):
     own, notes = labels("own")
     assert own == {(0, None, "mine"), (1, None, "yours")}
     assert notes == [
-        "preprocessing assumed from resnet18.a1_in1k",
+        "preprocessing assumed from resnet18.a1_in1k: input_size, mean, std, crop_mode, crop_pct, interpolation",
         "top_k 3 is more than there are classes: all 2 are listed",
     ]
     assert "untrained: the weights are random, so the predictions are meaningless" in labels("untrained")[1]
@@ -141,7 +144,7 @@ def test_backbones_lists_source_status_and_facts(client):
     }
     assert rows["resnet5O"]["reason"].endswith("did you mean 'resnet50'?")
     accuracies = {name: row["figures"]["imagenet_top1"] for name, row in rows.items() if row["figures"]}
-    assert accuracies == {"resnet18": 71.504}  # this squeezenet file differs from torchvision's
+    assert accuracies == {"resnet18": 71.504, "torchvision/squeezenet1_1": 58.178}
 
 
 def test_compare_returns_results_errors_and_agreement(client, image):

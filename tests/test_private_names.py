@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 HEADER = "| name | where | why | upstream |"
 
-OWN = {"_folder", "_document", "_type"}  # of a Config, and the end of pydantic's error types
+OWN = {"_folder", "_document", "_type", "_replace"}  # of a Config, the end of pydantic's error types, of NamedTuple
 SETTINGS = {"torch.backends.cudnn.allow_tf32"}  # documented, and meant to be assigned
 # Modules and names that look public, but are not in their library's documentation.
 MODULES = ("gradio.components.api_component", "gradio.context", "gradio.route_utils", "gradio.utils")

@@ -321,7 +321,10 @@ def required(file: str) -> list[str]:
     return [re.split(r"[\[>]", line)[0] for line in lines]
 
 
-@pytest.mark.parametrize("name", required("requirements.txt") + required("requirements-dev.txt"))
+@pytest.mark.parametrize(
+    "name",
+    [*required("requirements.txt"), *required("requirements-transformers.txt"), *required("requirements-dev.txt")],
+)
 def test_dependencies_are_pinned_and_documented(name):
     assert name.lower().replace("-", "_") in pins()
     assert re.search(rf"\b{re.escape(name)}\b", CONTRIBUTING.split("## Dependencies")[1], re.IGNORECASE)

@@ -52,7 +52,10 @@ def test_answer_to_json_has_the_documented_keys(make_service, fakes, image):
     assert answer.pop("predictions") == [
         {"class_index": 0, "id": None, "label": "cat", "probability": pytest.approx(0.66524, abs=1e-5)}
     ]
-    assert answer == {"backbone": "fake:a", "input_size": [8, 8], "engine": "torch", "notes": []}
+    assert answer == {
+        **{"backbone": "fake:a", "activation": "softmax", "above_half": None},
+        **{"input_size": [8, 8], "engine": "torch", "notes": []},
+    }
 
 
 def test_classes_with_equal_labels_stay_distinct(make_service, fakes, image):
@@ -383,7 +386,8 @@ def test_comparison_to_json_has_the_documented_keys(make_service, fakes, image):
     failed, answer = comparison["results"]
     fields = {"where": "fake:b", "expected": "", "got": "it is broken", "remedy": ""}
     assert failed == {"backbone": "fake:b", "error": "fake:b: it is broken", **fields}
-    assert list(answer) == ["backbone", "predictions", "input_size", "engine", "milliseconds", "notes"]
+    keys = ["backbone", "predictions", "activation", "above_half", "input_size", "engine", "milliseconds", "notes"]
+    assert list(answer) == keys
     assert answer["predictions"] == [
         {"class_index": 0, "id": None, "label": "cat", "probability": pytest.approx(0.66524, abs=1e-5)}
     ]
@@ -394,6 +398,7 @@ def test_comparison_to_json_has_the_documented_keys(make_service, fakes, image):
         "not_comparable",
         "dissenting",
         "missing_class",
+        "multi_label",
     ]
 
 
