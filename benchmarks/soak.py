@@ -439,7 +439,8 @@ def faults(quick: bool) -> list[Row]:
 
 
 def _tests(subject: str, requirement: str, file: str, keyword: str = "") -> Row:
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", file, *(("-k", keyword) if keyword else ())]
+    options = ("-p", "no:cacheprovider", "-m", "long or not long")  # also tests that `make test` leaves out
+    command = [sys.executable, "-m", "pytest", *options, file, *(("-k", keyword) if keyword else ())]
     process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900)
     last_line = (process.stdout.strip().splitlines() or ["no output"])[-1]
     return subject, requirement, f"{last_line} ({file})", process.returncode == 0

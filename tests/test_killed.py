@@ -20,6 +20,8 @@ from waiting import until
 
 from lineup.hub import checksums
 
+pytestmark = pytest.mark.long
+
 BODY = os.urandom(2_000_000)
 FETCH = """
 import hashlib, sys

@@ -210,6 +210,7 @@ for _ in range(5):
 """
 
 
+@pytest.mark.long
 def test_concurrent_processes_leave_a_valid_cache(cache, planned):
     command, pipe = [sys.executable, "-c", PROCESS, str(planned[1])], subprocess.PIPE
     processes = [subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, stderr=pipe, text=True) for _ in range(2)]

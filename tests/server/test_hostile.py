@@ -65,6 +65,7 @@ def test_open_page_rejects_paths_outside_the_uploads_and_urls(served):
     assert violations.to_json() == {"files": {}, "hosts": {}, "invalid_arguments": {}}
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("unharmed")
 def test_2000_payloads_get_an_answer_or_an_error_and_reach_nothing(served):
     with served.watching() as violations:
