@@ -13,6 +13,11 @@ def size(number: int) -> str:
     return f"{number / 1e6:.1f} MB" if number >= 1e5 else f"{number / 1e3:.1f} kB"
 
 
+def enumeration(names: Sequence[str]) -> str:
+    """Join names as in a sentence: ``a, b and c``; empty if there are none."""
+    return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
+
+
 def aligned(rows: Sequence[Sequence[str]], alignment: str) -> list[str]:
     """Pad cells to columns of equal width; `alignment` has one letter per column, l (left) or r (right)."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

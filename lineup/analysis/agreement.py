@@ -7,8 +7,8 @@ from itertools import compress
 from operator import not_
 from typing import Any
 
-from lineup.analysis.multi_label import enumeration
 from lineup.errors import LineupError
+from lineup.formatting import enumeration
 from lineup.registry.labels import Label, LabelSet
 from lineup.results import Answer, Classification
 
@@ -223,7 +223,7 @@ def _could_join(vote: Vote, group: _VotedGroup) -> bool:
 
 
 def _names_or_count(names: Sequence[str]) -> str:
-    return str(len(names)) if len(names) > MAX_LISTED else enumeration(list(names))
+    return str(len(names)) if len(names) > MAX_LISTED else enumeration(names)
 
 
 @dataclass(frozen=True)

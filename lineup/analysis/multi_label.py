@@ -1,5 +1,6 @@
 """Answers of backbones whose classes are independent of each other: any number of them may be true."""
 
+from lineup.formatting import enumeration
 from lineup.results import Classification
 
 MAX_LISTED = 5  # classes in a sentence
@@ -15,8 +16,3 @@ def sentence(answer: Classification) -> str:
     if len(answer.predictions) == 1:
         return text
     return f"{text} Each class has a probability of its own; together they are not 100%."
-
-
-def enumeration(names: list[str]) -> str:
-    """Join names as in a sentence: ``a, b and c``; empty if there are none."""
-    return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))

@@ -86,9 +86,7 @@ def two_numberings(*readings: tuple[Sequence[str], Sequence[str]]) -> list[str]:
     if not possible or others or any(names != possible[0] for names in possible):
         numbers, names = readings[0]
         got = f"both may be the index: {numbers[0]!r} has {names[0]!r}"
-        raise BackboneError(
-            "", "an index and a name for each class", got, "list the names alone, in the order of the outputs"
-        )
+        raise BackboneError("", "an index and a name for each class", got, NAMES_ALONE)
     return possible[0]
 
 

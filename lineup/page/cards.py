@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from lineup.analysis import multi_label
 from lineup.analysis.agreement import Comparison
 from lineup.errors import DID_YOU_MEAN, LineupError
 from lineup.formatting import count, size
@@ -43,7 +42,7 @@ def short_reason(problem: LineupError) -> str:
 
 def classification_card(answer: Classification, top_k: int) -> str:
     """Render the bars of the `top_k` most probable classes, the model input, and the details of the run."""
-    return render("card.html", answer=answer, top_k=top_k, multi_label=multi_label.sentence)
+    return render("card.html", answer=answer, top_k=top_k)
 
 
 def comparison(names: Sequence[str], comparison: Comparison, top_k: int) -> str:
@@ -55,7 +54,6 @@ def comparison(names: Sequence[str], comparison: Comparison, top_k: int) -> str:
         answers={name: comparison.answers.get(name) for name in names},
         top_k=top_k,
         lead=_lead,
-        multi_label=multi_label.sentence,
         majority=majority,
         dissenting=agreement.dissenting if majority else (),
         missing_class=agreement.missing_class if majority else (),

@@ -6,7 +6,6 @@ imported lazily, when its first entry is planned.
 """
 
 import logging
-from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -69,8 +68,7 @@ def plan(entry: Entry, context: Context) -> Plan:
     try:
         planned = source(entry, context)
         if (usual := str(entry.spec)) != entry.backbone:
-            note = f"{entry.backbone!r} is read as {usual}"
-            planned = replace(planned, loading_notes=(note, *planned.loading_notes))
+            planned = planned.with_loading_notes([f"{entry.backbone!r} is read as {usual}"])
         if context.output == "features":
             planned = planned.features()
             _ = planned.embedding_dim  # raises

@@ -20,7 +20,7 @@ from lineup.registry.checkpoint_recipe import loading_code
 from lineup.registry.embedding import Embedding
 from lineup.registry.labels import LabelSet, from_names
 from lineup.registry.meta_device import check_input_size, count_parameters, describe_head
-from lineup.registry.plan import Context, Plan, entry_labels, grayscale, resolve_labels
+from lineup.registry.plan import TRANSFORM_KEYS, Context, Plan, entry_labels, grayscale, resolve_labels
 from lineup.registry.state_dict import Fit, Shapes
 
 Others = Callable[[Iterable[str]], Iterator[Entry]]
@@ -158,7 +158,7 @@ def _recognize(
         expected, first = _open_shapes(network, architecture.heads, entry.in_chans or 3)
         fit = state_dict.find(content, expected, architecture.heads)
         if fit.fits:
-            return _settings(entry, tried, fit, first, count and architecture.heads, content)
+            return _settings(entry, tried, fit, first, architecture.heads if count else (), content)
         misfit = misfit or (fit, expected)
     assert misfit
     search = partial(misfits.first_fitting, _others(content, architecture_of, others))
@@ -189,11 +189,9 @@ def _open_shapes(network: nn.Module, heads: Sequence[str], channels: int) -> tup
     return shapes, ""
 
 
-def _settings(
-    entry: Entry, tried: Entry, fit: Fit, first: str, heads: Sequence[str] | int, content: Any
-) -> _Recognized:
+def _settings(entry: Entry, tried: Entry, fit: Fit, first: str, heads: Sequence[str], content: Any) -> _Recognized:
     """Read the number of classes and of channels from a checkpoint that fits."""
-    head = (fit.shape(f"{heads[0]}.weight") if heads else None) or (0,)  # type: ignore[index]
+    head = (fit.shape(f"{heads[0]}.weight") if heads else None) or (0,)
     channels, notes = (fit.shape(first) or (0, 0))[1], []
     if first and channels != (entry.in_chans or channels):
         got = f"the first layer of the checkpoint takes {channels}"
@@ -262,9 +260,8 @@ def _fit(content: Any, network: nn.Module, name: str, heads: Sequence[str]) -> F
 def _notes(entry: Entry, architecture: Architecture) -> tuple[str, ...]:
     if not entry.pretrained:
         return ("untrained: the weights are random, so the predictions are meaningless",)
-    keys = ("input_size", "mean", "std", "crop_mode", "crop_pct", "interpolation")
     implied = ("crop_pct",) if entry.crop_mode in ("squash", "border") else ()
-    assumed = ", ".join(key for key in keys if not getattr(entry, key) and key not in implied)
+    assumed = ", ".join(key for key in TRANSFORM_KEYS if not getattr(entry, key) and key not in implied)
     return (f"preprocessing assumed from {architecture.published}: {assumed}",) if assumed else ()
 
 

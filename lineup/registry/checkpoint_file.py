@@ -95,7 +95,7 @@ def read(path: Path, device: str) -> Any:
         raise BackboneError("", "a checkpoint", f"{path} does not exist", "relative paths start at the config's folder")
     try:
         _check_kind(path)
-        return _safetensors(path, device) if is_safetensors(path) else _unpickle(path, device)
+        return read_safetensors(path, device) if is_safetensors(path) else _unpickle(path, device)
     except BackboneError:
         raise
     except (SafetensorError, EOFError):
@@ -164,7 +164,12 @@ def _check_kind(path: Path) -> None:
         raise BackboneError(path.name, "a checkpoint, of torch.save or safetensors", f"it is {what}", remedy)
 
 
-def _safetensors(path: Path, device: str) -> dict[str, torch.Tensor]:
+def read_safetensors(path: Path, device: str) -> dict[str, torch.Tensor]:
+    """Return the tensors of a safetensors file; on ``meta`` they have a shape, and no values.
+
+    Raises:
+        SafetensorError: it is truncated, or another kind of file.
+    """
     with safe_open(path, "pt") as file:
         if device != "meta":
             return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118

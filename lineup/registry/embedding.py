@@ -1,6 +1,6 @@
 """Features of an image: what a network computes before its classification layer."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -59,9 +59,10 @@ class TimmFeatures(nn.Module):
         return self.network.forward_head(self.network.forward_features(batch), pre_logits=True)
 
 
-def without_layer(network: nn.Module, name: str) -> nn.Module:
-    """Replace a layer by one that returns its input."""
-    network.set_submodule(name, nn.Identity())
+def without_layers(network: nn.Module, names: Iterable[str]) -> nn.Module:
+    """Replace layers by ones that return their input."""
+    for name in names:
+        network.set_submodule(name, nn.Identity())
     return network
 
 

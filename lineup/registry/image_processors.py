@@ -15,7 +15,7 @@ from PIL import Image
 
 from lineup.config import Entry
 from lineup.errors import BackboneError, brief
-from lineup.registry.plan import Transform
+from lineup.registry.plan import TRANSFORM_KEYS, Transform
 from lineup.registry.pretrained_folder import PROCESSOR_FILES
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def transform(entry: Entry, load: "partial[Any]") -> tuple[ProcessorTransform, d
             has no setting for a key of the entry.
     """
     processor, changes = _built(load), {}
-    if any((entry.input_size, entry.mean, entry.std, entry.crop_pct, entry.crop_mode, entry.interpolation)):
+    if any(getattr(entry, key) for key in TRANSFORM_KEYS):
         changes = _overrides(entry, processor)
         processor = _built(partial(load, **changes))
     steps = partial(_pixels, processor)

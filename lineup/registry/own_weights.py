@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from functools import partial
 
 import timm
@@ -48,7 +47,7 @@ def plan(entry: Entry, context: Context) -> Plan:
 
     planned = checkpoint.plan(entry, context, architecture_of, partial(_others, entry))
     notes = timm_names.renamed(entry.spec.target) if entry.spec.source == "timm" else ()
-    return replace(planned, loading_notes=(*notes, *planned.loading_notes))
+    return planned.with_loading_notes(notes)
 
 
 def _others(entry: Entry, keys: Iterable[str]) -> Iterator[Entry]:

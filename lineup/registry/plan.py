@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from lineup.registry.embedding import Embedding
 
 OutputKind = Literal["classes", "features"]
+# of an entry, and of a config.json
+TRANSFORM_KEYS = ("input_size", "mean", "std", "crop_mode", "crop_pct", "interpolation")
 
 
 @dataclass(frozen=True)
@@ -177,6 +179,10 @@ class Plan:
             recipe="",
             fingerprint=self.fingerprint and f"features of {self.fingerprint}",
         )
+
+    def with_loading_notes(self, notes: Iterable[str]) -> "Plan":
+        """Return the plan with further loading notes, before its own."""
+        return replace(self, loading_notes=(*notes, *self.loading_notes))
 
     @property
     def _embedding(self) -> "Embedding":

@@ -4,18 +4,15 @@ Weights are read as tensors, never unpickled as objects, and a config that names
 """
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 
 from lineup.errors import BackboneError, brief
+from lineup.registry.checkpoint_file import read_safetensors
 
-T = TypeVar("T")
-
-WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")  # in the order of transformers
 PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
 SHARDED = "model.safetensors.index.json"
 TIMM_PREFIX = "timm_model."  # of the tensors that transformers saves of a model of timm
@@ -34,9 +31,10 @@ _TASKS = {  # what a class does instead, by a part of its name
     "AudioClassification": "it classifies audio",
     "VideoClassification": "it classifies videos",
 }
-OTHER_FILES = {  # what a folder has instead of WEIGHT_FILES, and what to do
-    SHARDED: "save it as one file: `model.save_pretrained(folder, max_shard_size='50GB')`",
-    "pytorch_model.bin.index.json": "save it as one file: `model.save_pretrained(folder, max_shard_size='50GB')`",
+_ONE_FILE = "save it as one file: `model.save_pretrained(folder, max_shard_size='50GB')`"
+OTHER_FILES = {  # what a folder has instead of a whole model, and what to do
+    SHARDED: _ONE_FILE,
+    "pytorch_model.bin.index.json": _ONE_FILE,
     "adapter_model.safetensors": "merge the adapter: `model.merge_and_unload().save_pretrained(folder)`",
     "tf_model.h5": "these are TensorFlow's weights: save PyTorch's with an older transformers, from_tf=True",
     "flax_model.msgpack": "these are Flax's weights: save PyTorch's with an older transformers, from_flax=True",
@@ -96,18 +94,11 @@ def classifier_config(folder: Path) -> dict[str, Any]:
 
 def timm_overlay(path: Path | None) -> dict[str, Any]:
     """Return the fields of timm's pretrained config that make it load a file, which timm or transformers saved."""
-    if path and path.suffix == ".safetensors":
-        with safe_open(path, "pt") as file:
-            names = list(file.keys())
-            if all(name.startswith(TIMM_PREFIX) for name in names):
-                state_dict = without_prefix({name: file.get_tensor(name) for name in names})
-                return {"state_dict": state_dict, "source": ""}
+    names = read_safetensors(path, "meta") if path and path.suffix == ".safetensors" else {}
+    if path and names and all(name.startswith(TIMM_PREFIX) for name in names):
+        stored = read_safetensors(path, "cpu")
+        return {"state_dict": {name.removeprefix(TIMM_PREFIX): stored[name] for name in stored}, "source": ""}
     return {"file": str(path), "source": ""}  # with the source local-dir, timm would choose the file
-
-
-def without_prefix(tensors: Mapping[str, T]) -> dict[str, T]:
-    """Return the tensors of a network of timm under their own names."""
-    return {name.removeprefix(TIMM_PREFIX): tensor for name, tensor in tensors.items()}
 
 
 def require_weights(path: Path) -> None:
@@ -134,14 +125,12 @@ def tensors(path: Path, with_values: bool = True) -> dict[str, torch.Tensor]:
         BackboneError: it is damaged, or has other objects.
     """
     require_weights(path)
+    device = "cpu" if with_values else "meta"
     try:
         if path.suffix == ".safetensors":
-            with safe_open(path, "pt") as file:
-                names = list(file.keys())
-                if with_values:
-                    return {name: file.get_tensor(name) for name in names}
-                return {name: torch.empty(()).expand(file.get_slice(name).get_shape()) for name in names}
-        stored = torch.load(path, map_location="cpu" if with_values else "meta", weights_only=True)
+            stored: Any = read_safetensors(path, device)
+        else:
+            stored = torch.load(path, map_location=device, weights_only=True)
     except (SafetensorError, OSError, EOFError) as error:
         got = "it is cut off, or another kind of file"
         raise BackboneError(path.name, "a complete file of weights", got, "copy it again") from error

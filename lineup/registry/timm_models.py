@@ -32,10 +32,18 @@ from lineup.registry.architecture import Architecture, head_names
 from lineup.registry.embedding import Embedding, TimmFeatures, not_a_classifier
 from lineup.registry.labels import LabelSet
 from lineup.registry.meta_device import check_input_size, count_parameters, describe_head, on_meta_device
-from lineup.registry.plan import Context, Plan, Transform, entry_labels, format_call, grayscale, resolve_labels
+from lineup.registry.plan import (
+    TRANSFORM_KEYS,
+    Context,
+    Plan,
+    Transform,
+    entry_labels,
+    format_call,
+    grayscale,
+    resolve_labels,
+)
 
 WEIGHT_FILES = weights_folder.PREFERRED
-_TRANSFORM_KEYS = ("input_size", "mean", "std", "crop_pct", "crop_mode", "interpolation")
 
 
 def pretrained(entry: Entry, context: Context) -> Plan:
@@ -60,7 +68,7 @@ def pretrained(entry: Entry, context: Context) -> Plan:
         planned = _plan(entry, context, cfg, full_name, create, timm_published.weights_file(cfg), make, full_name)
     except BackboneError as error:
         raise (error.at(full_name) if name != entry.spec.target else error) from error.__cause__
-    return replace(planned, loading_notes=(*timm_names.renamed(entry.spec.target), *planned.loading_notes))
+    return planned.with_loading_notes(timm_names.renamed(entry.spec.target))
 
 
 def from_folder(entry: Entry, context: Context) -> Plan:
@@ -73,7 +81,7 @@ def from_folder(entry: Entry, context: Context) -> Plan:
     path, notes = weights_folder.choose(folder)
     name = f"local-dir:{folder if entry.spec.target[0] == '~' else entry.spec.target}"
     planned = _from_folder(entry, context, folder, files.LocalFile(path), name)
-    return replace(planned, loading_notes=(*notes, *planned.loading_notes))
+    return planned.with_loading_notes(notes)
 
 
 def from_hub(entry: Entry, context: Context) -> Plan:
@@ -125,7 +133,7 @@ def _from_folder(entry: Entry, context: Context, folder: Path, file: files.Weigh
         )
 
     planned = _plan(entry, context, cfg, full_name, create, file, make, name)
-    return replace(planned, loading_notes=(*timm_names.renamed(stated), *planned.loading_notes))
+    return planned.with_loading_notes(timm_names.renamed(stated))
 
 
 def _plan(
@@ -205,7 +213,7 @@ def _pretrained_cfg(name: str) -> dict[str, Any]:
     if not timm.is_model(architecture):
         hint = did_you_mean(architecture, timm.list_models()) or "timm.list_models() lists all names"
         raise BackboneError("", "a model name of timm", f"got {name!r}", hint)
-    tags = [full.partition(".")[2] for full in timm.list_pretrained(f"{architecture}.*")]
+    tags = timm_names.tags_of(architecture)
     if tag and tag not in tags:
         hint = did_you_mean(tag, tags) or f"it has: {', '.join(tags) or 'none'}"
         raise BackboneError("", f"a pretrained tag of {architecture}", f"got {tag!r}", hint)
@@ -236,7 +244,7 @@ def _is_embedding(name: str, num_classes: int, of_weights: LabelSet | None) -> b
 
 def _refuse_misplaced(stored: Mapping[str, Any]) -> None:
     """Refuse settings of the transform where timm ignores them, as `save_for_hf(model_config=…)` writes them."""
-    misplaced = [key for key in _TRANSFORM_KEYS if key in stored and "pretrained_cfg" in stored]
+    misplaced = [key for key in TRANSFORM_KEYS if key in stored and "pretrained_cfg" in stored]
     if misplaced:
         got = f"config.json has `{misplaced[0]}` beside it, where timm ignores it"
         remedy = "move it into `pretrained_cfg`, or write it in the entry, and delete it there"

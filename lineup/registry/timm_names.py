@@ -11,11 +11,16 @@ def current_name(name: str) -> str:
         return name
     architecture, tag_of_successor = split_model_name_tag(successor)
     tag = tag or tag_of_successor
-    tags = [full.partition(".")[2] for full in list_pretrained(f"{architecture}.*")]
+    tags = tags_of(architecture)
     if tag and tag not in tags:  # timm names a tag that it has completed since: sam instead of sam_in1k
         completed = [each for each in tags if each.startswith(f"{tag}_")]
         tag = completed[0] if len(completed) == 1 else tag
     return f"{architecture}.{tag}" if tag else architecture
+
+
+def tags_of(architecture: str) -> list[str]:
+    """Return the tags of the weights that timm publishes for an architecture."""
+    return [full.partition(".")[2] for full in list_pretrained(f"{architecture}.*")]
 
 
 def renamed(name: str) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """The classification models of torchvision, by name and weights enum."""
 
 import os
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from lineup.hub import checksums, files
 from lineup.registry import known_weights, timm_transform, wordnet
 from lineup.registry.activation import activated
 from lineup.registry.architecture import Architecture
-from lineup.registry.embedding import Embedding, without_layer
+from lineup.registry.embedding import Embedding, without_layers
 from lineup.registry.known_weights import Candidate
 from lineup.registry.labels import LabelSet, from_names
 from lineup.registry.meta_device import check_input_size, on_meta_device
@@ -242,6 +242,7 @@ def _first_layer(network: nn.Module) -> tuple[str, nn.Conv2d]:
     return next((name, layer) for name, layer in network.named_modules() if isinstance(layer, nn.Conv2d))
 
 
+@cache
 def _head(name: str) -> str:
     """Return the name of the classification layer: the last one with as many outputs as classes."""
     arguments = {"init_weights": False} if name in RENORMALIZING else {}
@@ -254,4 +255,4 @@ def _head(name: str) -> str:
 
 
 def _features_of(name: str, network: nn.Module) -> nn.Module:
-    return without_layer(network, _head(name))
+    return without_layers(network, [_head(name)])

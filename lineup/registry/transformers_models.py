@@ -20,9 +20,9 @@ from torch import nn
 from lineup.config import Entry
 from lineup.errors import BackboneError, HubError, brief
 from lineup.hub import files
-from lineup.registry import image_processors, labels, pretrained_folder, wordnet
+from lineup.registry import image_processors, labels, pretrained_folder, weights_folder, wordnet
 from lineup.registry.activation import activated
-from lineup.registry.embedding import Embedding
+from lineup.registry.embedding import Embedding, without_layers
 from lineup.registry.labels import LabelSet
 from lineup.registry.meta_device import count_parameters, dry_run, on_meta_device
 from lineup.registry.plan import Context, Plan, entry_labels, format_call, resolve_labels
@@ -36,7 +36,7 @@ def from_folder(entry: Entry, context: Context, folder: Path) -> Plan:
     if (folder / "adapter_config.json").is_file():
         remedy = pretrained_folder.OTHER_FILES["adapter_model.safetensors"]
         raise BackboneError("", f"a whole model in {folder}", "adapter_config.json says that it is an adapter", remedy)
-    found = [name for name in pretrained_folder.WEIGHT_FILES if (folder / name).is_file()]
+    found = [name for name in weights_folder.PREFERRED if (folder / name).is_file()]
     if not found:
         other = next((name for name in pretrained_folder.OTHER_FILES if (folder / name).is_file()), "")
         remedy = (
@@ -46,7 +46,7 @@ def from_folder(entry: Entry, context: Context, folder: Path) -> Plan:
         raise BackboneError("", f"model.safetensors in {folder}", f"{kind} with {other or 'no weights'}", remedy)
     pretrained_folder.require_weights(folder / found[0])
     notes = (f"weights: {found[0]}, not {found[1]}, as transformers chooses",) if len(found) > 1 else ()
-    return _plan(entry, context, folder, files.LocalFile(folder / found[0]), (entry.spec.target,), notes)
+    return _plan(entry, context, config, folder, files.LocalFile(folder / found[0]), (entry.spec.target,), notes)
 
 
 def from_hub(entry: Entry, context: Context, folder: Path, commit: str) -> Plan:
@@ -59,15 +59,22 @@ def from_hub(entry: Entry, context: Context, folder: Path, commit: str) -> Plan:
         if isinstance(error.__cause__, RemoteEntryNotFoundError):
             raise _without_processor(repo) from error
         raise
-    file = files.HubFile(repo, (*pretrained_folder.WEIGHT_FILES, pretrained_folder.SHARDED), commit)
-    return _plan(entry, context, folder, file, (repo, commit), ())
+    file = files.HubFile(repo, (*weights_folder.PREFERRED, pretrained_folder.SHARDED), commit)
+    config = pretrained_folder.classifier_config(folder)  # again: the image processor may name code of its own
+    return _plan(entry, context, config, folder, file, (repo, commit), ())
 
 
 def _plan(
-    entry: Entry, context: Context, folder: Path, file: files.Weights, name: tuple[str, ...], notes: tuple[str, ...]
+    entry: Entry,
+    context: Context,
+    config: dict[str, Any],
+    folder: Path,
+    file: files.Weights,
+    name: tuple[str, ...],
+    notes: tuple[str, ...],
 ) -> Plan:
     """Plan the classifier in a folder; `name` is what transformers calls it: a path, or a repository and a commit."""
-    config, transformers = pretrained_folder.classifier_config(folder), _library(name[0])
+    transformers = _library(name[0])
     of_weights, settings = _labels(config, entry.spec.target), _settings(transformers, config)
     if not any((folder / each).is_file() for each in pretrained_folder.PROCESSOR_FILES):
         raise _without_processor(str(folder))
@@ -82,6 +89,7 @@ def _plan(
     if isinstance(file, files.LocalFile):
         notes += _load(type(network.network), settings, pretrained_folder.tensors(file.path, with_values=False))[1]
     heads = _heads(network, num_outputs)
+    features_of = partial(without_layers, names=list(heads))  # transformers returns the mean of two
 
     def make(path: Path | None) -> nn.Module:
         assert path is not None
@@ -100,7 +108,7 @@ def _plan(
         recipe=_recipe(name, overrides),
         fingerprint=json.dumps(["transformers", transformers.__version__, config], sort_keys=True),
         head=" and ".join(heads.values()),
-        embedding=Embedding(create, transform.input_size, partial(_without_heads, list(heads))) if heads else None,
+        embedding=Embedding(create, transform.input_size, features_of) if heads else None,
         requirements=REQUIREMENTS,
     )
     return activated(planned, entry, num_outputs, config.get("problem_type"))
@@ -207,13 +215,6 @@ def _heads(network: _Logits, num_outputs: int) -> dict[str, str]:
         if isinstance(module, nn.Linear) and module.out_features == num_outputs and not name.startswith(base)
     }
     return heads if len(heads) <= 2 else {}
-
-
-def _without_heads(names: list[str], network: nn.Module) -> nn.Module:
-    """Replace the heads by layers that return their input; transformers returns the mean of two."""
-    for name in names:
-        network.set_submodule(name, nn.Identity())
-    return network
 
 
 def _load(kind: Any, settings: Any, tensors: dict[str, torch.Tensor]) -> tuple[nn.Module, tuple[str, ...]]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from lineup.analysis import multi_label
 from lineup.errors import LineupError
 
 
@@ -47,4 +48,5 @@ _ENVIRONMENT = Environment(
     undefined=StrictUndefined,
 )
 _ENVIRONMENT.filters |= {"percent": percent, "data_uri": data_uri, "explained": explained}
+_ENVIRONMENT.filters["above_half"] = multi_label.sentence
 _ENVIRONMENT.tests["error"] = lambda answer: isinstance(answer, LineupError)
