@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from lineup.config import yaml_source
-from lineup.config.models import Config, Entry, Example, Limits, Space
+from lineup.config.models import Config, Entry, Evaluation, Example, Limits, Space, Training
 from lineup.config.yaml_source import Document, Location, format_value
 from lineup.errors import did_you_mean
 
@@ -44,6 +44,8 @@ def explain(source: Document, problem: Any) -> str:
     if kind == "extra_forbidden":
         known = list(_model_at(trail[:-1]).model_fields)
         hint = did_you_mean(str(trail[-1]), known) or f"remove it, or use one of: {', '.join(known)}"
+        if (key := str(trail[-1]).partition(":"))[0] in known:
+            hint = f"write a space after the colon: {key[0]}: {key[2]}"
         return f"{where}: expected a known key; got {trail[-1]!r}; {hint}"
     if kind == "missing" and isinstance(trail[-1], int):
         where = source.where(trail[:-1])
@@ -90,6 +92,8 @@ def _model_at(trail: Location) -> type[BaseModel]:
         "backbones": Entry,
         "examples": Example,
         "limits": Limits,
+        "evaluation": Evaluation,
+        "training": Training,
         "space": Space,
     }
     return models[trail[0]] if trail else Config

@@ -8,8 +8,9 @@ from typing import Any
 
 import yaml
 
+from lineup.config import yaml_syntax
 from lineup.config.bounded_loader import BoundedLoader
-from lineup.errors import ConfigError, brief
+from lineup.errors import ConfigError, LineupError, brief
 
 MAX_NUMBER_LENGTH = 100  # characters
 _PATHS = ("backbone", "checkpoint", "labels", "examples", "image")
@@ -69,7 +70,7 @@ def read(path: Path) -> Document:
     except OSError as error:
         raise ConfigError(f"{path}: expected a config file; it cannot be read: {error.strerror}; check it") from None
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path.name}:1:1: expected UTF-8 text; got {error}; save it again as UTF-8") from None
+        raise ConfigError(_encoding_problem(error, path.name)) from None
     return parse(text, path.name)
 
 
@@ -83,7 +84,11 @@ def parse(text: str, name: str) -> Document:
         finally:
             loader.dispose()
     except yaml.MarkedYAMLError as error:
-        raise ConfigError(_syntax_problem(error, name)) from None
+        raise ConfigError(_syntax_problem(error, name, text)) from None
+    except yaml.reader.ReaderError as error:
+        line, column = _line_and_column(text[: error.position])
+        got = f"got the control character U+{error.character:04X}"
+        raise ConfigError(f"{name}:{line}:{column}: expected printable text; {got}; remove it") from None
     except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
         raise ConfigError(f"{name}:1:1: expected YAML; got {brief(error, line=0)}; check the file's text") from None
     return Document(name, values, loader.positions, tuple(loader.problems))
@@ -174,21 +179,32 @@ def _check_escapes(node: yaml.ScalarNode) -> None:
             )
 
 
+def _encoding_problem(error: UnicodeDecodeError, name: str) -> str:
+    content = error.object
+    line, column = _line_and_column(content[: error.start].decode(errors="replace"))
+    got = f"the byte 0x{content[error.start]:02x}, as in the encodings of older editors"
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        line, column, got = 1, 1, "UTF-16, which some editors call Unicode"
+    return f"{name}:{line}:{column}: expected UTF-8 text; got {got}; save the file again as UTF-8"
+
+
+def _line_and_column(before: str) -> tuple[int, int]:
+    """Return the 1-based line and column of what follows a text."""
+    lines = re.split("\r\n|[\n\r\x85\u2028\u2029]", before)
+    return len(lines), len(lines[-1]) + 1
+
+
 def _position(node: yaml.Node) -> tuple[int, int]:
     return node.start_mark.line + 1, node.start_mark.column + 1
 
 
-def _syntax_problem(error: yaml.MarkedYAMLError, name: str) -> str:
-    mark = error.problem_mark or error.context_mark
-    line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-    problem = error.problem or brief(error, line=0)
-    if mark and re.match("(found unknown|expected) escape", problem):
-        text = str(mark.buffer)
-        backslash = text.rindex("\\", 0, mark.pointer)
-        column, escape = column - (mark.pointer - backslash), text[backslash : backslash + 2]
-        problem = f"{escape} in double quotes, where \\ starts an escape sequence; in a path, {_NO_BACKSLASHES}"
-    hint = "" if ";" in problem else "; check the indentation there and above, and put special characters in quotes"
-    return f"{name}:{line}:{column}: expected YAML; got {printable(problem)}{hint}"
+def _syntax_problem(error: yaml.MarkedYAMLError, name: str, text: str) -> str:
+    mark = error.problem_mark
+    if mark and error.problem and ";" in error.problem:  # of this module, or of the bounded loader
+        return f"{name}:{mark.line + 1}:{mark.column + 1}: expected YAML; got {printable(error.problem)}"
+    line, column, *parts = yaml_syntax.find(error, text)
+    expected, got, remedy = map(printable, parts)
+    return str(LineupError(f"{name}:{line + 1}:{column + 1}", expected, got, remedy))
 
 
 def printable(text: str) -> str:

@@ -59,8 +59,9 @@ def find(config: Config) -> tuple[list[Example], list[str]]:
         image = _url(entry.image)
         if not image.startswith("https://"):
             path = config.folder / image
-            if not os.path.isfile(path):
-                got = f"got {image}" if "://" in image else f"{path} does not exist"
+            if not (is_file := os.path.isfile(path)) or not os.access(path, os.R_OK):
+                got = f"{path} cannot be read" if is_file else f"{path} does not exist"
+                got = f"got {image}" if "://" in image else got
                 where = config.where("examples", index)
                 problems.append(f"{where}: expected a path, https:// or hf://datasets/; {got}; check it")
                 continue
@@ -73,10 +74,19 @@ def _in_folder(config: Config, name: str) -> tuple[list[Example], list[str]]:
     folder, where = config.folder / name, config.where("examples")
     if not os.path.isdir(folder):
         return [], [f"{where}: expected a folder of images; {folder} does not exist; check the path"]
-    paths = sorted(path for path in folder.iterdir() if path.is_file() and path.suffix.lower() in SUFFIXES)
+    try:
+        paths = sorted(path for path in folder.iterdir() if path.is_file() and path.suffix.lower() in SUFFIXES)
+    except OSError as error:
+        return [], [f"{where}: expected a folder of images; {folder} cannot be read: {error.strerror}; check it"]
     if not paths:
         return [], [f"{where}: expected images in {folder}; there are none; add some, or remove `examples`"]
-    return [Example(str(path), _caption(str(path))) for path in paths], []
+    readable = [path for path in paths if os.access(path, os.R_OK)]
+    problems = [
+        f"{where}: expected images that can be read; {path} cannot; check its permissions"
+        for path in paths
+        if path not in readable
+    ]
+    return [Example(str(path), _caption(str(path))) for path in readable], problems
 
 
 def _url(image: str) -> str:

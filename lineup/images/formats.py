@@ -17,6 +17,19 @@ class Format:
     max_megapixels: int | None = None
 
 
+class UnreadableKind(Exception):
+    """A file is whole, but of a kind that is not read.
+
+    Args:
+        got: what it is, as a clause: ``it is a HEIC image``.
+        remedy: how to convert it.
+    """
+
+    def __init__(self, got: str, remedy: str) -> None:
+        super().__init__(got, remedy)
+        self.got, self.remedy = got, remedy
+
+
 FORMATS = unique_names(
     "FORMATS",
     [
@@ -27,6 +40,7 @@ FORMATS = unique_names(
         ("BMP", Format((".bmp",), max_megapixels=4)),
         ("TIFF", Format((".tif", ".tiff"))),
         ("AVIF", Format((".avif",))),
+        ("PPM", Format((".ppm", ".pgm", ".pbm", ".pnm"))),
     ],
 )
 SUFFIXES = tuple(suffix for known in FORMATS.values() for suffix in known.suffixes)

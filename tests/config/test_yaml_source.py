@@ -51,14 +51,14 @@ def test_duplicate_keys_are_reported_and_the_first_value_wins():
 INVALID = [
     ("a: &x 1\nb: *x", "2:4: expected YAML; got the alias *x; write the value out"),
     ("a: &x [*x]", "1:8: expected YAML; got the alias *x; write the value out"),
-    ("a: [b\nc: 3", "2:2: expected YAML; got expected ',' or ']', but got ':'"),
-    ("a: b: c", "1:5: expected YAML; got mapping values are not allowed here"),
-    ("a:\n\tb: c", "2:1: expected YAML; got found character '\\t' that cannot start any token"),
-    ("a: 'b", "1:6: expected YAML; got found unexpected end of stream"),
-    ("a: 1\n---\nb: 1", "2:1: expected YAML; got but found another document"),
+    ("a: [b\nc: 3", "1:4: expected a closing ] for the [ that is opened here; got none up to line 2; add ]"),
+    ("a: b: c", "1:5: expected one key in a line; got a second colon followed by a space; put the value in"),
+    ("a:\n\tb: c", "2:1: expected spaces as indentation; got a tab; replace it by spaces"),
+    ("a: 'b", "1:4: expected a closing ' for the quote that is opened here; got the end of the file; close"),
+    ("a: 1\n---\nb: 1", "2:1: expected one document; got a second one after ---; remove this line"),
     ("a: 1\n[b]: c", "2:1: expected YAML; got a key that is not plain text; write a word as the key"),
     ("a: !!python/name:os.system ''", "1:4: expected YAML; got '', which cannot be read as tag"),
-    ("a: \0", "1:1: expected YAML; got unacceptable character #x0000"),
+    ("a: \0", "1:4: expected printable text; got the control character U+0000; remove it"),
     ("a: !!bool foo", "1:4: expected YAML; got 'foo', which cannot be read as tag:yaml.org,2002:bool"),
     ("a: !!int ''", "1:4: expected YAML; got '', which cannot be read as tag:yaml.org,2002:int"),
     ("a: !!map foo", "1:4: expected YAML; got 'foo', which cannot be read as tag:yaml.org,2002:map"),
@@ -90,11 +90,29 @@ def test_unreadable_file_is_reported_with_its_path(tmp_path):
     missing = f"{path}: expected a config file; there is none; create it, or name another with --config"
     assert refusal(yaml_source.read, path) == missing
     path.write_bytes("title: Käse".encode("latin-1"))
-    message = refusal(yaml_source.read, path)
-    assert message.startswith("config.yaml:1:1: expected UTF-8 text; got 'utf-8' codec can't decode byte 0xe4")
-    assert message.endswith("; save it again as UTF-8")
+    got = "the byte 0xe4, as in the encodings of older editors"
+    encoding = f"config.yaml:1:9: expected UTF-8 text; got {got}; save the file again as UTF-8"
+    assert refusal(yaml_source.read, path) == encoding
     folder = f"{tmp_path}: expected a config file; got a folder; name the file in it"
     assert refusal(yaml_source.read, tmp_path) == folder
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_utf_16_is_named_as_such(tmp_path, encoding):
+    text = "title: x\r\n" if encoding == "utf-16" else "\ufefftitle: x\r\n"
+    (tmp_path / "config.yaml").write_bytes(text.encode(encoding))
+    got = "UTF-16, which some editors call Unicode"
+    message = f"config.yaml:1:1: expected UTF-8 text; got {got}; save the file again as UTF-8"
+    assert refusal(yaml_source.read, tmp_path / "config.yaml") == message
+
+
+def test_positions_count_line_ends_of_windows(tmp_path):
+    (tmp_path / "config.yaml").write_bytes(b"\xef\xbb\xbfa: 1\r\n\r\nb: 'c\r\nd: e\r\n")
+    assert refusal(yaml_source.read, tmp_path / "config.yaml").startswith("config.yaml:3:4: expected a closing '")
+    (tmp_path / "config.yaml").write_bytes("a: 1\r\nb: K\xe4se\r\n".encode("cp1252"))
+    assert refusal(yaml_source.read, tmp_path / "config.yaml").startswith(
+        "config.yaml:2:5: expected UTF-8 text; got the"
+    )
 
 
 def test_dates_are_kept_as_text():

@@ -1,3 +1,4 @@
+import contextlib
 import io
 import json
 import subprocess
@@ -8,7 +9,7 @@ import pytest
 from bad_images import bad_files, good_files
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from lineup.errors import ImageError
 from lineup.images.formats import FORMATS
@@ -76,7 +77,11 @@ def test_bad_files_are_deterministic_and_cover_every_format():
     assert made == list(bad_files(600, 1))
     assert made != list(bad_files(600, 2))
     assert len({name for name, _ in made}) == 600
-    assert {Image.open(io.BytesIO(content)).format for _, content in good_files()} == {*FORMATS, "MPO"}
+    formats = set()
+    for _, content in good_files():
+        with contextlib.suppress(UnidentifiedImageError):  # a TIFF that only lineup.images.tiff reads
+            formats.add(Image.open(io.BytesIO(content)).format)
+    assert formats == {*FORMATS, "MPO"}
 
 
 @pytest.mark.parametrize("which", range(len(good_files())))

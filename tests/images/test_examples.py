@@ -58,6 +58,27 @@ def test_missing_images_are_reported_and_the_others_kept(tmp_path):
     )
 
 
+@pytest.mark.parametrize("text", ["examples: [jay.jpg]\n", "examples: .\n"])
+def test_example_that_cannot_be_read_is_reported(tmp_path, monkeypatch, text):
+    image(tmp_path / "jay.jpg")
+    monkeypatch.setattr(examples.os, "access", lambda path, mode: False)  # root may read any file
+    found, (problem,) = find_in(tmp_path, text)
+    assert found == []
+    assert problem.startswith("config.yaml:2:")
+    assert "jay.jpg cannot" in problem
+
+
+def test_folder_that_cannot_be_read_is_reported(tmp_path, monkeypatch):
+    def refuse(folder):
+        raise PermissionError(13, "Permission denied")
+
+    (tmp_path / "shown").mkdir()
+    monkeypatch.setattr(examples.Path, "iterdir", refuse)
+    got = f"{tmp_path / 'shown'} cannot be read: Permission denied"
+    message = f"config.yaml:3:1: examples: expected a folder of images; {got}; check it"
+    assert find_in(tmp_path, "title: x\nexamples: shown\n") == ([], [message])
+
+
 URLS = [
     ("https://example.org/a/red_kite.jpg", "https://example.org/a/red_kite.jpg"),
     ("hf://datasets/o/r/red_kite.jpg", "https://huggingface.co/datasets/o/r/resolve/main/red_kite.jpg"),

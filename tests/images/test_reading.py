@@ -12,7 +12,7 @@ from lineup.images.reading import open_image
 
 RED, BLUE, WHITE, BLACK = [255, 0, 0], [0, 0, 255], [255, 255, 255], [0, 0, 0]
 NOT_AN_IMAGE = (
-    "expected an image; this file is not one that can be read; use one of JPEG, PNG, WEBP, GIF, BMP, TIFF, AVIF"
+    "expected an image; this file is not one that can be read; use one of JPEG, PNG, WEBP, GIF, BMP, TIFF, AVIF, PPM"
 )
 QUADRANTS = np.zeros((32, 48, 3), np.uint8)  # not symmetric under any rotation or mirroring
 QUADRANTS[:16, :24], QUADRANTS[16:, :24], QUADRANTS[16:, 24:] = RED, BLUE, WHITE
@@ -137,14 +137,13 @@ def test_truncated_file_is_rejected(tmp_path, kind, share):
     Image.fromarray(noise).save(tmp_path / "holiday", format=kind)
     whole = (tmp_path / "holiday").read_bytes()
     message = refusal(written(tmp_path, "holiday", whole[: int(len(whole) * share)]))
-    assert message.startswith(
-        ("holiday: expected a whole image; it is damaged or cut off (", f"holiday: {NOT_AN_IMAGE}")
-    )
-    assert message.endswith(("); save or send it again", NOT_AN_IMAGE))
+    assert message.startswith("holiday: expected a whole image; it is damaged or cut off (")
+    assert message.endswith("); save or send it again")
+    assert str(tmp_path) not in message
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"\0" * 4096, b"Dear John,\n", b"<svg xmlns='x'/>", b"\xff\xd8\xff", b"P6 1 1 1 abc"]
+    "data", [b"", b"\0" * 4096, b"Dear John,\n", b"wide open", b"\xff\xd8\xff", b"Please look at this"]
 )
 def test_non_image_file_is_rejected_with_the_known_formats(tmp_path, data):
     assert refusal(written(tmp_path, "letter.jpg", data)) == f"letter.jpg: {NOT_AN_IMAGE}"

@@ -24,6 +24,8 @@ from PIL import Image
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT)] if str(ROOT) not in sys.path else []
 
+import wide_images
+
 from lineup.errors import ImageError
 from lineup.images.formats import SUFFIXES
 from lineup.images.reading import open_image
@@ -75,6 +77,12 @@ def good_files() -> list[tuple[str, bytes]]:
         (".tif", saved(grey.convert("1"), "TIFF", compression="group4")),
         (".tiff", saved(rgb.convert("CMYK"), "TIFF", compression="packbits", big_tiff=True)),
         (".tiff", tiled_tiff((32, 32))),
+        (".tif", wide_images.tiff(np.asarray(rgb).astype(np.uint16) * 16, compression=8, predictor=2, tile=(32, 16))),
+        (".tif", wide_images.tiff(np.asarray(rgba) / np.float32(255), order=">", planar=True, extra=[2])),
+        (".png", wide_images.png(np.asarray(rgba).astype(np.uint16) * 16, {b"sBIT": bytes([12] * 4)})),
+        (".ppm", saved(rgb, "PPM")),
+        (".pgm", b"P5 # grey\n64 48 4095\n" + (np.asarray(grey).astype(np.uint16) * 16).astype(">u2").tobytes()),
+        (".pbm", b"P1 64 48\n" + b"01" * 32 * 48),
         (".avif", saved(rgb, "AVIF", speed=10, exif=exif)),
         (".avif", saved(rgba, "AVIF", speed=10)),
         (".avif", saved(rgb, "AVIF", speed=10, **moving)),
@@ -263,6 +271,22 @@ def small_bombs() -> Iterator[tuple[str, bytes]]:
     yield "profiles.png", png(*SIZE, before=[profile] * 4000)
     yield "chunks.png", png(*SIZE, before=[png_chunk(b"abCd", b"")] * 200_000)
     yield "junk.jpg", good_files()[0][1][:2] + b"\xff" * 2_000_000
+    yield "pixels.ppm", b"P6 6400 6410 255\n"
+    yield "plain-pixels.pgm", b"P2 6400 6410 255\n" + b"1 " * 1000
+    yield "thousands-of-bands.tif", tiff([*_grey_tags(6000, 6000)[:-1], (277, 3, [5000]), (273, 4, [8])], b"")
+    bands = [
+        *_grey_tags(6000, 6000),
+        (262, 3, [2]),
+        (258, 3, [64] * 3),
+        (277, 3, [3]),
+        (339, 3, [3] * 3),
+        (273, 4, [8]),
+    ]
+    yield "wide-pixels.tif", tiff(list({tag[0]: tag for tag in bands}.values()), b"")
+    tags = [(317, 3, [2]), (322, 4, [30_000]), (323, 4, [30_000]), (324, 4, [-1]), (325, 4, [1000])]
+    tags = [(258, 3, [16]), (259, 3, [8]), *tags]
+    tags = {tag[0]: tag for tag in (*_grey_tags(*SIZE), *tags)}
+    yield "wide-tile.tif", tiff(list(tags.values()), zlib.compress(bytes(1_000_000)))
     yield "long-runs.bmp", run_length_bmp(6000, 6000, b"\1\1\0\0" * 6000 + b"\0\1")
 
 
@@ -344,6 +368,13 @@ def jpeg_with_exif(exif: bytes) -> bytes:
 
 def _grey_tags(width: int, height: int) -> list[tuple[int, int, list[int]]]:
     return [(256, 4, [width]), (257, 4, [height]), (258, 3, [8]), (259, 3, [1]), (262, 3, [1]), (277, 3, [1])]
+
+
+def _with(
+    tags: list[tuple[int, int, list[int]]], others: list[tuple[int, int, list[int]]]
+) -> list[tuple[int, int, list[int]]]:
+    """Return tags of which others replace those of the same number."""
+    return list({tag[0]: tag for tag in [*tags, *others]}.values())
 
 
 def _patched(suffix: str, at: int, layout: str, *values: int) -> bytes:
