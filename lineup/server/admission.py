@@ -5,13 +5,15 @@ import logging
 import math
 import time
 from collections import deque
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lineup.config import Limits
 from lineup.page.connections import Connections
-from lineup.server.allowlist import API, MCP
+from lineup.server.allowlist import API, is_mcp
+from lineup.server.bodies import LimitedBody
 from lineup.server.responses import detail
 from lineup.server.sessions import Sessions
 from lineup.server.uploads import SPARE_DISK_BYTES, free_bytes
@@ -30,8 +32,17 @@ def max_requests(limits: Limits) -> int:
     return REQUESTS_PER_SLOT * limits.queue_size
 
 
+def needs_slot(scope: Scope) -> bool:
+    """Return whether a request is admitted to the queue, or rejected: all that compute or upload."""
+    path = scope["path"].rstrip("/") if scope["type"] == "http" and scope["method"] == "POST" else ""
+    return path not in ("", f"{API}cancel", f"{API}reset")
+
+
 class Admission:
     """The queue slots: those of requests that compute, of bodies that are read, and reserved after uploads.
+
+    A body that takes longer than SLOW_AFTER_S leaves its slot to others until it is complete. There are at most
+    as many of such bodies as queue slots: for a further one, the slowest is rejected.
 
     Args:
         service: the service, for its limits and speed.
@@ -40,7 +51,8 @@ class Admission:
 
     def __init__(self, service: Service, connections: Connections) -> None:
         self._service, self._connections = service, connections
-        self.n_reading, self._reserved = 0, deque[float]()  # bodies; times at which uploads ended
+        self._bodies: dict[LimitedBody, bool] = {}  # and whether it occupies a slot only until it is complete
+        self._reserved = deque[tuple[float, str]]()  # when uploads ended, and their clients' addresses
         self.draining = False
 
     @property
@@ -48,9 +60,38 @@ class Admission:
         """The number of requests that compute, or will."""
         return self._connections.pending
 
-    def rejection(self, is_upload: bool, is_mcp: bool) -> str:
-        """Return why a request is rejected (load shedding), or an empty string; may use up a reserved slot."""
-        while self._reserved and time.monotonic() - self._reserved[0] > UPLOAD_SLOT_S:
+    @property
+    def n_reading(self) -> int:
+        """The number of bodies that are read and occupy a queue slot."""
+        return sum(not body.is_slow and not (ends and body.complete) for body, ends in self._bodies.items())
+
+    @contextmanager
+    def reading(self, body: LimitedBody, occupies: bool, ends_complete: bool) -> Iterator[None]:
+        """Count a body that is read in the block.
+
+        Args:
+            body: the body.
+            occupies: whether it occupies a queue slot.
+            ends_complete: whether it does only until it is complete: a call over MCP then joins the queue itself.
+        """
+        if occupies:
+            self._stop_slowest()
+            self._bodies[body] = ends_complete
+        try:
+            yield
+        finally:
+            self._bodies.pop(body, None)
+
+    def _stop_slowest(self) -> None:
+        slow = sorted((body for body in self._bodies if body.is_slow), key=lambda body: body.bytes_per_s)
+        for body in slow[: max(0, len(slow) + 1 - self._service.config.limits.queue_size)]:
+            retry_after_s = self.retry_after_s()
+            problem = f"{len(slow)} images are being received more slowly than most"
+            body.stop(f"busy: {problem}; try again in {retry_after_s} s", retry_after_s)
+
+    def rejection(self, is_upload: bool, is_mcp: bool, client: str = "") -> str:
+        """Return why a request is rejected (load shedding), or an empty string; may use up a slot of its client."""
+        while self._reserved and time.monotonic() - self._reserved[0][0] > UPLOAD_SLOT_S:
             self._reserved.popleft()
         if self.draining:
             return "the server is shutting down"
@@ -59,16 +100,17 @@ class Admission:
             return "there is no disk space for images"
         limits, waiting = self._service.config.limits, self.pending + self.n_reading + len(self._reserved)
         if self._connections.n_requests < max_requests(limits):
-            if not is_upload and not is_mcp and self._reserved:
-                self._reserved.popleft()
+            own = next((slot for slot in self._reserved if slot[1] == client), None)
+            if own and not is_upload and not is_mcp:
+                self._reserved.remove(own)
                 return ""
             if waiting < limits.queue_size:
                 return ""
         return f"{waiting} requests are waiting already"
 
-    def reserve(self) -> None:
-        """Reserve a slot for the request that follows an upload."""
-        self._reserved.append(time.monotonic())
+    def reserve(self, client: str) -> None:
+        """Reserve a slot for the request of the same client that follows an upload."""
+        self._reserved.append((time.monotonic(), client))
 
     def retry_after_s(self) -> int:
         """Return the queue's expected length, 1 to 60 s."""
@@ -83,7 +125,7 @@ class Admission:
 
 
 class AdmissionMiddleware:
-    """Answers 503 with Retry-After when no queue slot is free; occupies one while an admitted request is read.
+    """Answers 503 with Retry-After when no queue slot is free.
 
     Args:
         app: the app to pass requests on to.
@@ -97,12 +139,12 @@ class AdmissionMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or reject it before its body is read."""
-        path = scope["path"].rstrip("/") if scope["type"] == "http" and scope["method"] == "POST" else ""
-        if not path or path in (f"{API}cancel", f"{API}reset"):
+        if scope["type"] != "http" or not needs_slot(scope):
             await self._app(scope, receive, send)
             return
+        path, client = scope["path"].rstrip("/"), (scope.get("client") or [""])[0]
         admission, is_upload = self._admission, path == f"{API}upload"
-        if problem := admission.rejection(is_upload, path.startswith(MCP)):
+        if problem := admission.rejection(is_upload, is_mcp(path), client):
             retry_after_s = admission.retry_after_s()
             _requests.info(json.dumps({"outcome": "busy", "retry_after_s": retry_after_s}))
             text = f"busy: {problem}; try again in {retry_after_s} s"
@@ -117,13 +159,11 @@ class AdmissionMiddleware:
                 self._accepted(message.get("body", b""))
             await send(message)
 
-        admission.n_reading += 1
         try:
             await self._app(scope, receive, watched)
         finally:
-            admission.n_reading -= 1
             if is_upload and status == 200:
-                admission.reserve()
+                admission.reserve(client)
 
     def _accepted(self, body: bytes) -> None:
         """Count the event that a response names. Its function has not begun: Gradio's queue has not run since."""

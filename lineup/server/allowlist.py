@@ -14,10 +14,13 @@ GET = ("/config", "/favicon.ico", "/manifest.json", "/robots.txt", "/theme.css",
 GET_UNDER = ("/assets/", "/static/", "/svelte/")
 API_GET: tuple[str, ...] = ("app_id", "info", "openapi.json", "queue/data", "queue/status", "startup-events")
 API_GET += ("login_check", "theme.css", "token", "upload_progress", "user")
-API_GET_UNDER = ("call/", "file=", "heartbeat/")
 API_POST = ("upload", "queue/join", "cancel", "reset")
-API_POST_UNDER = ("call/",)
 MCP = "/gradio_api/mcp"
+MCP_METHODS = {  # by the rest of the path
+    **dict.fromkeys(("", "/http"), ("GET", "POST")),
+    **dict.fromkeys(("/schema", "/sse"), ("GET",)),
+    "/messages": ("POST",),
+}
 
 
 def page_paths(blocks: gr.Blocks) -> frozenset[str]:
@@ -25,23 +28,36 @@ def page_paths(blocks: gr.Blocks) -> frozenset[str]:
     return frozenset(f"/{page[0]}" for page in blocks.pages)
 
 
+def is_mcp(path: str) -> bool:
+    """Return whether a path is that of MCP, or below it."""
+    return path == MCP or path.startswith(f"{MCP}/")
+
+
+def gradio_methods(path: str, pages: Iterable[str] = ("/",)) -> tuple[str, ...]:
+    """Return the methods with which a route of Gradio's is served; none if it is not."""
+    if is_mcp(path):
+        return MCP_METHODS.get(path.removeprefix(MCP).rstrip("/"), ())
+    if path.startswith(API):
+        return _api_methods(path.removeprefix(API))
+    if path == "/":
+        return ("GET", "HEAD")
+    return ("GET",) if path in pages or path in GET or path.startswith(GET_UNDER) else ()
+
+
+def _api_methods(endpoint: str) -> tuple[str, ...]:
+    name = endpoint.rstrip("/")
+    if name in API_POST:
+        return ("POST",)
+    if endpoint.startswith("file="):
+        return () if endpoint.startswith(("file=http:", "file=https:")) else ("GET", "HEAD")
+    if call := name.removeprefix("call/").removeprefix("v2/") if name.startswith("call/") else "":
+        return ("GET",) if "/" in call else ("POST",)  # an event of an endpoint, or the endpoint
+    return ("GET",) if name in API_GET or endpoint.startswith("heartbeat/") else ()
+
+
 def is_allowed(method: str, path: str, pages: Iterable[str] = ("/",)) -> bool:
-    """Return whether a route of Gradio's is served."""
-    if path == MCP or path.startswith(f"{MCP}/"):
-        return True
-    endpoint = path.removeprefix(API) if path.startswith(API) else ""
-    if method in ("GET", "HEAD"):
-        if endpoint:
-            allowed = endpoint.rstrip("/") in API_GET or endpoint.startswith(API_GET_UNDER)
-            return allowed and not endpoint.startswith(("file=http:", "file=https:"))
-        return path in pages or path in GET or path.startswith(GET_UNDER)
-    if method == "OPTIONS":
-        return True  # answered by Gradio's CORS middleware
-    return (
-        method == "POST"
-        and bool(endpoint)
-        and (endpoint.rstrip("/") in API_POST or endpoint.startswith(API_POST_UNDER))
-    )
+    """Return whether a route of Gradio's is served with a method."""
+    return method == "OPTIONS" or method in gradio_methods(path, pages)  # Gradio's CORS middleware answers OPTIONS
 
 
 def normalized(path: str) -> str:
@@ -51,6 +67,8 @@ def normalized(path: str) -> str:
 
 class AllowlistMiddleware:
     """Answers 404 unless a route is one of the pages, of the added routes, or of Gradio's that are needed.
+
+    A known path with another method is answered with 405.
 
     Args:
         app: the app to pass requests on to.
@@ -62,14 +80,26 @@ class AllowlistMiddleware:
         self._app, self._pages, self._routes = app, page_paths(blocks), routes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer 404, or pass the request on."""
+        """Answer 404 or 405, or pass the request on."""
         if scope["type"] == "http":
-            path = normalized(scope["path"])
-            if not (is_allowed(scope["method"], path, self._pages) or self._is_added({**scope, "path": path})):
-                problem = f"{path[:100]}: expected a path that is served; got an unknown one; see / or {API}info"
-                await detail(404, problem)(scope, receive, send)
+            path, method = normalized(scope["path"]), scope["method"]
+            methods = {*gradio_methods(path, self._pages), *self._added_methods({**scope, "path": path})}
+            if method not in methods and method != "OPTIONS":
+                names, shown = ", ".join(sorted(methods)), path[:100]
+                unknown = f"{shown}: expected a path that is served; got an unknown one; see / or {API}info"
+                wrong = f"{shown}: expected {names.replace(', ', ' or ')}; got {method[:20]}; see {API}info"
+                response = detail(405, wrong) if methods else detail(404, unknown)
+                if methods:
+                    response.headers["Allow"] = names
+                await response(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
-    def _is_added(self, scope: Scope) -> bool:
-        return any(route.matches(scope)[0] is Match.FULL for route in self._routes)
+    def _added_methods(self, scope: Scope) -> set[str]:
+        matches = [(route, route.matches(scope)[0]) for route in self._routes]
+        own = {method for route, match in matches if match is not Match.NONE for method in _methods_of(route)}
+        return own | ({scope["method"]} if any(match is Match.FULL for _, match in matches) else set())
+
+
+def _methods_of(route: BaseRoute) -> Iterable[str]:
+    return getattr(route, "methods", None) or ()

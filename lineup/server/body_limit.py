@@ -1,99 +1,72 @@
-"""Limits the size of a request's body, and the time to receive it."""
+"""Limits the size of a request's body, pauses in it, and its average rate."""
 
-import asyncio
 import math
-import time
+from collections.abc import Sequence
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.routing import BaseRoute
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from lineup.server.allowlist import API, MCP
+from lineup.server.admission import Admission, needs_slot
+from lineup.server.allowlist import API, is_mcp
+from lineup.server.bodies import LimitedBody
 from lineup.server.responses import detail
 from lineup.service import Service
 
 SPARE_BYTES = 1 << 16  # allowed for the rest of a body, in addition to an image
-BODY_TIMEOUT_S = 60.0  # to receive the whole body
+
+
+def max_body_bytes(path: str, max_image_bytes: int) -> int:
+    """Return the largest body of a POST request."""
+    # an image is an upload, or base64 in an MCP client's JSON, which is a third longer
+    if path.rstrip("/") == f"{API}upload":
+        return SPARE_BYTES + max_image_bytes
+    return SPARE_BYTES + (math.ceil(max_image_bytes * 4 / 3) if is_mcp(path) else 0)
 
 
 class BodyLimitMiddleware:
-    """Rejects a body that is too large with 413, and one that does not arrive in time with 408.
+    """Rejects a body that is too large with 413, and one that arrives too slowly with 408.
 
     Args:
         app: the app to pass requests on to.
         service: the service, for its limit on images.
+        admission: the queue slots: bodies that are read occupy some.
+        routes: the added routes; one may have a limit of its own as `max_body_bytes`.
     """
 
-    def __init__(self, app: ASGIApp, service: Service) -> None:
-        self._app, self._service = app, service
-
-    def _max_bytes(self, path: str) -> int:
-        image_bytes = self._service.config.limits.max_upload_mb * 10**6
-        # an image is an upload, or base64 in an MCP client's JSON, which is a third longer
-        if path == f"{API}upload":
-            return SPARE_BYTES + image_bytes
-        return SPARE_BYTES + (math.ceil(image_bytes * 4 / 3) if path.startswith(MCP) else 0)
+    def __init__(self, app: ASGIApp, service: Service, admission: Admission, routes: Sequence[BaseRoute] = ()) -> None:
+        self._app, self._service, self._admission, self._routes = app, service, admission, routes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, with a body that is limited whatever its stated length."""
         if scope["type"] != "http" or scope["method"] in ("GET", "HEAD", "OPTIONS"):
             await self._app(scope, receive, send)
             return
-        body = _LimitedBody(receive, send, scope, self._max_bytes(scope["path"]))
+        path = scope["path"]
+        max_bytes, too_large = self._limit(path)
         length = Headers(scope=scope).get("content-length", "")
-        if length.isdecimal() and int(length) > body.max_bytes:
-            await detail(413, body.problem)(scope, receive, send)
+        if length.isdecimal() and int(length) > max_bytes:
+            await detail(413, too_large)(scope, receive, send)
             return
+        body = LimitedBody(receive, send, scope, max_bytes, too_large)
         try:
-            await self._app(scope, body.receive, body.send)
+            with self._admission.reading(body, needs_slot(scope), is_mcp(path)):
+                await self._app(scope, body.receive, body.send)
         except HTTPException:
             if body.rejection is None or body.answered:
                 raise
             await body.answer()
 
-
-class _LimitedBody:
-    """An ASGI `receive` and `send`: limits the body, and replaces the app's answer to a rejected one."""
-
-    def __init__(self, receive: Receive, send: Send, scope: Scope, max_bytes: int) -> None:
-        self._receive, self._send, self._scope, self.max_bytes = receive, send, scope, max_bytes
-        self._n_bytes, self._deadline = 0, time.monotonic() + BODY_TIMEOUT_S
-        self._complete = self.answered = False
-        self.rejection: HTTPException | None = None
-        self.problem = f"request: expected at most {max_bytes / 1e6:.1f} MB; got more; send a smaller image"
-
-    async def receive(self) -> Message:
-        """Return the next ASGI message of the body.
-
-        Raises:
-            HTTPException: 413 when the body is too large, 408 when it is not complete within BODY_TIMEOUT_S.
-        """
-        if self._complete:
-            return await self._receive()  # a disconnect
-        try:
-            async with asyncio.timeout(self._deadline - time.monotonic()):
-                message = await self._receive()
-        except TimeoutError:
-            problem = f"request: expected its body within {BODY_TIMEOUT_S:g} s; got a part; try again"
-            self.rejection = HTTPException(408, problem)
-            raise self.rejection from None
-        self._n_bytes += len(message.get("body", b""))
-        self._complete = not message.get("more_body", False)
-        if self._n_bytes > self.max_bytes:
-            self.rejection = HTTPException(413, self.problem)
-            raise self.rejection
-        return message
-
-    async def send(self, message: Message) -> None:
-        """Send a message of the response, or the rejection if the body was rejected meanwhile."""
-        if self.rejection is None:
-            self.answered = True
-            await self._send(message)
-        elif not self.answered:
-            await self.answer()
-
-    async def answer(self) -> None:
-        """Send the rejection."""
-        assert self.rejection is not None
-        self.answered = True
-        await detail(self.rejection.status_code, self.rejection.detail)(self._scope, self._receive, self._send)
+    def _limit(self, path: str) -> tuple[int, str]:
+        """Return the largest body of a path, and the sentence for a larger one."""
+        for route in self._routes:
+            if getattr(route, "path", None) == path and hasattr(route, "max_body_bytes"):
+                max_bytes = int(route.max_body_bytes)
+                return max_bytes, f"files: expected at most {max_bytes / 1e6:.0f} MB; got more; choose fewer files"
+        limit_mb = self._service.config.limits.max_upload_mb
+        max_bytes = max_body_bytes(path, limit_mb * 10**6)
+        if max_bytes > SPARE_BYTES:
+            return max_bytes, f"image: expected at most {limit_mb} MB; got more; send a smaller image"
+        remedy = f"upload images to {API}upload"
+        return max_bytes, f"request: expected at most {max_bytes / 1e6:.1f} MB; got more; {remedy}"

@@ -29,12 +29,14 @@ class DisconnectsMiddleware:
             await detail(404, problem)(scope, receive, send)
             return
         if session:
+            self._sessions.use(session)
             self._connections.opened(session)
         try:
             await self._app(scope, receive, send)
         finally:
             if session:
                 self._connections.closed(session)
+                self._sessions.use(session)
 
     def _session(self, scope: Scope) -> str | None:
         """Return the session whose answers a request receives; empty if it receives none, None if it is unknown.

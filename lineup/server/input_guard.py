@@ -50,6 +50,8 @@ def restrict_inputs(demo: gr.Blocks, connections: Connections) -> None:
             component = state[block._id] if changed else block
             if isinstance(component, gr.Image):
                 skip_preprocessing(component)
+            elif "preprocess" in vars(block):  # a setting of the page's
+                component.preprocess = block.preprocess
         return await preprocess(block_fn, inputs, state, explicit_call)
 
     @functools.wraps(process)

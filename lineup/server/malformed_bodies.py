@@ -36,10 +36,12 @@ class MalformedBodyMiddleware:
 
         async def checked(message: Message) -> None:
             nonlocal answered, replaced
-            if message.get("status") == 500 and not answered:
+            is_upload = scope["path"].rstrip("/") == f"{API}upload"
+            if message.get("status") in ((400, 500) if is_upload else (500,)) and not answered:
                 answered = replaced = True
                 _log.warning("rejected: a body that cannot be parsed")
-                problem = f"request: expected JSON; got something else; see {API}info"
+                expected = "files as multipart/form-data" if is_upload else "JSON"
+                problem = f"request: expected {expected}; got something else; see {API}info"
                 await detail(400, problem)(scope, receive, send)
             elif not replaced:
                 answered = True

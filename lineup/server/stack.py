@@ -16,6 +16,9 @@ from lineup.server.allowlist import AllowlistMiddleware
 from lineup.server.body_limit import BodyLimitMiddleware
 from lineup.server.disconnects import DisconnectsMiddleware
 from lineup.server.malformed_bodies import MalformedBodyMiddleware
+from lineup.server.mcp_refusals import McpRefusalMiddleware
+from lineup.server.previews import PreviewsMiddleware
+from lineup.server.root_path import AddRootPathMiddleware, RemoveRootPathMiddleware
 from lineup.server.sessions import Sessions
 from lineup.service import Service
 
@@ -30,9 +33,13 @@ def middleware(
 ) -> list[Middleware]:
     """Return the middleware, from the first that sees a request to the last."""
     return [
+        Middleware(RemoveRootPathMiddleware),
         Middleware(AllowlistMiddleware, blocks, routes),
         Middleware(DisconnectsMiddleware, connections, sessions),
-        Middleware(BodyLimitMiddleware, service),
+        Middleware(McpRefusalMiddleware),
         Middleware(AdmissionMiddleware, admission, connections, sessions),
+        Middleware(BodyLimitMiddleware, service, admission, routes),
         Middleware(MalformedBodyMiddleware),
+        Middleware(PreviewsMiddleware, service),
+        Middleware(AddRootPathMiddleware),
     ]

@@ -28,7 +28,9 @@ from waiting import until
 import app
 from lineup.errors import ImageError
 from lineup.features import FEATURES, Feature
-from lineup.server import allowlist, uploads
+from lineup.page.connections import Connections
+from lineup.page.image_field import resolve_upload
+from lineup.server import allowlist, bodies, sessions, uploads
 from lineup.server.sessions import Sessions
 
 TWO = "backbones: ['fake:a', 'fake:b']"
@@ -190,14 +192,44 @@ def test_concurrent_requests_get_the_same_predictions_as_sequential_ones(launch,
         ("GET", "/gradio_api/runs"),
         ("GET", "/gradio_api/dev/reload"),
         ("GET", "/docs"),
-        ("PUT", "/"),
-        ("DELETE", "/gradio_api/upload"),
+        ("PUT", "/docs"),
+        ("POST", "/gradio_api/mcp/other"),
+        ("POST", "/gradio_api/call/"),
     ],
 )
 def test_routes_outside_the_allowlist_return_404(plain, method, path):
     status, _, text = ask(plain.host, method, path, b"{}" if method == "POST" else None, JSON)
     assert status == 404
     assert "expected a path that is served" in text
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allow"),
+    [
+        ("PUT", "/", "GET, HEAD"),
+        ("POST", "/config", "GET"),
+        ("DELETE", "/assets/index.js", "GET"),
+        ("DELETE", "/gradio_api/upload", "POST"),
+        ("GET", "/gradio_api/queue/join", "POST"),
+        ("POST", "/gradio_api/queue/data", "GET"),
+        ("GET", "/gradio_api/call/classify", "POST"),
+        ("GET", "/gradio_api/call/v2/classify", "POST"),
+        ("POST", "/gradio_api/call/classify/0123", "GET"),
+        ("PATCH", "/gradio_api/heartbeat/a", "GET"),
+        ("PUT", "/gradio_api/file=a.jpg", "GET, HEAD"),
+        ("PUT", "/gradio_api/mcp/", "GET, POST"),
+        ("DELETE", "/gradio_api/mcp", "GET, POST"),
+        ("POST", "/gradio_api/mcp/schema", "GET"),
+        ("GET", "/gradio_api/mcp/messages/", "POST"),
+        ("POST", "/healthz", "GET, HEAD"),
+        ("BREW", "/readyz/", "GET, HEAD"),
+    ],
+)
+def test_known_path_with_another_method_returns_405(plain, method, path, allow):
+    status, headers, text = ask(plain.host, method, path, b"{}" if method == "POST" else None, JSON)
+    assert (status, headers["allow"]) == (405, allow)
+    assert f"{path[:40].rstrip('/')}" in text
+    assert f": expected {allow.replace(', ', ' or ')}; got {method}; see /gradio_api/info" in json.loads(text)["detail"]
 
 
 def test_allowlist_matches_exactly_the_expected_gradio_routes(plain):
@@ -245,7 +277,7 @@ def labels(service):
 
 def add_page(demo, service, connections, images):
     assert (connections, images) == (app.CONNECTIONS, app.IMAGES)
-    with demo.route("Evaluate", "/evaluate"):
+    with demo.route("Second", "/second"):
         gr.Markdown(f"the second page of {service.config.title}")
 
 
@@ -254,12 +286,13 @@ def test_added_pages_and_routes_of_features_are_served_and_others_are_not(launch
     monkeypatch.setitem(FEATURES, "labels", added)
     page = launch()
     assert get_json(page, "/labels") == (200, ["fake:a", "fake:b"])
-    assert ask(page.host, "GET", "/evaluate")[0] == ask(page.host, "GET", "/")[0] == 200
-    status, config = get_json(page, "/config?page=evaluate")
-    assert (status, config["current_page"]) == (200, "evaluate")
+    assert ask(page.host, "GET", "/second")[0] == ask(page.host, "GET", "/")[0] == 200
+    status, config = get_json(page, "/config?page=second")
+    assert (status, config["current_page"]) == (200, "second")
     assert "the second page of Lineup" in json.dumps(config)
-    for method, path in [("GET", "/label"), ("POST", "/labels"), ("GET", "/labels/x"), ("GET", "/evaluate/x")]:
+    for method, path in [("GET", "/label"), ("POST", "/label"), ("GET", "/labels/x"), ("GET", "/evaluate/x")]:
         assert ask(page.host, method, path)[0] == 404, path
+    assert ask(page.host, "POST", "/labels")[0] == ask(page.host, "POST", "/evaluate")[0] == 405
     assert ask(page.host, "GET", "/monitoring")[0] == 404
 
 
@@ -394,6 +427,19 @@ def test_chunked_upload_is_rejected_once_it_is_too_large(plain):
     assert (status, "expected at most" in text) == (413, True)
 
 
+def test_file_of_exactly_the_limit_is_accepted_and_one_byte_more_is_not(plain):
+    assert json.loads(ask(plain.host, "GET", "/config")[2])["max_file_size"] == 10**6
+    head = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.jpg"\r\n\r\n'
+    headers = {"Content-Type": "multipart/form-data; boundary=x"}
+    for n_bytes, expected in [(10**6, 200), (10**6 + 1, 413), (2 * 10**6, 413)]:
+        body = head + b"x" * n_bytes + b"\r\n--x--\r\n"
+        status, _, text = ask(plain.host, "POST", "/gradio_api/upload", body, headers)
+        assert status == expected
+        if status == 413:
+            sentence = "image: expected at most 1 MB; got more; send a smaller image"
+            assert json.loads(text) == {"detail": sentence}
+
+
 def test_sweep_removes_old_uploads_but_no_examples(launch, image, monkeypatch):
     page = launch(f"examples: {ROOT}/examples\n{TWO}")
     path = Path(upload(page, image))
@@ -407,6 +453,46 @@ def test_sweep_removes_old_uploads_but_no_examples(launch, image, monkeypatch):
     assert len(examples) == len(EXAMPLES)
     for example in examples:
         assert ask(page.host, "GET", f"/gradio_api/file={example['image']['path']}")[0] == 200
+
+
+@pytest.fixture
+def uploaded(monkeypatch, tmp_path):
+    """Return an upload, in a folder of its own, and let all ages be as if it was uploaded five hours ago."""
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    path = tmp_path / "0123" / "a.jpg"
+    path.parent.mkdir()
+    path.write_bytes(b"x")
+    before, real = path.stat().st_ctime + 0.05, time.time
+    monkeypatch.setattr(uploads, "_is_old", lambda path: path.lstat().st_ctime < before)
+    until(lambda: real() > before + 0.05)
+    return path
+
+
+def test_an_upload_that_is_used_is_not_swept(uploaded):
+    assert resolve_upload(str(uploaded)) == uploaded.resolve()
+    uploads.sweep(gr.Blocks())
+    assert uploaded.is_file()
+
+
+def test_an_upload_that_is_used_during_the_sweep_is_kept(uploaded):
+    """The sweep has seen that it is old, and a request names it before it is removed."""
+
+    class Loop:
+        def call_soon_threadsafe(self, call, *arguments):
+            resolve_upload(str(uploaded))
+            call(*arguments)
+
+    uploads.sweep(gr.Blocks(), Loop())
+    assert uploaded.is_file()
+
+
+def test_a_new_folder_is_not_swept_before_its_upload_is_in_it(uploaded):
+    empty = uploaded.parents[1] / "4567"
+    empty.mkdir()
+    uploads.sweep(gr.Blocks())
+    assert empty.is_dir()
+    assert not uploaded.exists()
+    assert uploaded.parent.is_dir()  # younger, since it has become empty now
 
 
 def test_gradio_stops_removing_uploads_at_an_error(tmp_path):
@@ -435,11 +521,46 @@ def test_named_session_is_open_while_its_client_is_connected(launch, fakes, imag
         held.set()
         assert responses.result()[0] == "complete"
     until(lambda: "mine" not in app.CONNECTIONS.sessions())
-    sessions = Sessions(page.demo, app.CONNECTIONS)
-    sessions.remove_idle()
     assert "mine" in page.demo._queue.pending_event_ids_session
-    sessions.remove_idle()
-    assert "mine" not in page.demo._queue.pending_event_ids_session
+
+
+def test_sweep_at_the_worst_instant_takes_no_event_away(launch, image, monkeypatch):
+    page = launch()
+    image = file_data(upload(page, image))
+    swept = Sessions(page.demo, app.CONNECTIONS)
+    for _ in range(3):  # the session is idle, is swept, and asks again
+        swept.remove_idle()
+        body = json.dumps({"data": [image, None, None], "session_hash": "idle"})
+        event = json.loads(ask(page.host, "POST", "/gradio_api/call/classify", body, JSON)[2])["event_id"]
+        until(lambda: page.slots.pending == 0)  # it was answered, and its client is not connected yet
+        swept.remove_idle()
+        swept.remove_idle()
+        assert outcome(page, event)[0] == "complete"
+
+
+def test_sessions_are_removed_by_the_time_since_their_last_use(monkeypatch):
+    now, connections, pending = SimpleNamespace(now=0.0), Connections(), {"a": set(), "b": {"undelivered"}}
+    monkeypatch.setattr(sessions.time, "monotonic", lambda: now.now)
+    swept = Sessions(SimpleNamespace(_queue=SimpleNamespace(pending_event_ids_session=pending)), connections)
+    swept.remove_idle()
+    now.now = sessions.SESSION_MAX_AGE_S - 1
+    swept.use("a")
+    pending["b"].add("accepted")  # by Gradio; its response is on the way
+    now.now += 2
+    swept.remove_idle()
+    assert pending.keys() == {"a", "b"}
+    connections.opened("a")
+    now.now += 2 * sessions.SESSION_MAX_AGE_S
+    swept.remove_idle()
+    assert pending.keys() == {"a"}  # it is connected
+    connections.closed("a")
+    now.now += sessions.SESSION_MAX_AGE_S - 1
+    pending["c"] = {"joined"}
+    swept.remove_idle()
+    assert pending.keys() == {"a", "c"}
+    now.now += 2
+    swept.remove_idle()
+    assert pending.keys() == {"c"}
 
 
 def test_upload_is_rejected_and_logged_when_the_disk_is_nearly_full(launch, image, monkeypatch, caplog):
@@ -475,6 +596,60 @@ def test_full_queue_rejects_requests_before_reading_their_bodies(launch, fakes, 
         assert [response.result()[0] for response in responses] == ["complete", "complete"]
     until(lambda: page.slots.pending == 0)
     assert outcome(page, join(page, {"image": image})[1])[0] == "complete"
+
+
+def stalled_upload(page, n_bytes=0):
+    """Begin an upload, and return its socket once its bytes were received."""
+    part = b'--b\r\nContent-Disposition: form-data; name="files"; filename="a.jpg"\r\n\r\n' + b"x" * n_bytes
+    head = "POST /gradio_api/upload HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\n"
+    sender = socket.create_connection(page.host.split(":"), 10)
+    sender.settimeout(10)
+    sender.sendall(f"{head}Content-Length: 900000\r\n\r\n".encode() + part)
+    until(lambda: any(body._n_bytes == len(part) for body in page.slots._bodies))
+    return sender
+
+
+def test_slow_uploads_do_not_keep_others_from_the_queue(launch, image, monkeypatch):
+    page = launch("limits: {queue_size: 2}\n" + TWO)
+    uploaded = file_data(upload(page, image))
+    monkeypatch.setattr(bodies, "SLOW_AFTER_S", 0.0)
+    senders = [stalled_upload(page, n_bytes) for n_bytes in (60_000, 1, 50_000)]
+    answer = senders[1].recv(4096).decode()  # the slowest of three was stopped
+    assert answer.startswith("HTTP/1.1 503")
+    assert "images are being received more slowly than most; try again in" in answer
+    for _ in range(5):
+        assert outcome(page, join(page, {"image": uploaded})[1])[0] == "complete"
+    assert Path(upload(page, image)).is_file()
+    for sender in senders:
+        sender.close()
+    until(lambda: not page.slots._bodies)
+
+
+def test_stalled_upload_is_answered_with_408(launch, monkeypatch):
+    page = launch()
+    monkeypatch.setattr(bodies, "PAUSE_S", 0.5)
+    with stalled_upload(page) as sender:
+        answer = sender.recv(4096).decode()
+        answer += "" if "detail" in answer else sender.recv(4096).decode()
+    assert answer.startswith("HTTP/1.1 408")
+    assert "request: expected at least 8 kB/s, without pauses of 0.5 s; got 0.0 MB, and then too little" in answer
+
+
+@pytest.mark.long
+def test_photograph_of_7_mb_arrives_over_a_slow_line(launch, image):
+    page = launch()
+    body = b'--b\r\nContent-Disposition: form-data; name="files"; filename="a.jpg"\r\n\r\n'
+    body += image.read_bytes() + bytes(7 * 10**6) + b"\r\n--b--\r\n"
+    head = "POST /gradio_api/upload HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\n"
+    with socket.create_connection(page.host.split(":"), 10) as sender:
+        sender.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode())
+        for start in range(0, len(body), 20_000):
+            sender.sendall(body[start : start + 20_000])
+            time.sleep(0.2)  # 100 kB/s: 70 s, longer than what was once the limit
+        answer = sender.recv(4096).decode()
+    assert answer.startswith("HTTP/1.1 200"), answer
+    path = json.loads(answer.partition("\r\n\r\n")[2])[0]
+    assert outcome(page, join(page, {"image": file_data(path)})[1])[0] == "complete"
 
 
 def test_upload_reserves_a_queue_slot_for_its_request(launch, fakes, image):

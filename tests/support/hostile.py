@@ -5,6 +5,7 @@ sends them.
 """
 
 import base64
+import inspect
 import json
 import os
 import random
@@ -198,8 +199,7 @@ def _call(chance: random.Random, targets: Targets, function: Any, way: str) -> R
             if chance.random() < 0.1:
                 body[key] = value(chance, targets)
     else:
-        names = {"classify": ("image", "backbone", "top_k"), "compare": ("image", "backbones", "top_k")}.get(name, ())
-        body = dict(zip(names, values, strict=True))
+        body = dict(zip(inspect.signature(function.fn).parameters, values, strict=True))
         if chance.random() < 0.2 and body:
             body.pop(chance.choice(list(body)))
         if chance.random() < 0.1:
