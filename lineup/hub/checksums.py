@@ -79,8 +79,9 @@ def _record(status: os.stat_result, digest: str) -> None:
     file = _record_file(status)
     file.parent.mkdir(parents=True, exist_ok=True)
     for old in file.parent.glob("*-*.json*"):
-        if _is_expired(old):
-            old.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):  # another process was faster
+            if _is_expired(old):
+                old.unlink()
     atomic_write.write_text(file, json.dumps([status.st_size, status.st_mtime_ns, digest]))
 
 

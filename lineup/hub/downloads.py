@@ -47,7 +47,8 @@ def cached(weights: Weights) -> Path | None:
     """Return the path of the cached or local file, None if there is none; sends no request."""
     if not isinstance(weights, HubFile):
         return weights.path if weights.path.is_file() else None
-    paths = (try_to_load_from_cache(weights.repo, name, revision=weights.revision) for name in weights.names)
+    where: dict[str, Any] = {"revision": weights.revision, "repo_type": weights.repo_type}
+    paths = (try_to_load_from_cache(weights.repo, name, **where) for name in weights.names)
     return next((Path(path) for path in paths if isinstance(path, str)), None)
 
 
@@ -206,7 +207,8 @@ def _first_available(weights: HubFile, timeout_s: float) -> tuple[str, HfFileMet
 
 
 def _metadata(weights: HubFile, name: str, timeout_s: float) -> HfFileMetadata:
-    metadata = get_hf_file_metadata(hf_hub_url(weights.repo, name, revision=weights.revision), timeout=timeout_s)
+    url = hf_hub_url(weights.repo, name, revision=weights.revision, repo_type=weights.repo_type)
+    metadata = get_hf_file_metadata(url, timeout=timeout_s)
     if not metadata.commit_hash or not metadata.etag:
         raise hub.FileMetadataError
     return metadata
@@ -240,7 +242,8 @@ def _download_verified(
     weights: HubFile, name: str, metadata: HfFileMetadata, report: Report, replace_cached: bool = False
 ) -> Path:
     """Download a file of one commit, verify its hash, and retry once; the Hub's client compares only the length."""
-    settings: dict[str, Any] = {"revision": metadata.commit_hash, "tqdm_class": reporting_bar(report)}
+    settings: dict[str, Any] = {"revision": metadata.commit_hash, "repo_type": weights.repo_type}
+    settings["tqdm_class"] = reporting_bar(report)
     for _ in range(2):
         path = Path(
             hf_hub_download(
@@ -266,7 +269,7 @@ def _hash_mismatch(weights: HubFile | UrlFile) -> HubError:
 def _download_url(weights: UrlFile, timeout_s: float, report: Report) -> Path:
     """Download as torch.hub does, which has no timeout and no callback; verify the hash, and retry once."""
     weights.path.parent.mkdir(parents=True, exist_ok=True)
-    partial = atomic_write.draft_of(weights.path, ".partial")
+    partial = atomic_write.draft_of(weights.path)
     try:
         for _ in range(2):
             _write(weights.url, partial, timeout_s, report)

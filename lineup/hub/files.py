@@ -4,6 +4,7 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 from urllib.parse import urlparse
 
 
@@ -15,12 +16,14 @@ class HubFile:
         names: alternatives in order of preference; the first that exists is used.
         companions: alternative names of a file that must be of the same commit, as weights and their config.json. If
             both are cached, a newer commit replaces them only when both are downloaded.
+        repo_type: model or dataset.
     """
 
     repo: str
     names: tuple[str, ...]
     revision: str | None = None
     companions: tuple[str, ...] = ()
+    repo_type: Literal["model", "dataset"] = "model"
 
     def __str__(self) -> str:
         return f"{self.repo}/{self.names[0]}"

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Literal
 
-from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, get_session
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, constants, get_session
 
 from lineup.hub.problems import hub_errors
 
@@ -39,6 +39,13 @@ def create_repo(repo: str, repo_type: Literal["model", "dataset"], private: bool
     """Create a repository of a model or a data set, unless it exists; `private` is ignored if it does."""
     with hub_errors(repo, f"to create the {repo_type} repository"):
         _api().create_repo(repo, repo_type=repo_type, private=private, exist_ok=True)
+
+
+def publish_model(repo: str, files: Mapping[str, Path], message: str, private: bool) -> str:
+    """Commit files to a model repository, which is created unless it exists, and return its address."""
+    create_repo(repo, "model", private)
+    commit(repo, "model", message, files)
+    return f"{constants.ENDPOINT}/{repo}"
 
 
 def apply_settings(
@@ -74,7 +81,7 @@ def commit(
     repo: str,
     repo_type: RepoType,
     message: str,
-    files: Mapping[str, bytes | Path],
+    files: Mapping[str, bytes | Path] | Mapping[str, Path],
     deleted: Iterable[str] = (),
     parent: str = "",
 ) -> str:

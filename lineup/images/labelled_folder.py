@@ -1,34 +1,35 @@
 """Reads and writes folders of labelled images, in the layout of the `datasets` library's imagefolder.
 
-A label is the name of a sub-folder, below an optional level of splits, or a row of a ``metadata.jsonl`` or a CSV file
-with the columns `file_name` and `label`::
+A label is the name of a sub-folder, below or above an optional level of splits, or a row of a metadata file::
 
     birds/train/wren/1.jpg      birds/metadata.jsonl: {"file_name": "1.jpg", "label": "wren"}
 
 Where `datasets` drops all labels (a single class, or classes on several levels) and ignores what a metadata file does
-not name, the folder still counts here.
+not name, the folder still counts here. Folders around all images, and folders within each class that are called
+``images``, are no labels.
 """
 
 import csv
+import functools
 import hashlib
-import json
 import os
 import posixpath
 import re
-import secrets
 import unicodedata
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import TextIO
 from urllib.parse import unquote
 
 from PIL import Image
 
-from lineup.errors import ImageError, LineupError, brief
+from lineup.errors import ImageError, LineupError, brief, writing_errors
+from lineup.hub import atomic_write
+from lineup.images import metadata_files
 from lineup.images.formats import SUFFIXES
+from lineup.images.metadata_files import METADATA_SUFFIXES, Names
 from lineup.images.reading import check_header
 
 JPEG_QUALITY = 95
@@ -39,7 +40,8 @@ SPLITS = {
     **dict.fromkeys(("validation", "valid", "val", "dev"), "validation"),
     **dict.fromkeys(("test", "testing", "eval", "evaluation"), "test"),
 }
-_METADATA = "metadata.jsonl"
+_GENERIC = frozenset(("image", "images", "img", "imgs", "photo", "photos", "pictures", "data", "files", "jpg", "jpeg"))
+IGNORED_FILES = frozenset(("thumbs.db", "desktop.ini"))  # of Windows
 _HASHED = re.compile(r"%[0-9a-f]{16}$")
 # `datasets` takes a folder with such a word, set off by digits or these signs, for a split: "bullet train"
 _SPLIT_WORD = re.compile(rf"(?<![^-._ 0-9])({'|'.join(SPLITS)})(?![^-._ 0-9])")
@@ -55,12 +57,14 @@ class LabelledImage:
         label: None if it has none.
         split: train, validation or test; empty if the folder has no such level.
         sha256: the hash of its bytes.
+        group: equal for images that belong together, by a metadata file; empty if unknown.
     """
 
     path: Path
     label: str | None
     split: str
     sha256: str
+    group: str = ""
 
 
 @dataclass(frozen=True)
@@ -93,16 +97,15 @@ def read(folder: Path) -> LabelledFolder:
         LineupError: when the folder does not exist, or cannot be read.
     """
     if not folder.is_dir():
-        raise LineupError(str(folder), "a folder of images", "there is no such folder", "check the path")
+        got = "it is a file" if folder.exists() else "there is no such folder"
+        raise LineupError(str(folder), "a folder of images", got, "check the path")
     problems = list[ImageError]()
     files = {path.relative_to(folder).as_posix(): path for path in sorted(_files(folder, problems))}
-    metadata = {name: path for name, path in files.items() if path.name == _METADATA or path.suffix == ".csv"}
-    given = _labels_of_metadata(metadata, files.keys(), problems)
-    has_splits, images = _has_splits(files), list[LabelledImage]()
+    metadata = {name: path for name, path in files.items() if name.lower().endswith(METADATA_SUFFIXES)}
+    given, groups = _read_metadata(metadata, files.keys(), problems)
+    layout, images = _Layout(files), list[LabelledImage]()
     for name, path in files.items():
         parts = name.split("/")[:-1]
-        split = SPLITS.get(parts[0], "") if has_splits and parts else ""
-        parts = parts[1:] if split else parts
         if name in metadata or (path.name == LABEL_FILE and parts and _HASHED.search(parts[-1])):
             continue
         if len(given.get(name, ())) > 1:
@@ -117,8 +120,11 @@ def read(folder: Path) -> LabelledFolder:
         except OSError as error:
             problems.append(_problem(name, "a file", str(error.strerror), "check it"))
         else:
-            label = next(iter(given.get(name, ())), None) or (_label_of(path.parent) if parts else None)
-            images.append(LabelledImage(path, label, split, digest))
+            split, depth = layout.of(parts)
+            label = next(iter(given.get(name, ())), None) or (
+                _label_of(folder.joinpath(*parts[:depth])) if depth else None
+            )
+            images.append(LabelledImage(path, label, split, digest, groups.get(name, "")))
     return LabelledFolder(tuple(images), tuple(sorted(problems, key=lambda problem: problem.where)))
 
 
@@ -141,14 +147,12 @@ def write(folder: Path, label: str, image: Image.Image) -> Path:
     bare.save(buffer, "JPEG", quality=JPEG_QUALITY)
     body, name = buffer.getvalue(), folder_name(label)
     path = folder / name / f"{hashlib.sha256(body).hexdigest()[:32]}.jpg"
-    try:
+    with writing_errors(str(folder), "a folder for images", "check it and the disk"):
         path.parent.mkdir(parents=True, exist_ok=True)
         if _HASHED.search(name):
-            _write(path.with_name(LABEL_FILE), _normal(label).encode())
-        _write(path, body)
-    except OSError as error:
-        got = f"writing failed ({error.strerror})"
-        raise LineupError(str(folder), "a folder for images", got, "check it and the disk") from error
+            atomic_write.write_text(path.with_name(LABEL_FILE), _normal(label))
+        if not path.exists():
+            atomic_write.write_bytes(path, body)
     return path
 
 
@@ -187,22 +191,11 @@ def _quoted(char: str) -> str:
 
 def _label_of(folder: Path) -> str:
     """Return the label of a folder: its name, decoded if `folder_name` has encoded it."""
-    name = unicodedata.normalize("NFC", _text(folder.name))
+    name = unicodedata.normalize("NFC", printable(folder.name))
     label = unquote(name)
     if _HASHED.search(name) and (folder / LABEL_FILE).is_file():
         label = (folder / LABEL_FILE).read_text(encoding="utf-8", errors="replace")
-    return label if label and folder_name(label) == name else name
-
-
-def _write(path: Path, body: bytes) -> None:
-    if path.exists():
-        return
-    draft = path.with_name(f".{secrets.token_hex(8)}.partial")
-    try:
-        draft.write_bytes(body)
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+    return label if label and folder_name(label) == name else name.strip() or name
 
 
 def _files(folder: Path, problems: list[ImageError]) -> Iterator[Path]:
@@ -219,7 +212,9 @@ def _files(folder: Path, problems: list[ImageError]) -> Iterator[Path]:
             continue
         for entry in entries:
             path = Path(entry.path)
-            if entry.name.startswith((".", "__")):
+            if entry.name.startswith(".") or entry.name.lower() in IGNORED_FILES:
+                continue
+            if entry.is_dir(follow_symlinks=False) and entry.name.startswith("__"):
                 continue
             if entry.is_dir(follow_symlinks=False):
                 folders.append(path)
@@ -232,58 +227,93 @@ def _files(folder: Path, problems: list[ImageError]) -> Iterator[Path]:
                 problems.append(_problem(_name(path, folder), "a file", "it is a device or a broken link", "remove it"))
 
 
-def _has_splits(names: Collection[str]) -> bool:
-    """Return whether all first-level folders with images are named like splits."""
-    folders = {name.split("/")[0] for name in names if "/" in name and name.lower().endswith(SUFFIXES)}
-    return bool(folders) and folders <= SPLITS.keys()
+class _Layout:
+    """What each level of folders is: around all images, a split, a label, or within a label.
+
+    Args:
+        names: of all files of the folder.
+    """
+
+    def __init__(self, names: Collection[str]) -> None:
+        levels = {tuple(name.split("/")[:-1]) for name in names if name.lower().endswith(SUFFIXES)}
+        self._start = start = _n_around(levels)
+        below = [parts[start:] for parts in levels if len(parts) > start]
+        self._is_generic = bool(below) and all(parts[-1].lower() in _GENERIC for parts in below)
+        below = [parts[:-1] if self._is_generic else parts for parts in below]
+        self._split: Callable[[str], str] | None = None
+        self._at = 0  # the level of the splits: the first or the last
+        if below and all(parts and _split_of(parts[0]) for parts in below):
+            self._split = _split_of
+        elif below and all(len(parts) > 1 for parts in below):
+            at = -1 if all(_split_of(parts[-1]) for parts in below) else 0
+            named = [(_split_of if at else split_in)(parts[at]) for parts in below]
+            if all(named):
+                self._split, self._at = _split_of if at else split_in, at
+
+    def of(self, parts: Sequence[str]) -> tuple[str, int]:
+        """Return the split of a file in these folders, and how many of them lead to that of its label: 0 for none."""
+        end = len(parts) - (self._is_generic and len(parts) > self._start)
+        inner, split = parts[self._start : end], ""
+        if self._split and inner and (split := self._split(inner[self._at])):
+            if self._at:
+                end -= 1
+            inner = inner[:-1] if self._at else inner[1:]
+        return split, end if inner else 0
 
 
-def _labels_of_metadata(
+def _n_around(levels: Collection[Sequence[str]]) -> int:
+    """Return the number of folders that are around all images, and are neither a label nor a split."""
+    shortest = min(levels, key=len, default=())
+    for count, part in enumerate(shortest[:-1]):
+        if _split_of(part) or any(parts[count] != part for parts in levels):
+            return count
+    return max(len(shortest) - 1, 0)
+
+
+def _split_of(folder: str) -> str:
+    return SPLITS.get(folder.lower(), "")
+
+
+def split_in(folder: str) -> str:
+    """Return the split of a name such as ``training_set``, ``seg_test`` or ``Test images``; or nothing."""
+    words = re.split(r"[-._ 0-9]+", folder.lower())
+    return next((SPLITS[word] for word in words if word in SPLITS), "")
+
+
+def _read_metadata(
     metadata: Mapping[str, Path], names: Collection[str], problems: list[ImageError]
-) -> dict[str, set[str]]:
-    """Return the labels that metadata files give to files, by path relative to the folder."""
-    given = defaultdict[str, set[str]](set)
+) -> tuple[dict[str, set[str]], dict[str, str]]:
+    """Return the labels and the groups that metadata files give to files, by path relative to the folder."""
+    given, groups, known = defaultdict[str, set[str]](set), dict[str, str](), Names(names if metadata else ())
     for name, path in metadata.items():
         unknown, count = "", 0
+        find = functools.partial(known.find, parent=posixpath.dirname(name))
         try:
-            with path.open(encoding="utf-8-sig", newline="") as file:
-                for file_name, labels in _rows(file, is_csv=path.suffix == ".csv"):
-                    target = posixpath.normpath(posixpath.join(posixpath.dirname(name), file_name.replace("\\", "/")))
-                    if target in names:
-                        given[target] |= labels
-                    else:
-                        unknown, count = unknown or file_name, count + 1
+            for file_name, label, group in metadata_files.rows(path, find):
+                if (target := find(file_name)) is None:
+                    unknown, count = unknown or file_name, count + 1
+                    continue
+                labels = label if isinstance(label, list) else [label]
+                texts = (_normal(str(each)).strip() for each in labels if each is not None)
+                given[target] |= set(filter(None, texts))
+                if group not in (None, "") and group == group:  # NaN is no group
+                    groups[target] = str(group)
         except (ValueError, RecursionError, csv.Error, OSError) as error:
             problems.append(_problem(name, "rows with file_name and label", brief(error), "fix it"))
         if count:
-            got = f"{count} rows name others, such as {unknown[:200]!r}"
+            got = f"{count} row{'s' * (count > 1)} name{'s' * (count == 1)} others, such as {unknown[:200]!r}"
             problems.append(_problem(name, "names of files in the folder", got, "check them"))
-    return given
-
-
-def _rows(file: TextIO, is_csv: bool) -> Iterator[tuple[str, set[str]]]:
-    """Yield the file name and the labels of each row; a row may have none.
-
-    Raises:
-        ValueError: for a row that has no file name.
-    """
-    rows = csv.DictReader(file) if is_csv else (json.loads(line) for line in file if line.strip())
-    for number, row in enumerate(rows, start=1):
-        file_name = row.get("file_name") if isinstance(row, dict) else None
-        if not isinstance(file_name, str):
-            raise ValueError(f"row {number} has no file_name")
-        label = row.get("label")
-        labels = label if isinstance(label, list) else [label]
-        yield file_name, {_normal(str(each)) for each in labels if each not in (None, "")}
+    return given, groups
 
 
 def _name(path: Path, folder: Path) -> str:
     return path.relative_to(folder).as_posix()
 
 
-def _text(name: str) -> str:
-    return os.fsencode(name).decode(errors="replace")  # a name that is no UTF-8 could not be printed
+def printable(name: str) -> str:
+    """Return a name as text that can be encoded: of one that is no UTF-8, bytes are replaced."""
+    return os.fsencode(name).decode(errors="replace")
 
 
 def _problem(name: str, expected: str, got: str, remedy: str) -> ImageError:
-    return ImageError(_text(name), expected, got, remedy)
+    return ImageError(printable(name), expected, got, remedy)

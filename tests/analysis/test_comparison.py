@@ -6,8 +6,8 @@ import pytest
 from rendering import classification
 
 from lineup.analysis.comparison import row
+from lineup.analysis.pareto import pareto_front
 from lineup.errors import BackboneError
-from lineup.features.benchmark.plot import pareto_front
 from lineup.registry import published
 from lineup.results import BackboneStatus, LatencyStats
 

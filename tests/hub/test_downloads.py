@@ -292,6 +292,7 @@ def test_url_hash_mismatch_is_retried_once(pets, tmp_path):
         ("hung", "", "no data was received for 1 s"),
         ("stalled", "", "no data was received for 1 s"),
     ],
+    ids=["another file", "corrupt", "cut off", "404", "429", "500", "hung", "stalled"],
 )
 def test_url_fault_is_reported_and_caches_nothing(pets, tmp_path, fault, sha256, message):
     pets.faults["me/pets"] = fault

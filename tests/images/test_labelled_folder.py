@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import time
+import tracemalloc
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -104,6 +105,102 @@ def test_rows_of_a_metadata_file_give_labels_or_leave_those_of_folders(tmp_path,
     assert problems(tmp_path) == {}
 
 
+LAYOUTS = [  # files, their labels and splits
+    ({"Train/owl/1.jpg": "owl train", "TEST/wren/2.jpg": "wren test"}, "capital splits"),
+    ({"TRAIN/1.jpg": "None train", "Valid/2.jpg": "None validation"}, "splits alone"),
+    ({"set/train/owl/1.jpg": "owl train", "set/val/owl/2.jpg": "owl validation"}, "a folder around splits"),
+    ({"a/b/owl/1.jpg": "owl ", "a/b/wren/2.jpg": "wren "}, "folders around labels"),
+    ({"pets/owl/1.jpg": "owl ", "pets/owl/2.jpg": "owl "}, "a folder around one label"),
+    ({"owl/train/1.jpg": "owl train", "wren/test/2.jpg": "wren test"}, "splits within labels"),
+    ({"training_set/owl/1.jpg": "owl train", "test_set/owl/2.jpg": "owl test"}, "splits in longer names"),
+    ({"seg_train/seg_train/sea/1.jpg": "sea train", "seg_test/seg_test/sea/2.jpg": "sea test"}, "splits twice"),
+    ({"bullet train/1.jpg": "bullet train ", "test tube/2.jpg": "test tube "}, "labels with words of splits"),
+    ({"owl/images/1.jpg": "owl ", "wren/images/2.jpg": "wren "}, "images within labels"),
+    ({"train/owl/images/1.jpg": "owl train", "val/images/2.jpg": "None validation"}, "as Tiny ImageNet"),
+    ({"images/1.jpg": "None ", "images/2.jpg": "None "}, "images alone"),
+    ({"images/1.jpg": "images ", "logos/2.jpg": "logos "}, "a label called images"),
+    ({"owl /1.jpg": "owl ", "owl/2.jpg": "owl "}, "a space at the end"),
+    ({"__owl.jpg": "None ", "wren/__1.jpg": "wren "}, "files that begin with underscores"),
+]
+
+
+@pytest.mark.parametrize(("files", "kind"), LAYOUTS, ids=[kind for _, kind in LAYOUTS])
+def test_levels_of_folders_are_told_apart(tmp_path, files, kind):
+    for number, name in enumerate(files):
+        put(tmp_path / name, number)
+    found = {
+        image.path.relative_to(tmp_path).as_posix(): f"{image.label} {image.split}" for image in read(tmp_path).images
+    }
+    assert found == files
+
+
+@pytest.mark.parametrize("file_name", ["filename", "image", "path", " File_Name", "File Path", "image_id", "file"])
+@pytest.mark.parametrize("label", ["class", "category", "Label", "class_name", "Species"])
+def test_columns_may_have_other_usual_names(tmp_path, file_name, label):
+    put(tmp_path / "0.jpg")
+    (tmp_path / "x.csv").write_text(f"no,{label},{file_name}\n7,wren,0.jpg\n")
+    assert labels(tmp_path) == {"0.jpg": "wren"}
+    (tmp_path / "x.csv").unlink()
+    (tmp_path / "metadata.jsonl").write_text(json.dumps({"no": 7, file_name: "0.jpg", label: "wren"}))
+    assert labels(tmp_path) == {"0.jpg": "wren"}
+
+
+TABLES = {
+    "labels.csv": ["file;label\r\n1.jpg;owl\r\nb/2.jpg;wren\r\n", "sep=;\nfile;label\n1.jpg;owl\nb/2.jpg;wren\n"],
+    "Labels.CSV": ["photo,what\n1.jpg,owl\nb/2.jpg,wren\n", "1.jpg,owl\nb/2.jpg,wren\n", "id,breed\n1,owl\n2,wren\n"],
+    "labels.tsv": ["file\tlabel\n1.jpg\towl\nb/2.jpg\twren\n"],
+    "b/labels.csv": ["file,label\n../1.jpg, owl \n2.jpg,wren\n"],
+    "c/labels.csv": ["file,label\n1.JPG,owl\nB/2.jpg,wren\n", ",file,label\n0,1.jpg,owl\n1,2.jpg,wren\n"],
+    "x.csv": [
+        "file,label\n/home/me/set/1.jpg,owl\nC:\\set\\b\\2.jpg,wren\n",
+        "image_id,label\nset/1.jpg,owl\n2,wren\n",
+    ],
+    "some.jsonl": ['{"file": "1.jpg", "label": "owl"}\n{"path": "2.jpg", "class": "wren"}\n'],
+}
+WRITTEN = [(name, text) for name, texts in TABLES.items() for text in texts]
+
+
+@pytest.mark.parametrize(("name", "text"), WRITTEN)
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "cp1252"])
+def test_metadata_files_are_read_as_people_write_them(tmp_path, name, text, encoding):
+    put(tmp_path / "1.jpg")
+    put(tmp_path / "b" / "2.jpg", 1)
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text(text.replace("owl", "Käuzchen"), encoding=encoding, newline="")
+    assert labels(tmp_path) == {"1.jpg": "Käuzchen", "2.jpg": "wren"}
+    assert problems(tmp_path) == {}
+
+
+def test_rows_never_name_a_file_by_chance(tmp_path):
+    put(tmp_path / "owl" / "1.jpg")
+    put(tmp_path / "wren" / "1.jpg", 1)
+    put(tmp_path / "wren" / "2.jpg", 2)
+    (tmp_path / "training.csv").write_text("epoch,loss\n2,0.3\n")
+    (tmp_path / "others.csv").write_text("file,label\n1.jpg,bat\nbear/2.jpg,bat\ngone/2,bat\n")
+    (tmp_path / "columns.csv").write_text("file,owl,wren\nwren/2.jpg,0,1\n")
+    assert labels(tmp_path) == {"1.jpg": "wren", "2.jpg": "wren"}
+    found = problems(tmp_path)
+    assert found.keys() == {"training.csv", "others.csv", "columns.csv"}
+    assert "3 rows name others, such as '1.jpg'" in found["others.csv"]
+    assert "there is no column called label; its columns are file, owl, wren" in found["columns.csv"]
+
+
+@pytest.mark.long
+def test_a_million_rows_are_read_in_bounded_memory(tmp_path):
+    put(tmp_path / "7.jpg")
+    with (tmp_path / "labels.csv").open("w") as file:
+        file.write("file_name,label\n")
+        file.writelines(f"{number}.jpg,owl {number}\n" for number in range(1_000_000))
+    tracemalloc.start()
+    try:
+        found = read(tmp_path)
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()
+    assert [image.label for image in found.images] == ["owl 7"]
+    assert "999999 rows name others" in str(found.problems[0])
+
+
 def test_metadata_in_the_top_folder_names_files_below_it(tmp_path):
     put(tmp_path / "images" / "0.jpg")
     put(tmp_path / "images" / "1.jpg", 1)
@@ -128,12 +225,12 @@ def test_an_image_with_several_labels_is_left_out(tmp_path):
     [
         ("metadata.jsonl", b"[" * 100_000, "maximum recursion depth"),
         ("metadata.jsonl", b'{"file_name": "0.jpg", "label": "owl"', "Expecting ',' delimiter"),
-        ("metadata.jsonl", b'{"file": "0.jpg"}', "row 1 has no file_name"),
+        ("metadata.jsonl", b'{"text": "0.jpg is it"}', "row 1 has no file_name"),
         ("metadata.jsonl", b'["0.jpg"]', "row 1 has no file_name"),
         ("metadata.jsonl", b"\xff\xfe\x00", "codec can't decode"),
-        ("metadata.csv", b"name,label\n0.jpg,owl\n", "row 1 has no file_name"),
+        ("metadata.csv", b"what,label\n0,owl\n", "row 1 has no file_name; its columns are what, label"),
         ("metadata.csv", b'file_name,label\n"' + b"x" * 200_000, "field larger than field limit"),
-        ("metadata.csv", b"file_name,label\n0.jpg,\xff\n", "codec can't decode"),
+        ("metadata.csv", b"file_name,label\n0.jpg,\xff\x81\n", "codec can't decode"),
         (
             "metadata.csv",
             b"file_name,label\n../../etc/passwd,owl\n/etc/passwd,owl\ngone.jpg,owl\n",
@@ -158,7 +255,7 @@ def test_what_is_no_image_is_listed_with_a_reason(tmp_path):
     os.mkfifo(tmp_path / "wren" / "pipe.jpg")
     found = problems(tmp_path)
     assert found.keys() == {f"wren/{name}" for name in ("notes.txt", "empty.jpg", "page.png", "gone.jpg", "pipe.jpg")}
-    assert "this file is not one that can be read; use one of JPEG" in found["wren/page.png"]
+    assert "it is a web page; download the image itself" in found["wren/page.png"]
     assert "it is a device or a broken link" in found["wren/pipe.jpg"]
     assert labels(tmp_path) == {"0.jpg": "wren"}
 
@@ -203,10 +300,10 @@ def test_names_that_are_not_utf_8_have_a_printable_label(tmp_path):
     assert problems(tmp_path).keys() == {"w�ren/x.txt"}
 
 
-@pytest.mark.parametrize("name", ["gone", "file"])
-def test_what_is_no_folder_is_an_error(tmp_path, name):
+@pytest.mark.parametrize(("name", "got"), [("gone", "there is no such folder"), ("file", "it is a file")])
+def test_what_is_no_folder_is_an_error(tmp_path, name, got):
     (tmp_path / "file").write_text("")
-    with pytest.raises(LineupError, match="expected a folder of images; there is no such folder; check the path"):
+    with pytest.raises(LineupError, match=f"expected a folder of images; {got}; check the path"):
         read(tmp_path / name)
 
 
