@@ -109,12 +109,12 @@ def _key(plan: "Plan", path: Path | None, precision: engine.Precision) -> str:
 def _find(key: str) -> Path | None:
     """Return the ``.xml`` file of an undamaged cache entry, or None."""
     folder = _cache_dir() / key
+    with suppress(OSError):  # there is none, or the cache is read-only
+        os.utime(folder)  # first: an entry that is just being read is not evicted
     try:
         expected = json.loads((folder / _HASHES).read_text())
         if expected != _hashes(folder):
             raise ValueError("its hashes do not match")
-        with suppress(OSError):  # a read-only cache
-            os.utime(folder)
         return folder / _MODEL
     except FileNotFoundError:
         if not folder.exists():

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-FORMAT = 1  # raise it when the decoding of images changes, or what an engine computes
+FORMAT = 2  # raise it when the decoding of images changes, or what an engine computes
 TIMEOUT_S = 10.0  # how long to wait for the transactions of other processes
 _PACKAGES = ("torch", "torchvision", "timm", "openvino", "pillow", "numpy")
 _ROW_BYTES = 5 * 4096  # besides its array, of a row that begins a page in the table and in each index

@@ -53,6 +53,7 @@ class BackboneState:
     used_at: float = 0.0  # monotonic time of the last request, for LRU eviction
     timeout_error: ForwardTimeout | None = None  # while a timed-out forward pass is still running
     engine_note: str = ""  # why it does not run on the preferred engine
+    settled: threading.Event = field(default_factory=threading.Event)  # set once no conversion will replace the engine
     planning: threading.Lock = field(default_factory=threading.Lock)  # held while the plan is made
     building: threading.Lock = field(default_factory=threading.Lock)  # held while `network` is built
 

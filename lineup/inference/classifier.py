@@ -125,7 +125,12 @@ class Classifier:
         if not output.cached:
             self._forward_ms[name].append(output.forward_ms)
         seen = transform.as_image(batch)
-        return replace(answer, model_input_jpeg=jpeg(seen) if seen else b"", min_side_px=prepared.min_side_px)
+        return replace(
+            answer,
+            notes=(*prepared.notes, *answer.notes),
+            model_input_jpeg=jpeg(seen) if seen else b"",
+            min_side_px=prepared.min_side_px,
+        )
 
 
 @contextmanager

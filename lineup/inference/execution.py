@@ -28,6 +28,8 @@ _log = logging.getLogger(__name__)
 MAX_HANGING = 2  # timed-out forward passes that still run, before the server reports that it is not ready
 MAX_CACHED_OUTPUTS = 256  # of ZeroGPU; FIFO eviction
 GPU_START_S, GPU_BYTES_PER_S = 10, 1e9  # of a ZeroGPU worker: start, and lowest rate of moving weights to the GPU
+GPU_IMAGE_S, MAX_GPU_S = 0.1, 60  # of a large network, for each image of a batch · the longest request for a GPU
+GPU_BATCH = 256  # images of a job in each call: its start takes seconds
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,9 @@ class Execution(Protocol):
     def forward(self, name: str, engine: "Engine", batch: np.ndarray) -> Output:
         """Run the engine of a backbone on a batch ``(N, C, H, W)``; raise ForwardTimeout."""
 
+    def min_batch(self, name: str, engine: "Engine") -> int:
+        """Return how many images a job computes at least in one forward pass, however long it takes."""
+
     def failure(self, name: str, error: Exception) -> LineupError:
         """Return the error to report when a forward pass raised an unexpected one."""
 
@@ -98,6 +103,9 @@ class LocalExecution:
 
     def forward(self, name: str, engine: "Engine", batch: np.ndarray) -> Output:
         return self._watchdog.run(name, partial(_run, engine, batch), len(batch))
+
+    def min_batch(self, name: str, engine: "Engine") -> int:
+        return 1
 
     def failure(self, name: str, error: Exception) -> LineupError:
         _log.error("%s cannot answer", name, exc_info=error)
@@ -151,6 +159,8 @@ class ZeroGPUExecution:
         if engine is not self._engines.get(name):  # it was loaded after the start
             with self._cpu:
                 return _run(engine, batch)
+        if len(batch) > 1:  # of a job, which keeps its results
+            return self._on_gpu(name, batch)
         key = name, hashlib.sha256(batch.tobytes()).digest()
         if output := self._outputs.get(key):
             return replace(output, cached=True)
@@ -167,7 +177,11 @@ class ZeroGPUExecution:
     def _duration_s(self, name: str, batch: np.ndarray) -> int:
         """Return for how long to request a GPU: the weights of all backbones may have to be moved to it first."""
         parameters = sum(status.parameters or 0 for status in self.pool.statuses() if status.status == "ready")
-        return GPU_START_S + math.ceil(parameters * 4 / GPU_BYTES_PER_S)
+        compute_s = (len(batch) - 1) * GPU_IMAGE_S
+        return min(MAX_GPU_S, GPU_START_S + math.ceil(parameters * 4 / GPU_BYTES_PER_S + compute_s))
+
+    def min_batch(self, name: str, engine: "Engine") -> int:
+        return GPU_BATCH if engine is self._engines.get(name) else 1
 
     def failure(self, name: str, error: Exception) -> LineupError:
         """Report that there is no GPU: no quota, none in time, or the worker failed."""

@@ -14,21 +14,23 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from lineup.errors import INTERNAL_ERROR, ClientDisconnected, LineupError
+from lineup.errors import INTERNAL_ERROR, ClientDisconnected, LineupError, writing_errors
+from lineup.hub import atomic_write
 from lineup.inference.queue import Cancelled
 
 _log = logging.getLogger(__name__)
 
-KEEP_DAYS = 30  # a job that was not written to for so long is deleted
+KEEP_DAYS = 30.0
 LOCK_TIMEOUT_S = 1.0  # others hold the lock for a moment, to see whether a job is running
 _WINDOW = 64  # records from which the rate is computed
 _ID = re.compile(r"[\w-]{16}")
 _JOB, _RESULTS, _CANCEL, _LOCK = "job.json", "results.jsonl", "cancel", "writer.lock"
+_DELETED = "deleted"  # a running job is deleted at its end
 
 State = Literal["running", "interrupted", "cancelled", "failed", "done"]
 Turn = Callable[[Cancelled], AbstractContextManager[None]]
@@ -91,7 +93,7 @@ class Job:
             ClientDisconnected: when the job is cancelled.
         """
         with self._turn(self.cancelled):
-            self._check()
+            self.check()
             yield
 
     def record(self, results: Iterable[Mapping[str, Any]]) -> None:
@@ -102,15 +104,12 @@ class Job:
             LineupError: when they cannot be written.
         """
         lines = [json.dumps(result, allow_nan=False).encode() + b"\n" for result in results]
-        try:
+        with writing_errors("job", "results on disk", "free some space, and resume it"):
             self._results.write(b"".join(lines))
             self._results.flush()
-        except OSError as error:
-            got = f"writing failed ({error.strerror})"
-            raise LineupError("job", "results on disk", got, "free some space, and resume it") from error
         self.done += len(lines)
         self._records.append((self._clock(), self.done))
-        self._check()
+        self.check()
 
     def cancelled(self) -> bool:
         """Return whether the job is cancelled, in this process or another."""
@@ -136,7 +135,8 @@ class Job:
             self._results.close()
         self._lock.close()
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Raise ClientDisconnected if the job is cancelled."""
         if self.cancelled():
             raise ClientDisconnected
 
@@ -148,10 +148,13 @@ class Jobs:
         folder: is created if necessary.
         turn: waits until a job may compute: the `background_turn` of an execution.
         clock: returns seconds.
+        keep_days: a job that was not written to for so long is deleted.
     """
 
-    def __init__(self, folder: Path, turn: Turn, clock: Callable[[], float] = time.monotonic) -> None:
-        self._folder, self._turn, self._clock = folder, turn, clock
+    def __init__(
+        self, folder: Path, turn: Turn, clock: Callable[[], float] = time.monotonic, keep_days: float = KEEP_DAYS
+    ) -> None:
+        self._folder, self._turn, self._clock, self._keep_days = folder, turn, clock, keep_days
         self._running: dict[str, Job] = {}
 
     def create(self, kind: str, settings: Mapping[str, Any], total: int) -> str:
@@ -166,14 +169,11 @@ class Jobs:
             LineupError: when the folder cannot be written.
         """
         name = secrets.token_urlsafe(12)
-        try:
-            self._delete_old()
+        with writing_errors(str(self._folder), "a folder for jobs", "check it and the disk"):
+            self.delete_old()
             (self._folder / name).mkdir(parents=True)
             job = {"kind": kind, "settings": settings, "total": total, "state": "running", "problem": ""}
             _write(self._folder / name, job)
-        except OSError as error:
-            got = f"writing failed ({error.strerror})"
-            raise LineupError(str(self._folder), "a folder for jobs", got, "check it and the disk") from error
         return name
 
     def run(self, name: str, work: Callable[[Job], None]) -> JobStatus:
@@ -199,7 +199,7 @@ class Jobs:
 
     def cancel(self, name: str) -> None:
         """Set a job's cancel flag; it ends before its next slice, and keeps its results."""
-        (self._find(name) / _CANCEL).touch()
+        (self.folder(name) / _CANCEL).touch()
 
     def status(self, name: str) -> JobStatus:
         """Return what is known of a job now.
@@ -207,32 +207,37 @@ class Jobs:
         Raises:
             LineupError: when there is no such job.
         """
-        folder, job = self._find(name), self._running.get(name)
+        folder, job = self.folder(name), self._running.get(name)
+        is_locked = not job and _is_locked(folder)  # first, as the state is written before the lock is released
         data = _read(folder)
-        state, done, rate_per_s = data["state"], job.done if job else _count(folder), job.rate_per_s if job else None
-        if state == "running" and not job and not _is_locked(folder):
-            state = _read(folder)["state"]  # it may have ended a moment ago
-            state = "interrupted" if state == "running" else state
-        problem = data["problem"]
-        return JobStatus(name, data["kind"], data["settings"], state, done, data["total"], problem, rate_per_s)
+        state: State = "running" if job else data["state"]  # also before its thread has written that
+        if state == "running" and not (job or is_locked):
+            state = "interrupted"
+        done, rate_per_s = (job.done, job.rate_per_s) if job else (_count(folder), None)
+        return JobStatus(name, data["kind"], data["settings"], state, done, data["total"], data["problem"], rate_per_s)
 
     def results(self, name: str) -> Iterator[dict[str, Any]]:
         """Yield the results so far, in the order of the items."""
-        path = self._find(name) / _RESULTS
+        path = self.folder(name) / _RESULTS
         if path.exists():
             with path.open("rb") as file:
                 for line in file:
                     if line.endswith(b"\n"):
                         yield json.loads(line)
 
-    def _find(self, name: str) -> Path:
+    def folder(self, name: str) -> Path:
+        """Return the folder of a job, which may hold other files of its work.
+
+        Raises:
+            LineupError: when there is no such job.
+        """
         folder = self._folder / name
-        if not _ID.fullmatch(name) or not (folder / _JOB).is_file():
+        if not _ID.fullmatch(name) or not (folder / _JOB).is_file() or (folder / _DELETED).exists():
             raise LineupError("job", "the id of a job", f"got {name[:60]!r}", "start it again")
         return folder
 
     def _open(self, name: str) -> Job:
-        folder = self._find(name)
+        folder = self.folder(name)
         job = Job(folder, self._turn, self._clock)
         self._running[name] = job
         return job
@@ -252,15 +257,34 @@ class Jobs:
         finally:
             job.release()  # after KeyboardInterrupt, too
             self._running.pop(name, None)
+            if (job.folder / _DELETED).exists():
+                shutil.rmtree(job.folder, ignore_errors=True)
 
-    def _delete_old(self) -> None:
+    def delete(self, name: str) -> None:
+        """Delete a job with its results; one that is running is cancelled, and its folder deleted at its end."""
+        folder = self.folder(name)
+        self.cancel(name)
+        (folder / _DELETED).touch()
+        if not _is_locked(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def delete_old(self) -> None:
+        """Delete the jobs that are too old and not running."""
         if not self._folder.is_dir():
             return
         for folder in self._folder.iterdir():
-            files = [path for path in (folder / _JOB, folder / _RESULTS) if path.is_file()]
-            age_s = time.time() - max((path.stat().st_mtime for path in files), default=time.time())
-            if _ID.fullmatch(folder.name) and age_s > KEEP_DAYS * 24 * 3600 and not _is_locked(folder):
-                shutil.rmtree(folder, ignore_errors=True)
+            if not (_ID.fullmatch(folder.name) and self._is_old(folder)):
+                continue
+            with suppress(LineupError, OSError), closing(_take_lock(folder, 0)):  # else it is running
+                if self._is_old(folder):  # it may have been resumed, and have ended, since
+                    (folder / _JOB).unlink()
+            if not (folder / _JOB).exists():
+                shutil.rmtree(folder, ignore_errors=True)  # without the lock: Windows deletes no open file
+
+    def _is_old(self, folder: Path) -> bool:
+        files = [path for path in (folder / _JOB, folder / _RESULTS) if path.is_file()]
+        age_s = time.time() - max((path.stat().st_mtime for path in files), default=time.time())
+        return age_s > self._keep_days * 24 * 3600 or (folder / _DELETED).exists()
 
 
 def _read(folder: Path) -> dict[str, Any]:
@@ -270,9 +294,7 @@ def _read(folder: Path) -> dict[str, Any]:
 
 def _write(folder: Path, data: Mapping[str, Any]) -> None:
     """Replace the description of a job in one step, so that a reader never sees half of it."""
-    draft = folder / f"{_JOB}.partial"
-    draft.write_text(json.dumps(data), encoding="utf-8")
-    draft.replace(folder / _JOB)
+    atomic_write.write_text(folder / _JOB, json.dumps(data))
 
 
 def _write_state(folder: Path, state: State, problem: str = "") -> None:
@@ -289,9 +311,9 @@ def _count(folder: Path) -> int:
     return path.read_bytes().count(b"\n") if path.exists() else 0
 
 
-def _take_lock(folder: Path) -> sqlite3.Connection:
+def _take_lock(folder: Path, timeout_s: float = LOCK_TIMEOUT_S) -> sqlite3.Connection:
     """Lock a job until the connection is closed or the process ends: SQLite has a lock for each platform."""
-    connection = _lock_file(folder, LOCK_TIMEOUT_S)
+    connection = _lock_file(folder, timeout_s)
     try:
         connection.execute("BEGIN EXCLUSIVE")
     except sqlite3.OperationalError as error:

@@ -1,13 +1,17 @@
 """A backbone for features that compute batches of images, such as an evaluation or a linear probe."""
 
-from collections.abc import Callable, Sequence
+import statistics
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lineup.config import Config
+from lineup.errors import ImageError, LineupError
 from lineup.inference import answer_store
-from lineup.inference.execution import Execution
+from lineup.inference.execution import Execution, Output
 from lineup.inference.postprocessing import checked
 from lineup.inference.preprocessing import ImagePath, batch_of, decode_side_px
 
@@ -15,11 +19,14 @@ if TYPE_CHECKING:
     from lineup.registry import Plan
     from lineup.registry.plan import OutputKind
 
+_LATENCY_RUNS = 5
+
 
 class PinnedBackbone:
     """A loaded backbone that is not evicted before `release` is called.
 
-    The constructor waits for the load: create it outside a turn of the queue, and compute within one.
+    The constructor waits for the load, and for the conversion to the preferred engine: create it outside a turn of the
+    queue, and compute within one.
 
     Args:
         execution: where it computes.
@@ -35,7 +42,7 @@ class PinnedBackbone:
         self._execution, self._config, self.name = execution, config, name
         self._pin = execution.pool.pin(name, output)
         try:
-            self._loaded = self._pin.load.result()
+            self._loaded = self._pin.settled()
         except BaseException:
             self._pin.release()
             raise
@@ -46,10 +53,25 @@ class PinnedBackbone:
         return self._loaded.plan
 
     @property
+    def path(self) -> Path | None:
+        """The weights file; None if the weights are random."""
+        return self._loaded.path
+
+    @property
+    def engine(self) -> str:
+        """The name of the engine and its precision: ``openvino bf16``."""
+        return f"{self._loaded.engine.name} {self._loaded.engine.hint}"
+
+    @property
     def fingerprint(self) -> str:
         """Identify everything that decides the outputs, as the key of the answer store; empty if it is unknown."""
         loaded, min_side_px = self._loaded, decode_side_px(self.plan.transform)
         return answer_store.fingerprint(loaded.plan, loaded.path, loaded.engine, loaded.device, min_side_px)
+
+    @property
+    def min_batch(self) -> int:
+        """How many images to compute at once at least: more than 1 where each forward pass starts slowly."""
+        return self._execution.min_batch(self.name, self._loaded.engine)
 
     def outputs(self, images: Sequence[ImagePath]) -> np.ndarray:
         """Return the logits ``(N, classes)`` or features ``(N, embedding_dim)`` of image files, as float32.
@@ -60,12 +82,48 @@ class PinnedBackbone:
             ImageError: when an image cannot be read.
             BackboneError: when the forward pass fails or times out, or its outputs are not finite.
         """
+        return self.forward(batch_of(images, self.plan.transform, self._config().limits)).logits
+
+    def prepared(self, image: ImagePath) -> np.ndarray:
+        """Return an image file as the input of the backbone, ``(1, C, H, W)`` float32; thread-safe, and needs no turn.
+
+        Raises:
+            ImageError: when it cannot be read.
+        """
+        return batch_of([image], self.plan.transform, self._config().limits)
+
+    def forward(self, batch: np.ndarray) -> Output:
+        """Return the logits or features of a batch ``(N, C, H, W)`` float32, and the latency.
+
+        Raises:
+            BackboneError: as `outputs` does.
+            BusyError: when there is no GPU of ZeroGPU.
+        """
         loaded = self._loaded
-        batch = batch_of(images, loaded.plan.transform, self._config().limits)  # (N, C, H, W)
         if len(batch) > 1:
             self._pin.reserve_batches(loaded)
-        output = self._execution.forward(self.name, loaded.engine, batch)
-        return checked(loaded.plan, output.logits, len(batch))
+        try:
+            output = self._execution.forward(self.name, loaded.engine, batch)
+        except LineupError:
+            raise
+        except Exception as error:
+            raise self._execution.failure(self.name, error) from error
+        checked(loaded.plan, output.logits, len(batch))
+        return output
+
+    def latency_ms(self, images: Iterable[ImagePath], turn: Callable[[], AbstractContextManager[None]]) -> float | None:
+        """Return the median latency of a forward pass with the first image that can be read, after one to warm up."""
+        for image in images:
+            try:
+                batch = self.prepared(image)
+            except ImageError:
+                continue
+            latencies_ms = []
+            for _ in range(1 + _LATENCY_RUNS):
+                with turn():
+                    latencies_ms.append(self.forward(batch).forward_ms)
+            return statistics.median(latencies_ms[1:])
+        return None
 
     def release(self) -> None:
         """Allow the eviction of the backbone; to be called once."""

@@ -37,6 +37,7 @@ class Pin:
 
     Attributes:
         load: its load.
+        settled: waits until it runs on the engine that it will keep, and returns it.
         problem: returns why it is unavailable, or None.
         reserve_batches: reserves the memory that an engine takes for batches, before its first one; raises
             LineupError when there is none.
@@ -44,6 +45,7 @@ class Pin:
     """
 
     load: "Future[Loaded]"
+    settled: Callable[[], Loaded]
     problem: Callable[[], LineupError | None]
     reserve_batches: Callable[[Loaded], None]
     release: Callable[[], None]
@@ -71,6 +73,10 @@ class Pool:
     @property
     def names(self) -> list[str]:
         return self._states.names
+
+    def entry(self, name: str) -> Entry:
+        """Return the entry of a backbone, of the config or added."""
+        return self._states.get(name).entry
 
     def status(self, name: str) -> BackboneStatus:
         """Return what is known of a backbone now."""
@@ -100,6 +106,7 @@ class Pool:
             state.used_at = time.monotonic()
             if state.load is None or self._may_retry(state):
                 state.load, state.progress, state.probe_problem = Future(), Progress("starting"), None
+                state.settled.clear()
                 try:
                     threading.Thread(target=self._load, args=(state,), name=f"load {name}", daemon=True).start()
                 except RuntimeError as error:  # the system's limit of threads
@@ -112,7 +119,8 @@ class Pool:
         with self._changed:
             load, state = self.start(name, output), self._states.get(name, output)
             state.pins += 1
-            return Pin(load, lambda: state.problem, partial(self._reserve_batches, state), partial(self._unpin, state))
+            parts = (partial(_settled, state), lambda: state.problem, partial(self._reserve_batches, state))
+            return Pin(load, *parts, partial(self._unpin, state))
 
     @contextmanager
     def network(self, name: str) -> "Iterator[nn.Module]":
@@ -220,6 +228,12 @@ class Pool:
 
     def _load(self, state: BackboneState) -> None:
         """Load a backbone, publish it, and replace its engine by the preferred one afterwards."""
+        try:
+            self._load_and_convert(state)
+        finally:
+            state.settled.set()
+
+    def _load_and_convert(self, state: BackboneState) -> None:
         load = state.load
         assert load
         try:
@@ -265,6 +279,13 @@ class Pool:
             _log.error("cannot load %s", state.entry.name, exc_info=error)
             error = BackboneError(state.entry.name, "to load", "it failed unexpectedly", "see the log")
         load.set_exception(error)
+
+
+def _settled(state: BackboneState) -> Loaded:
+    """Wait until no conversion will replace the engine of a pinned backbone."""
+    state.settled.wait()
+    assert state.load  # it is pinned
+    return state.load.result()
 
 
 def _done(loaded: Loaded) -> "Future[Loaded]":

@@ -20,8 +20,7 @@ def checked(plan: "Plan", outputs: np.ndarray, n_images: int) -> np.ndarray:
     Raises:
         BackboneError: when the shape is not ``(N, outputs)`` or ``(N, embedding_dim)``, or a number is not finite.
     """
-    logits = plan.output == "classes"
-    length = (plan.num_outputs or plan.num_classes) if logits else plan.embedding_dim
+    logits, length = plan.output == "classes", plan.output_dim
     if outputs.shape != (n_images, length):
         expected = f"{'logits' if logits else 'features'} of shape ({n_images}, {length})"
         expected += ", one per class" if logits and length == plan.num_classes else ""
@@ -36,6 +35,11 @@ def checked(plan: "Plan", outputs: np.ndarray, n_images: int) -> np.ndarray:
     return outputs
 
 
+def class_logits(plan: "Plan", outputs: np.ndarray) -> np.ndarray:
+    """Return a logit for each class ``(N, classes)``: one output for two classes is the logit of the second."""
+    return np.hstack([-outputs, outputs]) if outputs.shape[1] < plan.num_classes else outputs
+
+
 def classifications(
     loaded: Loaded, output: Output, n_images: int, top_k: int, max_k: int, milliseconds: StageTimings
 ) -> list[Classification]:
@@ -45,9 +49,7 @@ def classifications(
         BackboneError: as `checked` does.
     """
     plan, logits = loaded.plan, checked(loaded.plan, output.logits, n_images)  # (N, outputs)
-    if logits.shape[1] < plan.num_classes:  # one output for two classes: that of the second, and the rest
-        logits = np.hstack([-logits, logits])
-    rows = probabilities(logits, plan.activation)  # (N, classes)
+    rows = probabilities(class_logits(plan, logits), plan.activation)  # (N, classes)
     return [_classification(loaded, output.engine, row, top_k, max_k, milliseconds) for row in rows]
 
 

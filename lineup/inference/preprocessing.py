@@ -40,6 +40,7 @@ class PreparedImage:
         self._image, self._limits, self._plans = image, limits, plans
         self._batches: dict[object, tuple[np.ndarray, float]] = {}
         self.decode_ms = 0.0  # of the last decoding
+        self.notes: tuple[str, ...] = ()  # what was inferred while decoding
 
     def check(self) -> None:
         """Check that the file exists, before anything is loaded for it.
@@ -58,8 +59,9 @@ class PreparedImage:
 
     @cached_property
     def decoded(self) -> Image.Image:
-        """Return the image, and set `decode_ms`."""
+        """Return the image, and set `decode_ms` and `notes`."""
         image, self.decode_ms = timed(partial(_open, self._image, self.min_side_px, self._limits))
+        self.notes = image.info.get("notes", ())
         return image
 
     def release(self) -> None:

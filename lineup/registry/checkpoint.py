@@ -17,7 +17,7 @@ from lineup.registry import checkpoint_file, known_weights, misfits, state_dict
 from lineup.registry.activation import activated
 from lineup.registry.architecture import Architecture, ArchitectureOf, build, check_outputs
 from lineup.registry.checkpoint_recipe import loading_code
-from lineup.registry.embedding import Embedding
+from lineup.registry.embedding import Embedding, TimmFeatures
 from lineup.registry.labels import LabelSet, from_names
 from lineup.registry.meta_device import check_input_size, count_parameters, describe_head
 from lineup.registry.plan import TRANSFORM_KEYS, Context, Plan, entry_labels, grayscale, resolve_labels
@@ -63,6 +63,7 @@ def plan(entry: Entry, context: Context, architecture_of: ArchitectureOf, others
         return load(network, path, architecture.name, architecture.heads) if path else network
 
     features_of = architecture.features_of if num_classes else None
+    is_of_timm = architecture.features_of is TimmFeatures
     planned = Plan(
         name=entry.name,
         source=entry.source,
@@ -75,7 +76,7 @@ def plan(entry: Entry, context: Context, architecture_of: ArchitectureOf, others
         notes=(*notes, *assumed, *architecture.notes),
         head=describe_head(network, architecture.heads),
         output="classes" if num_classes else "features",
-        embedding=Embedding(create, transform.input_size, features_of, transform.channels),
+        embedding=Embedding(create, transform.input_size, features_of, transform.channels, is_of_timm),
     )
     planned = activated(planned, entry, num_classes)
     return _with_weights(planned, entry, context, architecture, network, found) if found else planned

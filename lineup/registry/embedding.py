@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from lineup.errors import BackboneError
+from lineup.errors import BackboneError, FeaturesOnlyError
 from lineup.registry.meta_device import dry_run, on_meta_device
 
 
@@ -22,12 +22,16 @@ class Embedding:
         features_of: turns the network into one that returns features ``(N, dim)``, and may change it; None if it
             returns them already.
         channels: of the input.
+        is_of_timm: whether the network is one of timm, so that it can be saved with another head.
+        is_normalized: whether features are compared by their direction, as those of a contrastive network.
     """
 
     create: Callable[[], nn.Module]
     input_size: tuple[int, int]
     features_of: Callable[[nn.Module], nn.Module] | None
     channels: int = 3
+    is_of_timm: bool = False
+    is_normalized: bool = False
 
     @cached_property
     def dim(self) -> int:
@@ -66,7 +70,7 @@ def without_layers(network: nn.Module, names: Iterable[str]) -> nn.Module:
     return network
 
 
-def not_a_classifier(num_classes: int) -> BackboneError:
+def not_a_classifier(num_classes: int) -> FeaturesOnlyError:
     """Return the error for a network whose output is features, or an embedding of `num_classes` numbers."""
     if num_classes:
         got = f"its output is an embedding of {num_classes} numbers, not classes"
@@ -74,4 +78,4 @@ def not_a_classifier(num_classes: int) -> BackboneError:
     else:
         got = "it has no classification head, and returns only features"
         remedy = "choose one trained for classification, such as one with a tag that ends in in1k"
-    return BackboneError("", "a backbone that classifies", got, remedy)
+    return FeaturesOnlyError("", "a backbone that classifies", got, remedy)

@@ -68,7 +68,8 @@ def transform(entry: Entry, load: "partial[Any]") -> tuple[ProcessorTransform, d
             raise _without(key, f"a {key} of {list(effective)}", list(asked), processor)
     fingerprint = repr((type(processor).__name__, sorted(processor.to_dict().items(), key=str)))
     resizing = f"resized by {type(processor).__name__}"
-    return ProcessorTransform(steps, size, mean, std, fingerprint, _resize_px(processor), resizing, channels), changes
+    parts = steps, size, mean, std, fingerprint, _resize_px(processor), resizing
+    return ProcessorTransform(*parts, rgb=channels), changes
 
 
 def _built(load: "partial[Any]") -> Any:

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 
 from lineup.config.class_indices import is_index, listed
 from lineup.errors import BackboneError
@@ -124,6 +125,11 @@ def from_hub(
     return wordnet.resolve(
         LabelSet(tuple(Label(None, name.strip(), str(described.get(name, ""))) for name in names), origin)
     )
+
+
+def shown_target(target: str) -> str:
+    """Return a target as users may see it: of an absolute path its last part only."""
+    return Path(target).name if Path(target).is_absolute() else target
 
 
 def are_placeholders(names: object) -> bool:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from PIL import Image
@@ -40,6 +40,7 @@ class Transform:
         fingerprint: equal for equivalent transforms; empty if unknown.
         resize_px: the length to which the shorter side is resized first, or more; 0 if unknown.
         resizing: how an image gets the input size, in words: ``center crop 0.875, bicubic``; empty if unknown.
+        settings: the arguments of timm's `create_transform` that makes it; empty if it is another one.
     """
 
     steps: "Callable[[Image.Image], torch.Tensor]"
@@ -49,6 +50,7 @@ class Transform:
     fingerprint: str = ""
     resize_px: int = 0
     resizing: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     def __call__(self, image: Image.Image) -> np.ndarray:
         """Return a batch of one image: normalised float32 of shape ``(1, C, H, W)``."""
@@ -140,6 +142,11 @@ class Plan:
     @property
     def num_classes(self) -> int:
         return len(self.labels)
+
+    @property
+    def output_dim(self) -> int:
+        """The number of outputs for an image: logits, or features."""
+        return (self.num_outputs or self.num_classes) if self.output == "classes" else self.embedding_dim
 
     @property
     def embedding_dim(self) -> int:

@@ -1,6 +1,5 @@
 """Backbones of timm: by name, from a Hub repository, or from a folder in timm's format."""
 
-import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
@@ -10,16 +9,17 @@ from typing import Any
 
 import timm
 from timm.models import get_pretrained_cfg
-from timm.models._hub import _parse_model_cfg
 from torch import nn
 
 from lineup.config import Entry, normalization
-from lineup.errors import BackboneError, brief, did_you_mean
+from lineup.errors import BackboneError, did_you_mean
 from lineup.hub import files
 from lineup.registry import (
     checkpoint,
+    headed,
     labels,
     pretrained_folder,
+    timm_config,
     timm_names,
     timm_published,
     timm_transform,
@@ -33,7 +33,6 @@ from lineup.registry.embedding import Embedding, TimmFeatures, not_a_classifier
 from lineup.registry.labels import LabelSet
 from lineup.registry.meta_device import check_input_size, count_parameters, describe_head, on_meta_device
 from lineup.registry.plan import (
-    TRANSFORM_KEYS,
     Context,
     Plan,
     Transform,
@@ -116,7 +115,19 @@ def architecture(entry: Entry) -> Architecture:
 
 
 def _from_folder(entry: Entry, context: Context, folder: Path, file: files.Weights, name: str) -> Plan:
-    cfg, stated, arguments = _read_config(folder)
+    """Plan a network in a folder, with the head beside it if there is one."""
+    if (block := headed.block_of(folder)) is None:
+        return _network_of_folder(entry, context, folder, file, name)
+    bare = entry.model_copy(update={"labels": None, "activation": None})
+    tower = _network_of_folder(bare, replace(context, output="features"), folder, file, name).features()
+    head = folder / headed.FILE
+    if isinstance(file, files.HubFile):
+        head = context.fetch(files.HubFile(file.repo, (headed.FILE,), file.revision))
+    return headed.plan(entry, context, block, head, tower)
+
+
+def _network_of_folder(entry: Entry, context: Context, folder: Path, file: files.Weights, name: str) -> Plan:
+    cfg, stated, arguments = timm_config.read(folder)
     architecture = timm_names.current_name(stated).partition(".")[0]  # the tag is that of config.json, if it has one
     cfg = timm_transform.checked(cfg, entry)
     full_name, sizes = _full_name({**cfg, "architecture": architecture}), timm_transform.size_arguments(entry, cfg)
@@ -184,10 +195,16 @@ def _plan(
         ),
         head=describe_head(network, heads),
         output="classes" if classifies else "features",
-        # the output of a contrastive model is the embedding that its text encoder shares
-        embedding=Embedding(create, transform.input_size, TimmFeatures if classifies else None, transform.channels),
+        embedding=_embedding(create, transform, classifies, num_classes),
     )
     return activated(planned, entry, num_classes, cfg.get("problem_type"))
+
+
+def _embedding(create: partial[nn.Module], transform: Transform, classifies: bool, num_classes: int) -> Embedding:
+    # the output of a contrastive model is the embedding that its text encoder shares, which compares directions
+    is_normalized = not classifies and num_classes > 0
+    features_of = TimmFeatures if classifies else None
+    return Embedding(create, transform.input_size, features_of, transform.channels, True, is_normalized)
 
 
 def _labels(
@@ -196,7 +213,7 @@ def _labels(
     """Return the labels of the weights, if they have any, and a note if their tag's are not theirs."""
     num_classes = cfg["num_classes"]
     if cfg.get("label_names") and not labels.are_placeholders(cfg["label_names"]):
-        origin, known = f"label_names of {entry.spec.target}", wordnet.wordnet()
+        origin, known = f"label_names of {labels.shown_target(entry.spec.target)}", wordnet.wordnet()
         described = cfg.get("label_descriptions")
         return labels.from_hub(cfg["label_names"], described, known, origin, num_classes), ()
     of_tag = wordnet.for_tag(cfg.get("tag") or "", num_classes)
@@ -240,48 +257,6 @@ def _is_embedding(name: str, num_classes: int, of_weights: LabelSet | None) -> b
     published = get_pretrained_cfg(name) if name in timm.list_pretrained(name) else None
     same = published is not None and published.num_classes == num_classes
     return same and of_weights is None and num_classes % 64 == 0
-
-
-def _refuse_misplaced(stored: Mapping[str, Any]) -> None:
-    """Refuse settings of the transform where timm ignores them, as `save_for_hf(model_config=…)` writes them."""
-    misplaced = [key for key in TRANSFORM_KEYS if key in stored and "pretrained_cfg" in stored]
-    if misplaced:
-        got = f"config.json has `{misplaced[0]}` beside it, where timm ignores it"
-        remedy = "move it into `pretrained_cfg`, or write it in the entry, and delete it there"
-        raise BackboneError(misplaced[0], "the settings of the transform in `pretrained_cfg`", got, remedy)
-
-
-def _read_config(folder: Path) -> tuple[dict[str, Any], str, dict[str, Any]]:
-    """Read a config.json in timm's format: pretrained config, architecture, arguments."""
-    try:
-        stored = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        if stored.get("model_args", {}) is None:  # as saved by transformers
-            del stored["model_args"]
-        _refuse_misplaced(stored)
-        problem_type = stored.get("problem_type")
-        cfg, architecture, arguments = _parse_model_cfg(stored, {"file": str(folder), "source": "local-dir"})
-    except FileNotFoundError:
-        raise BackboneError(
-            "",
-            f"{folder / 'config.json'}",
-            "it does not exist",
-            "create it with timm's save_for_hf, or write the architecture as `backbone` and the file as `checkpoint`",
-        ) from None
-    except OSError as error:
-        raise BackboneError("", f"a file {folder / 'config.json'}", brief(error, line=0), "check it") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise BackboneError("", f"JSON in {folder / 'config.json'}", f"got {error}", "save it again") from None
-    except (KeyError, TypeError, AttributeError) as error:
-        raise BackboneError(
-            "",
-            f"timm's format in {folder / 'config.json'}",
-            f"{error} is missing" if isinstance(error, KeyError) else "a value is of another type",
-            "create it with timm's save_for_hf",
-        ) from None
-    if not timm.is_model(architecture):
-        hint = did_you_mean(str(architecture), timm.list_models()) or "a newer version of timm may have it"
-        raise BackboneError("", "an architecture of timm in config.json", f"got {architecture!r}", hint)
-    return {"problem_type": problem_type, **cfg}, architecture, dict(arguments or {})
 
 
 def _as_grayscale(entry: Entry, cfg: Mapping[str, Any]) -> tuple[Entry, tuple[str, ...]]:

@@ -44,6 +44,7 @@ def build(data: Mapping[str, Any]) -> Transform:
         # squash resizes both sides to it, border the longer one: no side has more pixels afterwards
         resize_px=int(max(height, width) / data["crop_pct"]),
         resizing=resizing(data["crop_pct"], data["interpolation"], data["crop_mode"]),
+        settings=dict(data),
     )
 
 

@@ -9,8 +9,10 @@ from lineup.errors import BackboneError
 PREFERRED = ("model.safetensors", "pytorch_model.bin")  # the names that timm and transformers give to a whole model
 _FORMATS = (".safetensors", ".pth", ".pt", ".pth.tar", ".pt.tar", ".bin", ".ckpt")
 _OTHER_FORMATS = (".onnx", ".h5", ".keras", ".tflite", ".npz", ".msgpack", ".pkl", ".pb", ".xml", ".engine", ".zip")
-# the state of a training run beside the weights, as Trainer and Accelerate save it; OpenVINO's weights
-_NO_WEIGHTS = re.compile(r"(training_args|optimizer|scheduler|scaler|rng_state|random_states|openvino_)")
+# the state of a training run beside the weights, as Trainer and Accelerate save it; OpenVINO's weights; a head
+_NO_WEIGHTS = re.compile(
+    r"(training_args|optimizer|scheduler|scaler|rng_state|random_states|openvino_|head\.safetensors$)"
+)
 _SHARD = re.compile(r"-\d{5}-of-\d{5}\.")
 _BEST = re.compile(r"((model|checkpoint|ckpt|weights)[-_.])?best\b|((model|checkpoint|ckpt|weights)[-_.])?best[-_]")
 _OF_AN_EPOCH = re.compile(r"((model|weights)[-_.])?(checkpoint|ckpt|last|latest|final|epoch|step|iter)")

@@ -258,13 +258,21 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
-@pytest.mark.parametrize("verbose", [[], ["--verbose"]])
 @pytest.mark.parametrize(
-    ("command", "target", "problem"),
+    ("command", "target", "problem", "verbose"),
     [
-        ("check", "plan", "expected a backbone that can be built; building it failed"),
-        ("classify", "plan", "expected a backbone that can be built; building it failed"),
-        ("classify", "load", "expected a backbone that can be built; loading failed"),
+        ("check", "plan", "expected a backbone that can be built; building it failed", []),
+        ("classify", "plan", "expected a backbone that can be built; building it failed", ["--verbose"]),
+        ("classify", "load", "expected a backbone that can be built; loading failed", []),
+        pytest.param(
+            *("check", "plan", "expected a backbone that can be built; building it failed", ["--verbose"]),
+            marks=pytest.mark.long,
+        ),
+        pytest.param(
+            *("classify", "plan", "expected a backbone that can be built; building it failed", []),
+            marks=pytest.mark.long,
+        ),
+        ("classify", "load", "expected a backbone that can be built; loading failed", ["--verbose"]),
     ],
 )
 def test_strange_exception_is_one_plain_sentence(tmp_path, env, image, command, target, problem, verbose):

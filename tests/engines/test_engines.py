@@ -16,7 +16,7 @@ from lineup.errors import BackboneError
 
 pytestmark = pytest.mark.openvino
 
-FAMILIES = {  # a small architecture of each family, and an input size that it accepts
+FAMILIES = {  # a small architecture of each kind, and an input size that it accepts
     "test_resnet": (96, 96),
     "test_vit": (160, 160),
     "test_efficientnet": (96, 128),
@@ -24,23 +24,26 @@ FAMILIES = {  # a small architecture of each family, and an input size that it a
     "test_nfnet": (96, 96),
     "test_byobnet": (96, 96),
     "test_mambaout": (96, 96),
-    "mobilenetv3_small_050": (96, 96),
-    "repvit_m0_9": (64, 64),
     "tf_efficientnetv2_b0": (96, 96),
     "swin_tiny_patch4_window7_224": (224, 224),
-    "xcit_nano_12_p16_224": (224, 224),
-    "levit_128s": (224, 224),
     "torchvision/squeezenet1_1": (96, 96),
     "torchvision/shufflenet_v2_x0_5": (96, 96),
+}
+MORE_FAMILIES = {  # of the same operations: other transformers, and other networks of inverted residuals
+    "mobilenetv3_small_050": (96, 96),
+    "repvit_m0_9": (64, 64),
+    "xcit_nano_12_p16_224": (224, 224),
+    "levit_128s": (224, 224),
     "torchvision/mnasnet0_5": (96, 96),
 }
+ALL_FAMILIES = [*FAMILIES, *(pytest.param(name, marks=pytest.mark.long) for name in MORE_FAMILIES)]
 SETTINGS = {"precision": "float32", "threads": 1}
 
 
-@pytest.fixture(scope="module", params=FAMILIES)
+@pytest.fixture(scope="module", params=ALL_FAMILIES)
 def both(request):
     """Return the engines of a family, on torch and on OpenVINO, and its input size."""
-    network, size = network_of(request.param), FAMILIES[request.param]
+    network, size = network_of(request.param), {**FAMILIES, **MORE_FAMILIES}[request.param]
     return TorchEngine(network, "cpu"), OpenVINOEngine(openvino_engine.convert(network, size), **SETTINGS), size
 
 

@@ -203,6 +203,16 @@ def test_a_killed_process_leaves_an_interrupted_job_to_resume(jobs, tmp_path):
     assert [result.get("by") for result in results] == ["killed"] * 4 + [None] * 2
 
 
+def test_job_that_ends_during_a_request_of_its_status_has_its_problem(jobs, monkeypatch):
+    def ended(folder):
+        jobs_module._write_state(folder, "failed", "no space")
+        return False
+
+    name = jobs.create("evaluation", {}, 1)
+    monkeypatch.setattr(jobs_module, "_is_locked", ended)
+    assert (jobs.status(name).state, jobs.status(name).problem) == ("failed", "no space")
+
+
 def test_half_a_result_is_discarded_and_computed_again(jobs, tmp_path):
     name = jobs.create("evaluation", {"items": 3}, 3)
     (tmp_path / "jobs" / name / "results.jsonl").write_text('{"item": 0}\n{"item": 1')
@@ -364,3 +374,19 @@ def test_a_state_that_cannot_be_written_leaves_an_interrupted_job(jobs, monkeypa
         assert jobs.run(name, record_all).state == "interrupted"
     assert "the state of the job cannot be written" in caplog.text
     assert jobs.run(name, record_all).state == "done"
+
+
+def test_a_job_that_is_resumed_during_the_sweep_is_kept(jobs, tmp_path, monkeypatch):
+    name = jobs.create("evaluation", {"items": 1}, 1)
+    folder, old_s = tmp_path / "jobs" / name, time.time() - (jobs_module.KEEP_DAYS + 1) * 24 * 3600
+    for path in folder.iterdir():
+        os.utime(path, (old_s, old_s))
+    take = jobs_module._take_lock
+
+    def resumed_meanwhile(folder, *timeout_s):
+        os.utime(folder / "job.json")
+        return take(folder, *timeout_s)
+
+    monkeypatch.setattr(jobs_module, "_take_lock", resumed_meanwhile)
+    jobs.create("evaluation", {}, 1)
+    assert jobs.status(name).id == name

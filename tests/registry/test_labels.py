@@ -97,8 +97,8 @@ def test_wordnet_ids_are_resolved_and_own_names_stay(label, resolved):
     assert label_set == labels.LabelSet((resolved,), "a.txt")
 
 
-IMAGENET = wordnet.imagenet("imagenet-1k")
-LEMMAS = [ImageNetInfo().label_name_to_description(label.id) for label in IMAGENET.labels]
+IMAGENET, INFO = wordnet.imagenet("imagenet-1k"), ImageNetInfo()
+LEMMAS = [INFO.label_name_to_description(label.id) for label in IMAGENET.labels]
 ORDERS = {  # names of ImageNet's classes in the weights' order
     "short": [label.name for label in IMAGENET.labels],
     "all lemmas": LEMMAS,

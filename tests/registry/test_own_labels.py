@@ -67,8 +67,9 @@ def test_doubtful_label_file_fails_the_check(tmp_path, capsys):
     assert "numbered from 1 to 5" in " ".join(printed.split())
 
 
-IDS = ImageNetInfo().label_names()
-LEMMAS = [ImageNetInfo().label_name_to_description(wnid) for wnid in IDS]
+INFO = ImageNetInfo()
+IDS = INFO.label_names()
+LEMMAS = [INFO.label_name_to_description(wnid) for wnid in IDS]
 
 
 @pytest.mark.parametrize(

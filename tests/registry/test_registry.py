@@ -653,7 +653,7 @@ def test_added_source_works_through_the_service(make_service, fakes, image):
     assert (answer.backbone, answer.predictions[0].label) == ("mine", "cat")
 
 
-# --- every twentieth architecture of timm, every model of torchvision: a fifth of them in `make test` ---
+# --- every twentieth architecture of timm, every model of torchvision: a tenth of them in `make test` ---
 
 MAX_PARAMETERS = 100_000_000  # larger networks take too long on two cores
 
@@ -665,7 +665,7 @@ TORCHVISION = [
 
 
 MANY_ARCHITECTURES = [
-    name if index % 5 == 0 else pytest.param(name, marks=pytest.mark.long)
+    name if index % 10 == 0 else pytest.param(name, marks=pytest.mark.long)
     for index, name in enumerate([*timm.list_models()[::20], *TORCHVISION])
 ]
 

@@ -1,0 +1,68 @@
+"""Outputs of many images, of which those that a backbone has computed before are read from disk."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from lineup.errors import ImageError
+from lineup.images.image_set import EvaluatedImage
+from lineup.inference import batches
+from lineup.inference.answer_store import AnswerStore, Kind
+from lineup.inference.pinned_backbone import PinnedBackbone
+
+_LOOKED_UP = 256  # images whose stored outputs are in memory at once
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Outputs of some of the images.
+
+    Attributes:
+        images: the indices of the images, in the order of the rows.
+        rows: logits or features ``(N, outputs)`` float32.
+        problems: why other images have none, by index.
+    """
+
+    images: list[int]
+    rows: np.ndarray
+    problems: dict[int, ImageError] = field(default_factory=dict)
+
+
+def compute(
+    backbone: PinnedBackbone,
+    images: Sequence[EvaluatedImage],
+    indices: Sequence[int],
+    store: AnswerStore,
+    turn: Callable[[], AbstractContextManager[None]],
+    slice_s: float,
+) -> Iterator[Outputs]:
+    """Yield the outputs of images, first those that are stored, and store the others.
+
+    Args:
+        backbone: computes them.
+        images: all images.
+        indices: the indices of those to compute.
+        store: keeps them, by content of the image and fingerprint of the backbone.
+        turn: as for `batches.compute`, and so is `slice_s`.
+
+    Raises:
+        BackboneError: when a forward pass fails.
+        ClientDisconnected: when the job is cancelled.
+    """
+    kind: Kind = "logits" if backbone.plan.output == "classes" else "features"
+    fingerprint, missing = backbone.fingerprint, list[int]()
+    for start in range(0, len(indices), _LOOKED_UP):
+        some = indices[start : start + _LOOKED_UP]
+        stored = store.get_many((images[at].sha256 for at in some), fingerprint, kind)
+        found = [at for at in some if images[at].sha256 in stored]
+        missing += [at for at in some if images[at].sha256 not in stored]
+        if found:
+            yield Outputs(found, np.stack([stored[images[at].sha256] for at in found]))
+    for batch in batches.compute(backbone, [images[at].path for at in missing], turn, slice_s):
+        here = missing[batch.start : batch.start + len(batch.outputs)]
+        kept = [row for row in range(len(here)) if row not in batch.problems]
+        store.put_many({images[here[row]].sha256: batch.outputs[row] for row in kept}, fingerprint, kind)
+        problems = {here[row]: error for row, error in batch.problems.items()}
+        yield Outputs([here[row] for row in kept], batch.outputs[kept], problems)
