@@ -12,8 +12,8 @@ export GRADIO_ANALYTICS_ENABLED := False
 run: .venv/run.done  ## serve the page; ARGS="--config other.yaml --port 7861"
 	$(BIN)/python app.py $(ARGS)
 
-test: .venv/dev.done  ## all tests; ARGS="-k image" for some
-	$(BIN)/python -m pytest $(ARGS)
+test: .venv/dev.done  ## all tests, on two cores; ARGS="-k image" for some
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-long: .venv/dev.done  ## slow tests: every architecture, the bundled weights, a Space's build, the soak test
 	$(BIN)/python -m pytest -m long
@@ -49,6 +49,6 @@ clean:  ## forget what was installed
 	$(BIN)/pip install -q -r requirements.txt
 	@touch $@
 
-.venv/dev.done: requirements-dev.txt requirements-transformers.txt requirements.txt constraints.txt | .venv/bin/python
+.venv/dev.done: requirements-dev.txt requirements-transformers.txt requirements-datasets.txt requirements-train.txt requirements.txt constraints.txt | .venv/bin/python
 	$(BIN)/pip install -q -r requirements-dev.txt
 	@touch $@ .venv/run.done

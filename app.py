@@ -73,8 +73,10 @@ from lineup.page.connections import Connections
 from lineup.page.handover import Handover
 from lineup.page.layout import Page
 from lineup.page.panels import Panel
-from lineup.page.theme import CSS, JS, THEME
+from lineup.page.theme import CSS, HEAD, JS, THEME
+from lineup.server import privacy
 from lineup.server.input_guard import restrict_inputs
+from lineup.server.whole_values import send_whole_values
 from lineup.service import Service
 
 if TYPE_CHECKING:
@@ -91,6 +93,7 @@ def build(service: Service, features: Iterable[Feature] = FEATURES.values()) -> 
         with gr.Row(elem_id="stage"):
             with gr.Column(scale=5, min_width=300):
                 page.add_image()
+                page.add_retention(privacy.KEPT_S)
                 page.add_examples()
             with gr.Column(scale=6, min_width=300):
                 page.add_backbone()
@@ -106,6 +109,7 @@ def build(service: Service, features: Iterable[Feature] = FEATURES.values()) -> 
     for feature in features:
         if feature.pages:
             resolve_name(feature.pages)(demo, service, CONNECTIONS, IMAGES)
+    send_whole_values()
     restrict_inputs(demo, CONNECTIONS)
     demo.api_open = False  # no requests past the queue; set here, as `demo.queue` would build the server again: 0.1 s
     return demo
@@ -134,32 +138,34 @@ def launch(
     features: Iterable[Feature] = FEATURES.values(),
 ) -> tuple[gr.Blocks, "Admission"]:
     """Serve a service's page and its features' routes in the background; return Gradio's Blocks and the queue slots."""
-    from lineup.server import admission, health, sessions, stack, uploads
+    from lineup.server import admission, allowlist, body_limit, health, mcp_tools, sessions, stack, uploads
 
     limits, features = service.config.limits, list(features)
     blocks = page or build(service, features)
     slots, known = admission.Admission(service, CONNECTIONS), sessions.Sessions(blocks, CONNECTIONS)
-    routes = [*health.routes(service), *_routes(service, features)]
+    routes = [*health.routes(service), *privacy.routes(), *_routes(service, features)]
     middleware = stack.middleware(service, blocks, CONNECTIONS, slots, known, routes)
+    image_bytes = limits.max_upload_mb * 10**6
+    mcp_tools.adapt(body_limit.max_body_bytes(allowlist.MCP, image_bytes), limits.max_upload_mb)
     if not service.loads_on_demand:
         service.start()  # on ZeroGPU backbones are moved to the GPU on this thread, before the page is served
     settings: dict[str, Any] = {
         "theme": THEME,
         "css_paths": CSS,
         "js": JS,
+        "head": HEAD,
         "footer_links": ["api", "gradio"],
         "share": service.config.share or None,
-        "max_file_size": f"{limits.max_upload_mb}mb",
+        "max_file_size": image_bytes,  # as a number: in "20mb", Gradio's MB is 2**20
         "allowed_paths": [example.image for example in service.examples if not example.is_remote],
         "enable_monitoring": False,
         "state_session_capacity": 500,  # each has the answers that an open page shows
         "max_threads": admission.max_requests(limits),  # a request that waits for a download blocks no other
-        "app_kwargs": {"middleware": middleware, "routes": routes},
+        "app_kwargs": {"middleware": middleware, "routes": routes, "lifespan": uploads.sweeping(blocks, known, routes)},
         "ssr_mode": False,
         "mcp_server": True,
     }
     blocks.launch(prevent_thread_lock=True, server_port=port, **settings)
-    threading.Thread(target=uploads.sweep_for_ever, args=(blocks, known), name="sweep", daemon=True).start()
     if service.loads_on_demand:
         service.start()
     return blocks, slots

@@ -8,7 +8,8 @@ into ``error: …`` and exit status 2. Any other exception is a bug in Lineup, a
 
 import copy
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, Self, TypeVar
 
 INTERNAL_ERROR = "Something went wrong on the server; its log has the details."  # shown for any other exception
@@ -54,6 +55,15 @@ class LineupError(Exception):
         return {"error": str(self), **fields, "remedy": self.remedy}
 
 
+@contextmanager
+def writing_errors(where: str, expected: str, remedy: str) -> Iterator[None]:
+    """Translate an OSError of the block, such as that of a full disk, into a LineupError with these parts."""
+    try:
+        yield
+    except OSError as error:
+        raise LineupError(where, expected, f"writing failed ({error.strerror})", remedy) from error
+
+
 def _new(kind: type[LineupError], args: tuple[str, ...]) -> LineupError:
     """Create an error without calling its constructor; `copy` and `pickle` restore its fields."""
     return kind.__new__(kind, *args)
@@ -69,6 +79,10 @@ class ConfigError(LineupError):
 
 class BackboneError(LineupError):
     """A backbone cannot be built or run, and a retry will not help."""
+
+
+class FeaturesOnlyError(BackboneError):
+    """A backbone returns features, and no classes."""
 
 
 class ForwardTimeout(BackboneError):

@@ -25,6 +25,8 @@ from lineup.results import Answer, BackboneStatus, Classification, LatencyStats
 if TYPE_CHECKING:
     from torch import nn
 
+    from lineup.registry import Plan
+    from lineup.registry.labels import LabelSet
     from lineup.registry.plan import OutputKind
 
 _log = logging.getLogger(__name__)
@@ -97,6 +99,14 @@ class Service:
         """
         return self.status(arguments.backbone(name)).name
 
+    def entry(self, name: str) -> Entry:
+        """Return an entry, of the config or added.
+
+        Raises:
+            BackboneError: when there is none of that name.
+        """
+        return self._pool.entry(name)
+
     def status(self, name: str) -> BackboneStatus:
         """Return what is known of an entry now.
 
@@ -119,15 +129,21 @@ class Service:
 
     def recipe(self, name: str) -> str:
         """Return Python that builds an entry's network and transform without Lineup; empty if there is none."""
-        plan = self._pool.plan(name)
-        return plan.recipe if plan else ""
+        return plan.recipe if (plan := self._pool.plan(name)) else ""
 
     def weights(self, name: str) -> Weights | None:
         """Return where an entry's weights are, as far as known without a request."""
+        return plan.weights if (plan := self.planned(name)) else None
+
+    def labels(self, name: str) -> "LabelSet | None":
+        """Return the labels of an entry's classes, as far as known without a request."""
+        return plan.labels if (plan := self.planned(name)) else None
+
+    def planned(self, name: str) -> "Plan | None":
+        """Return the plan of an entry, as far as it can be made without a request."""
         if self._pool.plan(name) is None:
             self._pool.probe(name, offline=True)
-        plan = self._pool.plan(name)
-        return plan.weights if plan else None
+        return self._pool.plan(name)
 
     def requirements(self) -> list[str]:
         """Return the files with what the entries need besides requirements.txt, as far as their plans are made."""

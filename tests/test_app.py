@@ -264,10 +264,10 @@ def _post(url, body, headers):
         return json.load(response)
 
 
-def test_mcp_schema_lists_the_three_tools(served):
+def test_mcp_schema_lists_the_tools(served):
     with urllib.request.urlopen(f"{served.url}gradio_api/mcp/schema", timeout=30) as response:
         tools = {tool["name"]: tool for tool in json.load(response)}
-    assert {name.rpartition("_")[2] for name in tools} == {"classify", "compare", "backbones"}
+    assert {name.rpartition("_")[2] for name in tools} == {"classify", "compare", "backbones", "evaluate", "evaluation"}
 
 
 def test_title_is_escaped_and_missing_example_is_logged(served):

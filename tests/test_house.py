@@ -141,7 +141,7 @@ def modules_that_import(*packages):
 
 def test_only_the_page_panels_the_server_and_app_import_gradio():
     for name in modules_that_import("gradio", "gradio_client"):
-        assert part(name) in ("page", "server", "app") or name.endswith(".panel"), name
+        assert part(name) in ("page", "server", "app") or name.endswith((".panel", "_panel")), name
 
 
 def test_features_do_not_import_one_another():
@@ -216,6 +216,8 @@ def test_a_config_is_read_before_anything_heavy_is_imported():
 # The core is to have 4,000 lines, and at most 6,000 with what features need of it.
 BUDGETS = {"file": 250, "class": 150, "function": 50, "feature": 800, "core": 4000, "core with additions": 6000}
 OVER_BUDGET = {  # what is over its budget, and why
+    "lineup/features/evaluation": "it is a page, a command and a route: a third is the page's handlers and components",
+    "lineup/features/training": "it is a page with a trial and downloads, a command, and the folder that both save",
     "lineup without features": "it has what features need of it, too: batches, embeddings, jobs, stores of answers "
     "and of labelled images, and backbones that are added to a running pool",
     "lineup without features, in all": "a third is the registry: checkpoints, label files, names and classifiers of "

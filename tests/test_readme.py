@@ -16,6 +16,7 @@ import pytest
 import yaml
 from bad_configs import refused
 from commands import run_command
+from gradio_client import Client, handle_file
 from PIL import Image
 from serving import serving, without_hub
 from test_house import RANK, imports, ours, part
@@ -34,6 +35,8 @@ NOT_RUN = {  # needs a network, or takes too long
     ".venv/bin/pip install -c constraints.txt -r requirements.txt",
     ".venv/bin/pip install torch==2.15.0 torchvision==0.29.2 --index-url https://download.pytorch.org/whl/cpu",
     ".venv/bin/python app.py",  # covered by the tests that serve a page
+    "GRADIO_ROOT_PATH=/lineup .venv/bin/python app.py --port 7860",  # by tests/browser/test_behind_nginx.py
+    "docker build -t lineup . && docker run -p 127.0.0.1:7860:7860 -v lineup-cache:/cache lineup",  # test_deploy.py
 }
 # The names in the README's calls, for backbones that need no network.
 SERVED = """
@@ -69,6 +72,9 @@ def furnish(folder: Path) -> Path:
     (folder / "config.yaml").write_text(SERVED)
     shutil.copytree(ROOT / "bundled", folder / "bundled", ignore=shutil.ignore_patterns("*.py", "__pycache__"))
     shutil.copy(ROOT / "examples" / "koala.jpg", folder / "photo.jpg")
+    for name in ("koala", "hen"):
+        (folder / "my-images" / name).mkdir(parents=True)
+        shutil.copy(ROOT / "examples" / f"{name}.jpg", folder / "my-images" / name)
     return folder
 
 
@@ -230,8 +236,14 @@ def test_pushed_model_is_a_backbone(home, birds, make_service, hub, monkeypatch)
     assert {prediction.label for prediction in answer.predictions} == {"jay", "crow", "owl"}
 
 
+def test_evaluation_example_works(served, home, capsys):
+    shutil.make_archive("my-images", "zip", "my-images")
+    exec(block("python", "/evaluation"), {"client": Client(served.url, verbose=False), "handle_file": handle_file})
+    assert "efficientnet_lite2 is right on 2 of 2" in capsys.readouterr().out
+
+
 def test_number_of_python_blocks():
-    assert len(blocks("python")) == 3
+    assert len(blocks("python")) == 4
     assert len(blocks("python", CONTRIBUTING)) == 4
 
 

@@ -7,6 +7,7 @@ from io import BytesIO
 import numpy as np
 import pytest
 import torch
+import wide_images
 from PIL import Image
 from waiting import until
 
@@ -512,3 +513,11 @@ def test_large_jpeg_is_decoded_for_the_largest_transform_compared(make_service, 
 
 def transform_of(resize_px):
     return Transform(lambda image: torch.zeros(3, 8, 8), (8, 8), (0, 0, 0), (1, 1, 1), resize_px=resize_px)
+
+
+def test_answer_notes_what_was_inferred_from_a_wide_image(make_service, fakes, tmp_path):
+    (tmp_path / "wide.tif").write_bytes(wide_images.tiff(np.full((60, 60, 1), 3000, np.uint16)))
+    answer = make_service("backbones: ['fake:a']").classify(tmp_path / "wide.tif")
+    note = "its values of 12 bits in a file of 16 bits go up to 3000: white is taken as 4095"
+    assert answer.notes == (note,)
+    assert answer.to_json()["notes"] == [note]

@@ -14,6 +14,7 @@ from pydantic.fields import FieldInfo
 from pydantic.json_schema import GenerateJsonSchema
 
 from lineup.config import Config, Entry, Example, Limits, Space
+from lineup.config.models import Evaluation, Training
 from lineup.engines.choice import ENGINES
 
 ROOT = Path(__file__).parents[1]
@@ -25,6 +26,8 @@ PREFIXES: dict[str, type[BaseModel]] = {
     "backbones[].": Entry,
     "examples[].": Example,
     "limits.": Limits,
+    "evaluation.": Evaluation,
+    "training.": Training,
     "space.": Space,
 }
 

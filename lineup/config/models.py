@@ -208,6 +208,27 @@ class Limits(_Section):
     queue_size: int = Field(64, ge=1, le=1000, description="requests in the queue, the one that is computing included")
 
 
+class Evaluation(_Section):
+    """The page and the API that evaluate backbones on a folder of images; the command line has no limits."""
+
+    enabled: bool = Field(True, description="false: no such page, and no such endpoint")
+    max_images: int = Field(500, ge=2, le=100_000, description="most files of one evaluation")
+    max_mb: int = Field(200, ge=1, le=100_000, description="largest total size of its files, in millions of bytes")
+
+
+class Training(_Section):
+    """The page that trains classifiers for a user's own classes; the command line has no limits."""
+
+    enabled: bool = Field(True, description="false: no such page")
+    public: bool = Field(
+        False,
+        description="true: any user of the page may add a classifier to it for all; otherwise only on a "
+        "machine of your own, which is neither a Space nor shared",
+    )
+    max_images: int = Field(500, ge=2, le=100_000, description="most images of one training")
+    max_mb: int = Field(200, ge=1, le=100_000, description="largest total size of its files, in millions of bytes")
+
+
 class Space(_Section):
     """Metadata and hardware of the Space on the Hub, applied by `python -m lineup push`."""
 
@@ -251,6 +272,14 @@ class Config(_Section):
     )
     share: bool = Field(False, description="true requests a public link from Gradio")
     limits: Limits = Field(default_factory=Limits, description="resource limits")  # type: ignore[arg-type]
+    evaluation: Evaluation = Field(
+        default_factory=Evaluation,  # type: ignore[arg-type]
+        description="evaluation of backbones on a folder of images",
+    )
+    training: Training = Field(
+        default_factory=Training,  # type: ignore[arg-type]
+        description="training of classifiers for your own classes",
+    )
     space: Space = Field(default_factory=Space, description="metadata and hardware of the Space on the Hub")  # type: ignore[arg-type]
 
     _folder: Path = PrivateAttr(default=Path())

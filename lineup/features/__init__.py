@@ -33,10 +33,22 @@ class Feature:
 
 
 _FEATURES = [
+    Feature(
+        "evaluation",
+        panel="lineup.features.evaluation.panel:LinkPanel",
+        commands="lineup.features.evaluation.commands:add",
+        pages="lineup.features.evaluation.panel:add",
+        routes="lineup.features.evaluation.panel:routes",
+    ),
+    Feature(
+        "training",
+        panel="lineup.features.training.panel:LinkPanel",
+        commands="lineup.features.training.commands:add",
+        pages="lineup.features.training.panel:add",
+        routes="lineup.features.training.panel:routes",
+    ),
     Feature("benchmark", panel="lineup.features.benchmark.panel:BenchmarkPanel"),
     Feature("snippets", panel="lineup.features.snippets.panel:SnippetsPanel"),
-    Feature(
-        "publish", commands="lineup.features.publish.commands:add", notes="lineup.features.publish.commands:stale_card"
-    ),
+    Feature("publish", commands="lineup.features.publish.commands:add", notes="lineup.features.publish.commands:notes"),
 ]
 FEATURES = unique_names("FEATURES", ((feature.name, feature) for feature in _FEATURES))

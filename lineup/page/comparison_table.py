@@ -1,13 +1,11 @@
 """The comparison table: sortable in the browser, downloadable as CSV and JSON."""
 
-import csv
-import io
 import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from lineup.analysis.comparison import ComparisonRow
-from lineup.formatting import count, size
+from lineup.formatting import count, csv_text, size
 from lineup.page.templates import render
 from lineup.registry import published
 
@@ -38,7 +36,7 @@ def table(rows: Sequence[ComparisonRow]) -> str:
         headings=[heading for heading, _ in COLUMNS.values()],
         rows=[[_cell(getattr(row, key), text) for key, (_, text) in COLUMNS.items()] for row in rows],
         source=published.SOURCE,
-        csv=as_csv(rows),
+        csv=csv_text([row.to_json() for row in rows]),
         json=json.dumps([row.to_json() for row in rows], indent=2, ensure_ascii=False),
         notes=notes,
     )
@@ -47,12 +45,3 @@ def table(rows: Sequence[ComparisonRow]) -> str:
 def _cell(value: Any, text: Callable[[Any], str]) -> tuple[Any, str]:
     """Return the value that a cell is sorted by, and its text."""
     return ("", "") if value is None else (value, text(value))
-
-
-def as_csv(rows: Sequence[ComparisonRow]) -> str:
-    """Return rows as CSV with a header line."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0].to_json()))
-    writer.writeheader()
-    writer.writerows(row.to_json() for row in rows)
-    return text.getvalue()

@@ -11,7 +11,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from gradio.context import LocalContext
 
@@ -29,9 +29,9 @@ _MAX_CLOSED = 2000  # sessions whose last disconnect is remembered; LRU eviction
 _THREADS = ThreadPoolExecutor(4096, "request")  # started as needed; the server admits limits.queue_size requests
 
 
-def on_thread(call: Callable[[], T]) -> "asyncio.Future[T]":
-    """Begin to run a call on a thread, with the request's context: ZeroGPU charges its user's quota."""
-    return asyncio.get_running_loop().run_in_executor(_THREADS, contextvars.copy_context().run, call)
+def on_thread(function: Callable[..., T], *arguments: Any) -> "asyncio.Future[T]":
+    """Begin to call a function on a thread, with the request's context: ZeroGPU charges its user's quota."""
+    return asyncio.get_running_loop().run_in_executor(_THREADS, contextvars.copy_context().run, function, *arguments)
 
 
 class _Request(NamedTuple):

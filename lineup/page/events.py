@@ -10,7 +10,6 @@ import logging
 import threading
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +19,12 @@ from lineup.page import cards, comparison_table, html, link
 from lineup.page.connections import Connections, on_thread
 from lineup.page.handover import Handover
 from lineup.page.visit import POLL_S, Update, Visit, choices, classifications, load_progress, pending
+from lineup.results import Classification
 from lineup.service import Service
 
 _log = logging.getLogger(__name__)
+
+OLDER_TIMEOUT_S = 1.0  # how long a request waits for the end of the one that it supersedes
 
 
 class Handlers:
@@ -36,14 +38,14 @@ class Handlers:
         generation = visit.generation
         if not self.service.probed.is_set():
             yield {"status": html.checking()}
-        names, left_out = await on_thread(partial(self.service.comparable_all, name))
+        names, left_out = await on_thread(self.service.comparable_all, name)
         if visit.generation != generation:  # keep a backbone or image chosen in the meantime
-            names, left_out = await on_thread(partial(self.service.comparable_all, (visit.names or [name])[0]))
+            names, left_out = await on_thread(self.service.comparable_all, (visit.names or [name])[0])
         visit.compare_all_selection = frozenset(names), left_out
         update: Update = {"selected": names[0], "others": names[1:]}
         if path is None and self.service.examples and visit.generation == generation:
             with suppress(ImageError):  # a remote example that cannot be fetched: reported when it is clicked
-                update["image"] = await on_thread(partial(self.choose_example, visit, 0))
+                update["image"] = await on_thread(self.choose_example, visit, 0)
         yield update
 
     def choose_example(self, visit: Visit, index: int) -> str:
@@ -66,7 +68,7 @@ class Handlers:
                 problems.append(str(error))
         if "example" in linked:
             try:
-                shown["image"] = await on_thread(partial(self.choose_example, visit, linked["example"]))
+                shown["image"] = await on_thread(self.choose_example, visit, linked["example"])
             except ImageError as error:
                 problems.append(str(error))
         notice = html.wrong_link(problems) if problems else ""
@@ -81,7 +83,9 @@ class Handlers:
                 if default.status == "unavailable":
                     update["notice"] = notice + html.fallback(default, selected)
             if visit.generation == 0:
-                update["status"] = self._status_without_image(linked.get("selected", self.service.preselected))
+                update["status"] = html.without_image(
+                    self.service.status(linked.get("selected", self.service.preselected))
+                )
             changed = {key: value for key, value in update.items() if shown.get(key) != value}
             shown |= changed
             if changed:
@@ -91,17 +95,32 @@ class Handlers:
             await asyncio.sleep(POLL_S)
 
     async def answer(
+        self, visit: Visit, path: Path | None, name: Any, others: Any, top_k: Any, order: int | None = None
+    ) -> AsyncIterator[Update]:
+        """Classify an image with one or more backbones, as they become ready; stop at a newer request.
+
+        `order` is the event's number: one that a newer event has overtaken yields nothing.
+        """
+        if not visit.accept(order):
+            return
+        visit.generation += 1
+        generation, older, ended = visit.generation, visit.ended, asyncio.Event()
+        visit.ended = ended
+        try:
+            await _until_sent(older)
+            if visit.generation == generation:
+                async for update in self._answer(visit, path, name, others, top_k):
+                    yield update
+        finally:
+            ended.set()
+
+    async def _answer(
         self, visit: Visit, path: Path | None, name: Any, others: Any, top_k: Any
     ) -> AsyncIterator[Update]:
-        """Classify an image with one or more backbones, as they become ready; stop at a newer request."""
-        visit.generation, visit.names, visit.answers = visit.generation + 1, [], {}
-        visit.top_k = self._valid_top_k(top_k)
+        visit.top_k = _valid_top_k(self.service, top_k)
         generation, rendered, shown = visit.generation, -1, ""
         try:
-            rest = [other for other in others if other != name] if isinstance(others, list) else []
-            visit.names = self.service.comparable([name, *rest])
-            if visit.compare_all_selection[0] != set(visit.names):
-                visit.compare_all_selection = frozenset(), {}
+            _request(self.service, visit, path, name, others)
             yield {"retry": False, "refresh": "partial"}
             if visit.generation != generation:
                 return
@@ -110,7 +129,7 @@ class Handlers:
                     if visit.generation != generation:
                         return
                     yield {"status": text}
-                update: Update = {"status": self._status_without_image(name)}
+                update: Update = {"status": html.without_image(self.service.status(name))}
             else:
                 async for _ in self._answering(visit, path):
                     if visit.generation != generation:
@@ -124,22 +143,34 @@ class Handlers:
                         yield progress
                 if visit.generation != generation or pending(visit):  # a newer request, or the client disconnected
                     return
-                update = self._final_update(visit)
+                update = _final_update(self.service, visit, self.result(visit))
         except LineupError as error:
-            update = {"status": self._problem(name, error), "retry": _is_retryable(error)}
+            update = {"status": _problem(self.service, name, error), "retry": _is_retryable(error)}
         except Exception:
             _log.exception("an answer failed")
             update = {"status": html.problem("Classification failed", INTERNAL_ERROR)}
         if visit.generation == generation:
-            cleared = {"result": "", "table": ""}
+            cleared, top_k = {"result": "", "table": "", "retry": False}, visit.top_k
             yield {**cleared, **update, "choices": choices(self.service), "refresh": "final"}
+            # the update was sent slowly, and show_more did not wait for it
+            if "result" in update and visit.generation == generation and visit.top_k != top_k:
+                yield {"result": self.result(visit), "refresh": "final"}
 
-    def show_more(self, visit: Visit, top_k: Any) -> Update:
-        """Show more or fewer classes of the cached answers."""
-        visit.top_k = self._valid_top_k(top_k)
-        if classifications(visit) and not pending(visit):
-            return {"result": self.result(visit), "refresh": "final"}
-        return {"refresh": "partial"}
+    async def show_more(
+        self, visit: Visit, path: Path | None, name: Any, others: Any, top_k: Any, order: int | None = None
+    ) -> AsyncIterator[Update]:
+        """Show more or fewer classes of the answers; ask for them if there are none, as after a restart."""
+        is_answering = visit.ended is not None and not visit.ended.is_set()
+        is_asked = (visit.path, visit.names) == (path, _names(name, others))
+        if not is_asked or (pending(visit) and not is_answering):
+            async for update in self.answer(visit, path, name, others, top_k, order):
+                yield update
+        elif visit.accept(order):
+            visit.top_k, generation = _valid_top_k(self.service, top_k), visit.generation
+            is_answered = classifications(visit) and not pending(visit)
+            await _until_sent(visit.ended if is_answered else None)
+            if visit.generation == generation:
+                yield {"result": self.result(visit), "refresh": "final"} if is_answered else {"refresh": "partial"}
 
     def result(self, visit: Visit) -> str:
         """Render the answers so far: one backbone's answer, or a card per backbone and the verdict."""
@@ -150,7 +181,7 @@ class Handlers:
 
     async def _answering(self, visit: Visit, path: Path) -> AsyncIterator[None]:
         """Collect answers in the visit, and yield at intervals; cancel the request when the caller stops."""
-        generation, names, answers, stopped = visit.generation, visit.names, visit.answers, threading.Event()
+        generation, names, answers, stopped = visit.generation, pending(visit), visit.answers, threading.Event()
         # as many classes as can be shown, so that showing more of them needs no second forward pass
         top_k, max_k = visit.top_k, link.max_top_k(self.service)
 
@@ -164,6 +195,8 @@ class Handlers:
             with suppress(ClientDisconnected):
                 await self.connections.run(collect)
 
+        if not names:
+            return
         working = asyncio.create_task(run())
         try:
             while not working.done():
@@ -173,28 +206,48 @@ class Handlers:
         finally:
             stopped.set()
 
-    def _valid_top_k(self, value: Any) -> int:  # a slider's number field can be empty or out of range
-        is_valid = isinstance(value, int | float) and 1 <= value <= link.max_top_k(self.service)
-        return int(value) if is_valid else self.service.config.top_k
 
-    def _final_update(self, visit: Visit) -> Update:
-        errors = [answer for answer in visit.answers.values() if isinstance(answer, LineupError)]
-        update: Update = {"retry": any(map(_is_retryable, errors))}
-        if len(visit.names) == 1 and errors:
-            return {**update, "status": self._problem(visit.names[0], errors[0])}
-        rows = self.service.rows({name: visit.answers[name] for name in visit.names})  # in the order chosen
-        update |= {"status": "", "result": self.result(visit)}
-        return {**update, "table": comparison_table.table(rows) if len(rows) > 1 else ""}
+async def _until_sent(ended: asyncio.Event | None) -> None:
+    """Wait for the last update of an older request, if there is one: it must not come after those of a newer one."""
+    if ended:
+        with suppress(TimeoutError):  # its client disconnected: it is not resumed
+            await asyncio.wait_for(ended.wait(), OLDER_TIMEOUT_S)
 
-    def _status_without_image(self, name: str) -> str:
-        status = self.service.status(name)
-        if status.status == "unavailable":
-            return html.problem(f"{name} cannot run now", status.problem or "")
-        return html.loading(status) if status.status == "loading" else html.invitation(status)
 
-    def _problem(self, name: Any, error: LineupError) -> str:
-        unavailable = name in self.service.names and self.service.status(name).status == "unavailable"
-        return html.problem(f"{name} cannot run now" if unavailable else "Classification failed", error)
+def _request(service: Service, visit: Visit, path: Path | None, name: Any, others: Any) -> None:
+    """Note what is asked; keep the answers of the same request, except errors."""
+    known, request, visit.names = visit.answers, (visit.path, visit.names), []
+    visit.path, visit.answers = path, {}
+    visit.names = service.comparable(_names(name, others))
+    if (visit.path, visit.names) == request:
+        visit.answers = {key: answer for key, answer in known.items() if isinstance(answer, Classification)}
+    if visit.compare_all_selection[0] != set(visit.names):
+        visit.compare_all_selection = frozenset(), {}
+
+
+def _valid_top_k(service: Service, value: Any) -> int:  # a slider's number field can be empty or out of range
+    is_valid = isinstance(value, int | float) and 1 <= value <= link.max_top_k(service)
+    return int(value) if is_valid else service.config.top_k
+
+
+def _final_update(service: Service, visit: Visit, result: str) -> Update:
+    errors = [answer for answer in visit.answers.values() if isinstance(answer, LineupError)]
+    update: Update = {"retry": any(map(_is_retryable, errors))}
+    if len(visit.names) == 1 and errors:
+        return {**update, "status": _problem(service, visit.names[0], errors[0])}
+    rows = service.rows({name: visit.answers[name] for name in visit.names})  # in the order chosen
+    update |= {"status": "", "result": result}
+    return {**update, "table": comparison_table.table(rows) if len(rows) > 1 else ""}
+
+
+def _problem(service: Service, name: Any, error: LineupError) -> str:
+    unavailable = name in service.names and service.status(name).status == "unavailable"
+    return html.problem(f"{name} cannot run now" if unavailable else "Classification failed", error)
+
+
+def _names(name: Any, others: Any) -> list[Any]:
+    """Return the backbones of a request in the order chosen, as both dropdowns have them."""
+    return [name, *(other for other in others if other != name)] if isinstance(others, list) else [name]
 
 
 def _is_retryable(error: LineupError) -> bool:

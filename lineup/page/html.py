@@ -54,6 +54,13 @@ def checking() -> str:
     return status_box("busy", "Checking which backbones are available …")
 
 
+def without_image(status: BackboneStatus) -> str:
+    """Return the panel of a selected backbone before there is an image: its problem, its progress, or an invitation."""
+    if status.status == "unavailable":
+        return problem(f"{status.name} cannot run now", status.problem or "")
+    return loading(status) if status.status == "loading" else invitation(status)
+
+
 def invitation(status: BackboneStatus) -> str:
     """Render the placeholder shown until there is an image."""
     title = f"{status.name} is ready" if status.status == "ready" else f"{status.name} loads on first use"

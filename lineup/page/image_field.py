@@ -10,6 +10,7 @@ import gradio as gr
 from gradio.utils import get_upload_folder
 
 from lineup.errors import ImageError
+from lineup.hub import atomic_write
 
 
 def resolve_upload(path: object) -> Path:
@@ -27,9 +28,33 @@ def resolve_upload(path: object) -> Path:
         real, folder = Path(os.path.realpath(path)), Path(os.path.realpath(get_upload_folder()))
         if real.is_relative_to(folder):
             if real.is_file():
+                with suppress(OSError):
+                    os.utime(real)  # old uploads are removed by their last use
                 return real
             raise ImageError("image", "an uploaded file", "it is no longer on the server", "upload it again")
     raise ImageError("image", "an uploaded file", "got a path outside the upload folder", "upload the image first")
+
+
+def copy_to_uploads(image: Path, sha256: str) -> Path:
+    """Copy an image of another page to the upload folder, as if it had been uploaded, and return its path there.
+
+    Args:
+        image: the file.
+        sha256: the hash of its content: the same image is copied once.
+
+    Raises:
+        ImageError: when it cannot be copied.
+    """
+    path = Path(get_upload_folder()) / sha256 / f"{sha256[:16]}{image.suffix.lower()}"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            atomic_write.write_bytes(path, image.read_bytes())
+        os.utime(path)  # old uploads are removed
+    except OSError as error:
+        got = f"it cannot be copied ({error.strerror})"
+        raise ImageError(image.name, "an image of this evaluation", got, "run the evaluation again") from error
+    return path
 
 
 def image_field(**settings: Any) -> gr.Image:

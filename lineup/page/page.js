@@ -1,21 +1,7 @@
-// Client-side behaviour. Gradio's image component accepts a paste only after two clicks on it:
-// here an image pasted anywhere on the page is passed to the component's file input.
+// Client-side behaviour: scrolling to a result, sorting the table, the link in the address bar.
 (() => {
-  async function upload(file) {
-    const field = document.querySelector("#image");
-    if (!field.querySelector("input[type=file]")) {  // webcam mode: switch back to files first
-      field.querySelector("[data-testid=source-select] button")?.click();
-      await new Promise((done) => setTimeout(done, 100));
-    }
-    const input = field.querySelector("input[type=file]");
-    const files = new DataTransfer();
-    files.items.add(file);
-    input.files = files.files;
-    input.dispatchEvent(new Event("change", { bubbles: true }));
-  }
-
   // Scroll a new result into view: on a phone the user may have scrolled down to the examples, and a comparison
-  // is rendered below the examples.
+  // is rendered below the examples. An open list stays where it is: the user is about to choose from it.
   function scrollToResults() {
     const result = document.querySelector("#result");
     if (!result) {
@@ -30,6 +16,7 @@
       shown = text;
       const { top } = answer.getBoundingClientRect();
       if (top >= 0 && top < window.innerHeight - 120) return;
+      if (document.querySelector("[role=listbox]")) return;
       const reducedMotion = matchMedia("(prefers-reduced-motion: reduce)").matches;
       answer.scrollIntoView({ block: "start", behavior: reducedMotion ? "auto" : "smooth" });
     }).observe(result, { childList: true, subtree: true });
@@ -64,12 +51,4 @@
     if (window.parent !== window) window.parent.postMessage({ queryString: `?${query}` }, "https://huggingface.co");
   }
   window.lineup = { show };
-
-  document.addEventListener("paste", (event) => {
-    const file = [...(event.clipboardData?.files ?? [])].find((item) => item.type.startsWith("image/"));
-    if (file) {
-      event.preventDefault();
-      upload(file);
-    }
-  });
 })();

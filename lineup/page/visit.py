@@ -17,16 +17,27 @@ Update = dict[str, Any]
 
 @dataclass
 class Visit:
-    """The session state behind one open page, held in a gr.State."""
+    """The session state behind one open page, held in a gr.State. It can be lost: components have what was asked."""
 
+    order: int = 0  # the highest number of an event so far; the browser numbers them
     generation: int = 0  # request counter: answers to an older request are discarded
+    ended: asyncio.Event | None = None  # set once the newest request yields nothing more
+    path: Path | None = None  # the image of the newest request
     names: list[str] = field(default_factory=list)  # the requested backbones, in the order chosen
     answers: dict[str, Answer] = field(default_factory=dict)  # received so far, by backbone
     top_k: int = 1  # labels shown per backbone; may change while answers are pending
     example: tuple[str, str] | None = None  # name and file of the example that was chosen last
     # the selection of "Compare all", and why it excludes the other entries
     compare_all_selection: tuple[frozenset[str], Mapping[str, LineupError | str]] = frozenset(), {}
-    address: str = "http://127.0.0.1:7860/"  # the server's URL as the browser sees it
+    address: str = ""  # the server's URL as the browser sees it: that of the newest event
+
+    def accept(self, order: int | None) -> bool:
+        """Return whether an event is the newest: slow lines and queues reorder events. None: it has no number."""
+        if order is None:
+            return True
+        is_newest = order >= self.order
+        self.order = max(order, self.order)
+        return is_newest
 
 
 def choices(service: Service) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:

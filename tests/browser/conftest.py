@@ -1,45 +1,37 @@
 """Chromium on the shipped page while the Hub is unreachable; screenshots go to artefacts/."""
 
-import os
-import shutil
-import subprocess
-import sys
-
 import pytest
-from playwright.sync_api import sync_playwright
+from long_names import write_config
+from playwright.sync_api import expect, sync_playwright
+from programs import program
 from serving import ROOT, serving, without_hub
 
+expect.set_options(timeout=60_000)  # a slow machine with others beside it takes its time for each answer
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
-
-
-def chromium() -> str | None:
-    """Return the path of Chromium: on PATH, else installed with apt, else None for the one of Playwright."""
-    if not _on_path() and shutil.which("apt-get") and os.geteuid() == 0:
-        subprocess.run(["apt-get", "update", "-qq"], check=False, stdout=subprocess.DEVNULL)
-        subprocess.run(["apt-get", "install", "-y", "-qq", "chromium"], check=False, stdout=subprocess.DEVNULL)
-    if not _on_path():
-        subprocess.run([sys.executable, "-m", "playwright", "install", "chromium"], check=True)
-    return _on_path()
-
-
-def _on_path() -> str | None:
-    paths = (shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome"))
-    return next((path for path in paths if path), None)
 
 
 @pytest.fixture(scope="module")
 def browser():  # module scope: while sync Playwright runs, no other event loop can start in this thread
     with sync_playwright() as playwright:
-        chrome = playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
+        path = program("chromium", "chromium-browser", "google-chrome")
+        chrome = playwright.chromium.launch(executable_path=path, args=FLAGS)
         yield chrome
         chrome.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def address(tmp_path_factory):
     """Serve the shipped config with empty caches and no network."""
     home = tmp_path_factory.mktemp("browser")
     with serving(ROOT / "config.yaml", without_hub(home), home / "log.txt") as app:
+        yield app.url
+
+
+@pytest.fixture(scope="package")
+def long_names_address(tmp_path_factory):
+    """Serve backbones with the longest names and labels; shared by the modules that need them."""
+    home = tmp_path_factory.mktemp("long_names")
+    with serving(write_config(home), without_hub(home), home / "log.txt") as app:
         yield app.url
 
 
@@ -62,12 +54,20 @@ def phone(browser, address):
 
 
 def opened(browser, address: str, width: int = 1280, height: int = 900, theme: str = "light"):
-    context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=theme)
+    """Open the page in a context of its own; one that no test uses has the scripts in its cache, and is used again."""
+    unused = (each for each in browser.contexts if not each.pages)
+    context = next(unused, None) or browser.new_context(viewport={"width": 1280, "height": 900})
+    context.set_default_timeout(60_000)
     tab = context.new_page()
+    tab.set_viewport_size({"width": width, "height": height})
+    tab.emulate_media(color_scheme=theme)
     errors: list[str] = []
     tab.on("pageerror", lambda error: errors.append(str(error)))
     tab.goto(f"{address}?__theme={theme}")
-    tab.locator("#notice .lu-notice").wait_for(timeout=60_000)  # started: the fallback is selected
+    tab.locator("#notice .lu-notice").wait_for(timeout=240_000)  # started: the fallback is selected
     yield tab
-    context.close()
+    for each in context.pages:
+        each.close()
+    context.clear_cookies()
+    context.clear_permissions()
     assert errors == []

@@ -60,6 +60,7 @@ def test_answer_without_licence_says_not_stated():
         cards.comparison([], Comparison({}, Agreement("", None, (Group(None, HOSTILE, (HOSTILE,)),), ())), 3),
         cards.comparison([], Comparison({}, NO_VERDICT, {HOSTILE: HOSTILE}), 3),
         panel.measured(1, [BackboneError(HOSTILE, HOSTILE, HOSTILE)]),
+        panel.measured(1, [], {HOSTILE: BackboneError(HOSTILE, HOSTILE, HOSTILE)}),
     ],
 )
 def test_external_text_is_escaped(html):
@@ -167,7 +168,7 @@ def test_card_shows_the_model_input_with_alt_text():
 
 def test_pending_backbones_have_cards_and_no_verdict():
     html = compared({"b": classification()})
-    assert Tags(html).text.split("\n")[0] == "a"
+    assert Tags(html).text.split("\n")[:2] == ["Answers of 3 backbones", "a"]
     assert html.count("lu-pulse") == 2
     assert "The verdict." not in html
 
@@ -177,6 +178,22 @@ def test_failed_backbone_shows_cause_and_remedy_on_its_card():
     assert kinds(html) == ["lu-failed"]
     assert "It is gone; try later." in Tags(html).text
     assert "The verdict." in html
+
+
+def test_long_name_may_break_after_its_punctuation():
+    html = cards.classification_card(classification(backbone="hf-hub:timm/vit_tiny.in1k"), 1)
+    assert "<dd>hf-<wbr>hub:<wbr>timm/<wbr>vit_<wbr>tiny.<wbr>in1k</dd>" in html
+
+
+def test_answer_and_verdict_have_an_announcement_and_progress_has_none():
+    assert 'data-announcement="resnet18: jay, 90.0%"' in cards.classification_card(classification(), 3)
+    assert 'data-announcement="The verdict."' in compared({"a": classification()}, names=["a"])
+    assert "data-announcement" not in compared({"b": classification()})
+
+
+def test_only_errors_interrupt_a_screen_reader():
+    assert 'role="alert"' in html.problem("a problem", "its cause")
+    assert "role=" not in html.classifying("a")
 
 
 def test_dissenting_card_is_marked():

@@ -101,11 +101,22 @@ def test_note_on_figures_is_shown_once_below_the_table():
 
 def test_csv_round_trips_the_rows():
     text = downloaded("comparison.csv")
-    assert text == comparison_table.as_csv(ROWS)
-    parsed = list(csv.DictReader(io.StringIO(text, newline="")))
+    assert text.startswith("\ufeffbackbone,")  # by the byte order mark Excel knows UTF-8
+    parsed = list(csv.DictReader(io.StringIO(text.removeprefix("\ufeff"), newline="")))
     assert parsed == [
         {key: "" if value is None else str(value) for key, value in row.to_json().items()} for row in ROWS
     ]
+
+
+def test_names_and_labels_are_no_formulas_in_the_csv():
+    formula = "=cmd|' /C calc'!A0"
+    answer = classification(predictions=(Prediction(0, None, formula, 0.5),))
+    html = comparison_table.table([row(BackboneStatus("@SUM(1)", "timm", "ready"), None, answer)])
+    kinds = {name: unquote(link.partition(",")[2]) for name, link in links(html).items()}
+    (cells,) = csv.DictReader(io.StringIO(kinds["comparison.csv"].removeprefix("\ufeff"), newline=""))
+    assert (cells["backbone"], cells["label"], cells["probability"]) == ("'@SUM(1)", f"'{formula}", "0.5")
+    (values,) = json.loads(kinds["comparison.json"])
+    assert (values["backbone"], values["label"]) == ("@SUM(1)", formula)
 
 
 def test_json_round_trips_the_rows():

@@ -10,14 +10,17 @@ import pytest
 from drawing import draw
 from gradio.utils import get_upload_folder
 from plots import drawn
+from updates import all_of, last_of
 
 from lineup.errors import BackboneError, ClientDisconnected, UnreachableError
 from lineup.features.benchmark.panel import chart
 from lineup.features.snippets.panel import code
+from lineup.page import html
 from lineup.page.connections import Connections
 from lineup.page.events import Handlers
 from lineup.page.handover import Handover, new_owner
 from lineup.page.visit import Visit, address
+from lineup.page.wiring import ending
 
 pytestmark = pytest.mark.usefixtures("fakes")
 TWO = "backbones: ['fake:a', 'fake:b']"
@@ -26,13 +29,6 @@ THREE = "backbones: ['fake:a', 'fake:b', 'fake:c']"
 
 def handlers(service) -> Handlers:
     return Handlers(service, Connections(), Handover())
-
-
-def all_of(stream) -> list[dict]:
-    async def collect():
-        return [update async for update in stream]
-
-    return asyncio.run(collect())
 
 
 def answered(service, image, name="fake:a", others=(), visit=None, top_k=2):
@@ -57,18 +53,15 @@ def with_panels(service, visit, path, update):
     return shown
 
 
-def shown_more(service, visit, path, top_k):
-    return with_panels(service, visit, path, handlers(service).show_more(visit, top_k))
-
-
-def last_of(updates) -> dict:
-    """Return the final value of every key."""
-    return {key: value for update in updates for key, value in update.items()}
+def shown_more(service, visit, path, top_k, name="fake:a", others=()):
+    """Return the final values after the slider was moved."""
+    updates = all_of(handlers(service).show_more(visit, path, name, list(others), top_k))
+    return last_of(with_panels(service, visit, path, update) for update in updates)
 
 
 def cards(update) -> dict[str, bool]:
     """Map the names on the cards, in order, to whether they have an answer."""
-    found = re.findall("(?s)<h3>(.*?)</h3>(.*?)</article>", update["result"])
+    found = re.findall("(?s)<h3>(.*?)</h3>(.*?)</article>", update["result"].replace("<wbr>", ""))
     return {name: "<li" in body for name, body in found}
 
 
@@ -423,12 +416,12 @@ def test_invalid_comparison_is_rejected(make_service, image, fakes, others, mess
 def test_top_k_change_uses_cached_answers(make_service, image):
     service, visit = make_service(TWO), Visit()
     answered(service, image, "fake:a", ["fake:b"], visit, top_k=1)
-    more = shown_more(service, visit, image, 3)
+    more = shown_more(service, visit, image, 3, others=["fake:b"])
     assert more["result"].count("lu-line") == 6
     assert "lu-verdict" in more["result"]
     assert more["link"].endswith("&top_k=3")
     assert "top_k=3" in more["client"]
-    assert shown_more(service, visit, image, 1)["result"].count("lu-line") == 2
+    assert shown_more(service, visit, image, 1, others=["fake:b"])["result"].count("lu-line") == 2
     assert service.timing("fake:a").runs == service.timing("fake:b").runs == 1
 
 
@@ -443,7 +436,7 @@ def test_invalid_top_k_is_replaced_by_that_of_the_config(make_service, image, to
 def test_top_k_change_without_answers_shows_no_result(make_service, image, fakes):
     fakes.errors["a"] = BackboneError("fake:a", "weights", "none came", "add some")
     service, visit = make_service(TWO), Visit()
-    assert list(shown_more(service, visit, None, 3)) == ["refresh", "link"]
+    assert shown_more(service, visit, None, 3)["result"] == ""
     answered(service, image, visit=visit)
     assert list(shown_more(service, visit, image, 3)) == ["refresh", "link"]
 
@@ -455,7 +448,8 @@ def test_top_k_change_applies_to_pending_answers(make_service, image, fakes):
         async for raw in handlers(service).answer(visit, image, "fake:a", ["fake:b"], 1):
             update = with_panels(service, visit, image, raw)
             if "result" in update and not held.is_set():
-                assert list(shown_more(service, visit, image, 3)) == ["refresh", "link"]
+                more = handlers(service).show_more(visit, image, "fake:a", ["fake:b"], 3)
+                assert [list(update) async for update in more] == [["refresh"]]
                 held.set()
         return update
 
@@ -469,7 +463,8 @@ def test_waiting_for_a_download_does_not_block_other_sessions(make_service, imag
     service, visit, held = make_service(TWO), Visit(), fakes.hold("build a")
 
     async def ask(name, visit):
-        return [update async for update in handlers(service).answer(visit, image, name, [], 1)][-1]
+        updates = [update async for update in handlers(service).answer(visit, image, name, [], 1)]
+        return updates[-1] if updates else {}
 
     async def many():
         waiting = [asyncio.create_task(ask("fake:a", visit)) for _ in range(40)]
@@ -481,6 +476,127 @@ def test_waiting_for_a_download_does_not_block_other_sessions(make_service, imag
             await asyncio.gather(*waiting)
 
     assert "fake:b" in asyncio.run(many())["result"]
+
+
+# --- events that come late, and a session whose state is gone ---
+
+
+def test_late_event_yields_nothing(make_service, image, fakes):
+    service, visit = make_service(TWO), Visit()
+    handle = handlers(service)
+    assert "fake:b" in last_of(all_of(handle.answer(visit, image, "fake:b", [], 1, order=7)))["result"]
+    assert all_of(handle.answer(visit, image, "fake:a", [], 3, order=6)) == []
+    assert all_of(handle.show_more(visit, image, "fake:b", [], 3, order=5)) == []
+    assert (visit.names, visit.top_k, fakes.built) == (["fake:b"], 1, ["b"])
+
+
+def test_newer_request_yields_only_once_the_older_one_has_ended(make_service, image, fakes):
+    service, visit, held = make_service(TWO), Visit(), fakes.hold("build a")
+    service.classify(image, "fake:b")
+
+    async def overlapping():
+        older = handlers(service).answer(visit, image, "fake:a", [], 1)
+        await anext(older)  # as while Gradio sends this update
+        newer = asyncio.create_task(anext(handlers(service).answer(visit, image, "fake:b", [], 1)))
+        done, _ = await asyncio.wait({newer}, timeout=0.1)
+        assert not done
+        assert [update async for update in older] == []
+        held.set()
+        return await newer
+
+    assert asyncio.run(overlapping())["refresh"] == "partial"
+
+
+def test_top_k_change_yields_only_once_the_answer_has_been_sent(make_service, image):
+    service, visit = make_service(TWO), Visit()
+    service.classify(image, "fake:a")
+
+    async def overlapping():
+        older = handlers(service).answer(visit, image, "fake:a", [], 1)
+        while "choices" not in await anext(older):  # until the last update is being sent
+            pass
+        newer = asyncio.create_task(anext(handlers(service).show_more(visit, image, "fake:a", [], 3)))
+        done, _ = await asyncio.wait({newer}, timeout=0.1)
+        assert not done
+        repeated = [update["result"] async for update in older]
+        assert repeated == [(await newer)["result"]]
+        return repeated[0]
+
+    assert asyncio.run(overlapping()).count("lu-line") == 3
+
+
+def test_slowly_sent_answer_ends_with_the_number_of_labels_chosen_meanwhile(make_service, image, monkeypatch):
+    monkeypatch.setattr("lineup.page.events.OLDER_TIMEOUT_S", 0)
+    service, visit = make_service(TWO), Visit()
+
+    async def overlapping():
+        older = handlers(service).answer(visit, image, "fake:a", [], 5)
+        while "choices" not in await anext(older):  # until the last update is being sent
+            pass
+        assert [update async for update in handlers(service).show_more(visit, image, "fake:a", [], 3)]
+        return [update["result"].count("lu-line") async for update in older]
+
+    assert asyncio.run(overlapping()) == [3]
+
+
+@pytest.mark.parametrize(("newest", "is_repeated"), [(4, True), (5, False)])
+def test_last_value_is_repeated_until_a_newer_event_comes(newest, is_repeated):
+    visit = Visit(order=4)
+
+    async def updates():
+        yield {"link": "a"}
+        yield {"link": "b"}
+        visit.order = newest
+
+    async def collect():
+        return [update async for update in ending(updates(), visit, "status", ["link"])]
+
+    assert ("link" in asyncio.run(collect())[-1]) == is_repeated
+
+
+def test_same_request_again_needs_no_second_run(make_service, image):
+    service, visit = make_service(TWO), Visit()
+    for _ in range(2):
+        last = answered(service, image, "fake:a", ["fake:b"], visit)[-1]
+    assert list(cards(last)) == ["fake:a", "fake:b"]
+    assert service.timing("fake:a").runs == service.timing("fake:b").runs == 1
+
+
+def test_same_request_again_repeats_what_failed(make_service, image, fakes):
+    service, visit = make_service(TWO), Visit()
+    fakes.logits["b"] = [float("nan"), 0.0, 0.0]
+    answered(service, image, "fake:a", ["fake:b"], visit)
+    fakes.logits.clear()
+    assert cards(answered(service, image, "fake:a", ["fake:b"], visit)[-1]) == {"fake:a": True, "fake:b": True}
+    assert service.timing("fake:a").runs == 1
+
+
+def test_slider_asks_again_once_the_state_is_gone(make_service, image):
+    service = make_service(THREE)
+    shown = shown_more(service, Visit(address="https://me.hf.space/"), image, 2, "fake:b", ["fake:c"])
+    assert list(cards(shown)) == ["fake:b", "fake:c"]
+    assert shown["result"].count("lu-line") == 4
+    assert shown["link"] == "https://me.hf.space/?backbone=fake%3Ab&backbone=fake%3Ac&top_k=2"
+    assert "https://me.hf.space" in shown["client"]
+
+
+def test_slider_asks_again_after_an_interrupted_request(make_service, image, fakes):
+    service, visit = make_service(TWO), Visit()
+
+    async def interrupted():
+        updates = handlers(service).answer(visit, image, "fake:a", [], 1)
+        await anext(updates)
+        await updates.aclose()
+
+    asyncio.run(interrupted())
+    assert "cat" in shown_more(service, visit, image, 2)["result"]
+
+
+@pytest.mark.parametrize(("name", "others"), [("fake:gone", []), ("fake:a", ["fake:gone"])])
+def test_removed_backbone_is_an_error_with_the_new_choices(make_service, image, name, others):
+    last = answered(make_service(TWO), image, name, others)[-1]
+    assert "fake:gone" in last["status"]
+    assert [value for _, value in last["choices"][0]] == ["fake:a", "fake:b"]
 
 
 # --- link and code ---
@@ -507,7 +623,7 @@ def test_code_covers_the_successful_answers(make_service, image, fakes):
 
 
 def test_code_for_one_backbone_calls_classify(make_service, image):
-    last = answered(make_service(TWO), image)[-1]
+    last = answered(make_service(TWO), image, visit=Visit(address="http://127.0.0.1:7860/"))[-1]
     assert last["python"] == ""  # no recipe
     assert "'/classify'" in last["client"]
     assert "/classify" in last["curl"]
@@ -532,7 +648,7 @@ def test_table_is_for_comparisons_and_plot_for_all_runs(make_service, image):
 
 
 def figure_names(update) -> list[str]:
-    return re.findall('<th scope="row".*?>(.*?)<', update["table"])
+    return re.findall('<th scope="row".*?>(.*?)</th>', update["table"].replace("<wbr>", ""))
 
 
 # --- opening a link ---
@@ -603,8 +719,7 @@ def test_disconnect_before_the_answer_yields_no_final_update(make_service, image
 
 
 def test_idle_backbone_without_an_image_is_not_shown_as_loading(make_service, fakes):
-    service = make_service(TWO)
-    text = Handlers(service, Connections(), Handover())._status_without_image("fake:b")
+    text = html.without_image(make_service(TWO).status("fake:b"))
     assert "fake:b loads on first use" in text
     assert "lu-pulse" not in text
 

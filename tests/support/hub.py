@@ -1,6 +1,8 @@
 """A fake Hugging Face Hub on 127.0.0.1: an HTTP server with fault injection.
 
-It serves the requests of the Hub's client, ``/{owner}/{name}/resolve/{revision}/{file}``, from memory::
+It serves the requests of the Hub's client, ``/{owner}/{name}/resolve/{revision}/{file}``, from memory. The
+repository of a data set is named ``datasets/owner/name``, and its files are listed at
+``/api/datasets/owner/name/revision/main``::
 
     hub = Hub()
     commit = hub.put("me/pets", {"config.json": b"…", "model.safetensors": b"…"})
@@ -11,6 +13,7 @@ Paths that start with ``/api/``, and those of Git LFS, belong to Spaces, and are
 
 import hashlib
 import json
+import re
 import tempfile
 import threading
 import time
@@ -125,11 +128,14 @@ def _handler_of(hub: Hub) -> type[BaseHTTPRequestHandler]:
 
         def do_GET(self) -> None:
             hub.requests.append((self.command, unquote(self.path)))
-            if self.path.startswith(("/api/", "/lfs/")) or ".git/info/lfs/" in self.path:
+            listed = re.fullmatch(r"/api/(datasets/[^/]+/[^/]+)/revision/([^/?]+).*", self.path)
+            if not listed and (self.path.startswith(("/api/", "/lfs/")) or ".git/info/lfs/" in self.path):
                 self._answer()
                 return
             owner_and_name, _, rest = self.path.strip("/").partition("/resolve/")
             name, (revision, _, path) = unquote(owner_and_name), rest.partition("/")
+            if listed:
+                name, revision = listed[1], listed[2]
             fault, repo = hub.faults.get(name, ""), hub.repos.get(name)
             if fault == "hung":
                 hub.resume.wait(MAX_HANG_S)
@@ -144,6 +150,10 @@ def _handler_of(hub: Hub) -> type[BaseHTTPRequestHandler]:
                 self._refuse(401, "RepoNotFound")  # like the Hub, which does not distinguish private from missing
             elif (commit := repo.commit(unquote(revision))) is None:
                 self._refuse(404, "RevisionNotFound")
+            elif listed:
+                siblings = [{"rfilename": each} for each in sorted(repo.commits[commit])]
+                listing = {"id": name.removeprefix("datasets/"), "sha": commit, "siblings": siblings}
+                self._send(json.dumps(listing).encode(), commit, "", "")
             elif (body := repo.commits[commit].get(unquote(path))) is None:
                 self._refuse(404, "EntryNotFound", commit)
             else:

@@ -43,10 +43,10 @@ def free_port() -> int:
 
 @contextmanager
 def serving(
-    config: Path, env: dict[str, str], log: Path, timeout_s: float = 90, script: str = "app.py"
+    config: Path, env: dict[str, str], log: Path, timeout_s: float = 240, script: str = "app.py", port: int = 0
 ) -> Iterator[Served]:
     """Run app.py with a config for the duration of the block; fail with its log if it does not become ready."""
-    port = free_port()
+    port = port or free_port()
     command = [sys.executable, script, "--config", str(config), "--port", str(port)]
     with log.open("w") as output:
         process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=output, stderr=subprocess.STDOUT)

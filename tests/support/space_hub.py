@@ -123,8 +123,9 @@ class Spaces:
             return "whoami", lambda _: self.me, ()
         if re.fullmatch(r"/api/models/[^/]+/[^/]+/xet-read-token/\w+", path):
             return "xet", lambda _: {"accessToken": "xet_token", "casUrl": self.storage or self.hub.url, "exp": 0}, ()
-        if match := re.fullmatch(r"/spaces/([^/]+/[^/]+)\.git/info/lfs/(?:objects/)?(batch|verify)", path):
-            return match[2], getattr(self, f"_lfs_{match[2]}"), (match[1],)
+        if match := re.fullmatch(r"/(spaces/)?(.+)\.git/info/lfs/(?:objects/)?(batch|verify)", path):
+            name = match[2] if match[1] else f"models/{match[2]}"
+            return match[3], getattr(self, f"_lfs_{match[3]}"), (name,)
         if match := re.fullmatch(r"/lfs/([0-9a-f]{64})", path):
             return "upload", self._upload, (match[1],)
         match = re.fullmatch(r"/api/(spaces|models|datasets)/([^/]+/[^/]+)(?:/(\w+)(?:/\w+)?)?", path)
@@ -150,7 +151,10 @@ class Spaces:
         return {"url": url}
 
     def _validate_yaml(self, body: bytes) -> Any:
-        front = yaml.safe_load(json.loads(body)["content"].split("---")[1])
+        fields = json.loads(body)
+        front = yaml.safe_load(fields["content"].split("---")[1])
+        if fields["repoType"] != "space":
+            return {"errors": [], "warnings": []}
         errors = [
             f'"{key}" is not valid'
             for key, is_valid in (

@@ -57,14 +57,15 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", shared:
     push.set_defaults(run=_push)
 
 
-def stale_card(service: "Service", config: Path) -> list[str]:
-    """Return a note if the config's README.md exists and its front matter is stale."""
-    from lineup.features.publish import card
+def notes(service: "Service", config: Path) -> list[str]:
+    """Return a note for each file that a push could not upload, and one if the front matter of README.md is stale."""
+    from lineup.features.publish import card, files
 
     readme = _readme(config)
     keys = card.stale(service.config, service.weights, readme) if readme.is_file() else []
     got = f"got a different {', '.join(keys)}; run python -m lineup readme"
-    return [f"{readme.name}: expected the front matter derived from {config.name}; {got}"] if keys else []
+    stale = [f"{readme.name}: expected the front matter derived from {config.name}; {got}"] if keys else []
+    return [*map(str, files.outside(service.config)), *stale]
 
 
 def _readme(config: Path) -> Path:

@@ -18,17 +18,22 @@ CODE = ("app.py", "requirements.txt", "LICENSE", "config.schema.json")
 # files that README.md links to: a clone of the Space is this project without its tests and benchmarks
 LINKED = (
     "requirements-transformers.txt",
+    "requirements-datasets.txt",
+    "requirements-train.txt",
     "SECURITY.md",
     "CONTRIBUTING.md",
     "CHANGELOG.md",
     "Makefile",
     "constraints.txt",
     "docs",
+    "deploy",
+    "Dockerfile",
+    ".dockerignore",
     "recipes",
 )
 CREDITS = "CREDITS.md"  # attribution of the examples in a folder, which many licences require
 MANIFEST = ".lineup-push.json"  # files of the last push: path → possible object ids of its content
-BINARY = (*SUFFIXES, ".safetensors", ".bin", ".pt", ".pth", ".tar")  # a Space's git accepts these only in LFS
+BINARY = (*SUFFIXES, ".safetensors", ".bin", ".pt", ".pth", ".tar", ".gz")  # a Space's git accepts these only in LFS
 
 
 @dataclass(frozen=True)
@@ -56,16 +61,9 @@ def collect(config: Config, path: Path, readme: str, requirements: Iterable[str]
     if requirements:
         texts = [(ROOT / name).read_text(encoding="utf-8") for name in ("requirements.txt", *requirements)]
         files["requirements.txt"] = _file("\n".join(texts).encode())
-    top = config.folder.resolve()
-    for where, written, paths in _named(config):
-        for source in [config.folder / written, *paths]:
-            if ".." in Path(written).parts or Path(written).is_absolute() or top not in source.resolve().parents:
-                raise LineupError(
-                    where,
-                    "a path inside the config's folder, which is what a Space gets",
-                    f"got {written!r}",
-                    "copy it there, and write its path relative to that folder",
-                )
+    for error in outside(config):
+        raise error
+    for where, _, paths in _named(config):
         for source in paths:
             if not source.is_file():
                 raise LineupError(where, "a file", f"{source} does not exist", "check the path")
@@ -74,6 +72,20 @@ def collect(config: Config, path: Path, readme: str, requirements: Iterable[str]
                 raise LineupError(where, "a path that the app does not use", f"got {name!r}", "rename it")
     manifest = json.dumps({name: file.oids for name, file in sorted(files.items())}, indent=1)
     return dict(sorted((files | {MANIFEST: _file(manifest.encode())}).items()))
+
+
+def outside(config: Config) -> Iterator[LineupError]:
+    """Yield an error for each path in the config that is outside its folder, or a link out of it."""
+    top = config.folder.resolve()
+    for where, written, paths in _named(config):
+        is_outside = ".." in Path(written).parts or Path(written).is_absolute()
+        if is_outside or any(top not in source.resolve().parents for source in [config.folder / written, *paths]):
+            yield LineupError(
+                where,
+                "a path inside the config's folder, which is what a Space gets",
+                f"got {written!r}",
+                "copy it there, and write its path relative to that folder",
+            )
 
 
 def _named(config: Config) -> Iterator[tuple[str, str, list[Path]]]:

@@ -529,7 +529,7 @@ def test_build_timeout_is_reported(fork, monkeypatch):
         ("backbones: ['fake:a']\nexamples: .", "config.yaml:2:1: examples"),
     ],
 )
-def test_file_outside_the_config_folder_is_rejected(fork, config, where):
+def test_file_outside_the_config_folder_is_rejected(fork, config, where, capsys):
     shutil.copytree(fork.folder / "photos", fork.folder.parent / "photos")
     (fork.folder.parent / "names.txt").write_text("cat\ndog\nowl\n")
     (fork.folder / "linked.txt").symlink_to(fork.folder.parent / "names.txt")
@@ -540,6 +540,20 @@ def test_file_outside_the_config_folder_is_rejected(fork, config, where):
     assert result.err.startswith(
         f"error: {where}: expected a path inside the config's folder, which is what a Space gets"
     )
+    for options in (
+        [],
+        ["--json"],
+    ):  # the page serves it, so that it is no problem to `check`, but a note in these words
+        assert run_command(["check", *options, "--config", str(fork.folder / "config.yaml")]) == 0
+        assert result.err.removeprefix("error: ").strip() in capsys.readouterr().out
+
+
+def test_example_that_links_out_of_the_folder_is_a_note(fork, capsys):
+    shutil.copytree(fork.folder / "photos", fork.folder.parent / "photos")
+    (fork.folder / "photos/owl.png").symlink_to(fork.folder.parent / "photos/jay.png")
+    assert run_command(["check", "--config", str(fork.folder / "config.yaml")]) == 0
+    note = "note: config.yaml:4:1: examples: expected a path inside the config's folder, which is what a Space gets; "
+    assert note + "got 'photos'; copy it there" in capsys.readouterr().out
 
 
 def test_file_that_would_replace_code_is_rejected(fork):
@@ -608,6 +622,11 @@ def test_shipped_config_has_a_plan_while_the_hub_is_unreachable(env, hub):
         "examples/koala.jpg",
         "examples/CREDITS.md",
         "lineup/registry/published.csv",
+        "lineup/registry/hypernyms.tsv.gz",
+        "lineup/registry/hypernyms.LICENSE",
+        "lineup/page/folder_zone.js",
+        "lineup/features/evaluation/gallery.js",
+        "requirements-datasets.txt",
     } <= paths
     assert all(
         file["bytes"] == (ROOT / file["path"]).stat().st_size for file in plan["files"] if file["path"] == "app.py"
