@@ -35,15 +35,17 @@ class Handlers:
 
     async def compare_all(self, visit: Visit, path: Path | None, name: Any) -> AsyncIterator[Update]:
         """Select all comparable backbones, the current one first, and the first example if there is no image."""
-        generation = visit.generation
+        generation, image = visit.generation, visit.path
         if not self.service.probed.is_set():
             yield {"status": html.checking()}
         names, left_out = await on_thread(self.service.comparable_all, name)
-        if visit.generation != generation:  # keep a backbone or image chosen in the meantime
+        if visit.generation != generation:  # keep a backbone chosen in the meantime
             names, left_out = await on_thread(self.service.comparable_all, (visit.names or [name])[0])
         visit.compare_all_selection = frozenset(names), left_out
         update: Update = {"selected": names[0], "others": names[1:]}
-        if path is None and self.service.examples and visit.generation == generation:
+        # the page's own choice of the fallback's backbone is a newer request, too
+        is_without_image = path is None and visit.path in (None, image)
+        if is_without_image and self.service.examples:
             with suppress(ImageError):  # a remote example that cannot be fetched: reported when it is clicked
                 update["image"] = await on_thread(self.choose_example, visit, 0)
         yield update

@@ -388,7 +388,27 @@ def test_compare_all_keeps_a_backbone_chosen_while_waiting(make_service, image, 
                 held.set()
         return updates[-1]
 
-    assert asyncio.run(click()) == {"selected": "fake:c", "others": ["fake:a", "fake:b"]}
+    first = str(tmp_path / "first.png")
+    assert asyncio.run(click()) == {"selected": "fake:c", "others": ["fake:a", "fake:b"], "image": first}
+
+
+@pytest.mark.parametrize("chosen", [False, True])
+def test_compare_all_keeps_an_image_chosen_while_waiting(make_service, image, fakes, tmp_path, chosen):
+    """The fallback's backbone, which the page chooses at the start, is a newer request without an image."""
+    draw(tmp_path / "first.png")
+    service, visit, held = make_service(f"{THREE}\nexamples: ."), Visit(), fakes.hold("build a")
+    service.start()
+
+    async def click():
+        updates = []
+        async for update in handlers(service).compare_all(visit, None, "fake:a"):
+            updates.append(update)
+            if not held.is_set():
+                visit.generation, visit.path = visit.generation + 1, image if chosen else None  # as `answer` does
+                held.set()
+        return updates[-1]
+
+    assert ("image" in asyncio.run(click())) is not chosen
 
 
 def test_compare_all_ignores_an_unavailable_example(make_service, hub):
