@@ -4,12 +4,16 @@ If the network with its own classification layer gives the same logits, it is a 
 stays as it is, and the head lies beside it, as `headed` reads it.
 """
 
-from collections.abc import Mapping, Sequence
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from timm.models import save_for_hf
 from torch import nn
@@ -55,7 +59,7 @@ def write(
 
     Raises:
         BackboneError: the backbone is none of timm.
-        OSError: the disk is full.
+        OSError: writing fails, as on a full disk.
     """
     require_savable(plan)
     plan = plan.features()
@@ -85,15 +89,29 @@ def write(
         config = {**others, headed.BLOCK: block}
         source["tag"] = plan.architecture.partition(".")[2]  # says whether the output is an embedding
         folder.mkdir(parents=True, exist_ok=True)
-        save_file({"weight": weight, "bias": bias}, folder / headed.FILE)
-    save_for_hf(
-        tower,
-        str(folder),
-        {**config, "pretrained_cfg": source},
-        safe_serialization=True,
-        data_config=dict(plan.transform.settings),
-    )
+        with _os_errors():
+            save_file({"weight": weight, "bias": bias}, folder / headed.FILE)
+    with _os_errors():
+        save_for_hf(
+            tower,
+            str(folder),
+            {**config, "pretrained_cfg": source},
+            safe_serialization=True,
+            data_config=dict(plan.transform.settings),
+        )
     return is_plain
+
+
+@contextmanager
+def _os_errors() -> Iterator[None]:
+    """Translate a SafetensorError of the block into an OSError: the system's number is only in its message."""
+    try:
+        yield
+    except SafetensorError as error:
+        number = re.search(r"\(os error (\d+)\)", str(error))  # the path, which may have the same, comes after it
+        if not number:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
 
 
 def _replace_head(

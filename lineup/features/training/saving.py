@@ -89,12 +89,6 @@ def save(folder: Path, backbone: "PinnedBackbone", head: "Head", report: Trainin
             text = card.text(trained, report, entry, backbone.plan, folder.name, is_plain)
             (draft / "README.md").write_text(text, encoding="utf-8")
             draft.rename(folder)
-    except LineupError:
-        raise
-    except Exception as error:
-        if "space" in str(error):  # safetensors has errors of its own for a full disk
-            raise LineupError(str(folder), "a folder to save to", "the disk is full", _REMEDY) from error
-        raise
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 

@@ -1,5 +1,6 @@
 """Trainings: from a folder to a saved classifier that is served with the same numbers; what is refused, and why."""
 
+import errno
 import json
 import os
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from drawing import draw
+from safetensors import SafetensorError
 from waiting import until
 
 from lineup.analysis import heads
@@ -16,6 +18,8 @@ from lineup.errors import BackboneError, LineupError
 from lineup.features.training import saving
 from lineup.features.training.run import Trainings
 from lineup.images import image_set
+from lineup.page.folder_uploads import is_disk_full
+from lineup.registry import trained_folder
 
 TINY = "precision: float32\nengine: torch\nbackbones: [{name: a, backbone: test_resnet.r160_in1k, input_size: 64}]"
 
@@ -228,6 +232,19 @@ def test_new_folder_appears_whole_or_not_at_all(service, folder, tmp_path, monke
     with pytest.raises(LineupError, match="No space left on device"):
         trainings.save(training, "a", tmp_path / "mine")
     assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES], ids=errno.errorcode.get)
+def test_full_disk_is_told_by_its_number_whatever_the_path_is_called(service, folder, tmp_path, monkeypatch, number):
+    def refused(*arguments, **named):
+        raise SafetensorError(f'Error while serializing: I/O error: … (os error {number}) at path "{tmp_path}/space/x"')
+
+    monkeypatch.setattr(trained_folder, "save_for_hf", refused)
+    trainings, training, _ = trained(service, folder)
+    (tmp_path / "space").mkdir()
+    with pytest.raises(LineupError, match=os.strerror(number)) as raised:
+        trainings.save(training, "a", tmp_path / "space" / "mine")
+    assert is_disk_full(raised.value.__cause__) == (number == errno.ENOSPC)
 
 
 def test_saved_folder_names_no_folder_of_this_machine(service, folder, tmp_path, make_service):
