@@ -101,12 +101,13 @@ class Trainings(TrainingJobs):
         """
         if problem := self.adding_problem:
             raise problem
-        folder = saving.folder_for(name)
-        entry = saving.entry_of(name, f"local-dir:{folder}")
-        if entry.name in self.service.names:
-            raise LineupError("name", "a name that is not in use", f"there is a {entry.name!r}", "choose another one")
-        self.save(training, backbone, folder)
-        self.service.add(entry)
+        with saving.folder_for(name) as folder:
+            entry = saving.entry_of(name, f"local-dir:{folder}")
+            if entry.name in self.service.names:
+                got = f"there is a {entry.name!r}"
+                raise LineupError("name", "a name that is not in use", got, "choose another one")
+            self.save(training, backbone, folder)
+            self.service.add(entry)
         return entry
 
     def push(self, training: str, backbone: str, repo: str, private: bool = False) -> str:

@@ -7,8 +7,8 @@ import secrets
 import shutil
 import time
 import zipfile
-from collections.abc import Callable, Collection
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -150,16 +150,22 @@ def adding_problem(config: Config) -> LineupError | None:
     return LineupError(where, "a page of your own, or `public: true`", got, "download the folder instead")
 
 
-def folder_for(name: str) -> Path:
-    """Return a new folder for an entry that is added to the page.
+@contextmanager
+def folder_for(name: str) -> Iterator[Path]:
+    """Yield a new folder for an entry that is added to the page; nothing is left of it if that fails.
 
     Raises:
         LineupError: when the name is empty, or the disk is full.
     """
     parent = cache_folder("classifiers") / secrets.token_urlsafe(8)
+    folder = parent / folder_name(name)
     with writing_errors("training", "a folder to save to", "free some space"):
         parent.mkdir(parents=True)
-    return parent / folder_name(name)
+    try:
+        yield folder
+    except BaseException:
+        shutil.rmtree(parent, ignore_errors=True)
+        raise
 
 
 def entry_of(name: str, backbone: str) -> Entry:

@@ -191,6 +191,13 @@ def test_added_entry_answers_on_the_running_page(service, folder):
     assert service.classify(path, "my birds/2")
 
 
+@pytest.mark.parametrize("name", ["a", " mine", "", "x" * 201])
+def test_entry_that_is_refused_leaves_no_folder(service, tmp_path, name):
+    with pytest.raises(LineupError):
+        Trainings(service).add("none", "a", name)
+    assert not list((tmp_path / "cache").rglob("classifiers/*"))
+
+
 def test_strangers_may_add_entries_only_if_the_config_says_so(service, folder, monkeypatch, make_service):
     monkeypatch.setenv("SPACE_ID", "me/lineup")
     trainings, training, _ = trained(service, folder)
