@@ -228,13 +228,16 @@ class Handlers(TakingHandlers):
                 yield {**_NOTHING, "status": progress, "running": True, "ready": False}
                 await asyncio.sleep(_POLL_S)
                 status = await on_thread(self._status, state)
-            update = await on_thread(self._reported, state, status) if status else dict(_NOTHING)
+            update = await on_thread(self._reported, state, status)
         except LineupError as error:
             update = {"status": problem("The training cannot be shown", error)}
         if is_latest():
             yield {**update, "running": False, **await self.changed(state)}
 
-    def _reported(self, state: PageState, status: JobStatus) -> Update:
+    def _reported(self, state: PageState, status: JobStatus | None) -> Update:
+        if not status:
+            is_deleted = self.collections.read(state.collection).training
+            return {**_NOTHING, "status": html.deleted()} if is_deleted else dict(_NOTHING)
         ended = job_panels.ended(status, "steps", "Train")
         if status.state != "done":
             return {**_NOTHING, "status": ended}

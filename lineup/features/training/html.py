@@ -9,6 +9,7 @@ from typing import Any
 from lineup.analysis.training import TrainedBackbone, TrainingReport
 from lineup.analysis.verdict_text import percent
 from lineup.features.training import card
+from lineup.features.training.jobs import KEEP_DAYS
 from lineup.images.labelled_folder import folder_name
 from lineup.page.folder_uploads import KEEP_S
 from lineup.page.html import status_box
@@ -44,6 +45,12 @@ def start(collection: Collection, names: Sequence[str]) -> tuple[str, str]:
     n = sum(len(each.images) for each in collection.filled)
     verb = "Train again" if collection.training else "Train"
     return (verb if missing else f"{verb} on {n:,} images of {len(collection.filled)} classes"), missing
+
+
+def deleted() -> str:
+    """Render that a training was deleted by its age."""
+    kept = f"It is kept for {KEEP_DAYS * 24} hours after its last result. Your images are still here: train again."
+    return status_box("notice", "The training has been deleted", kept)
 
 
 def trial(training: str, report: TrainingReport, name: str) -> str:

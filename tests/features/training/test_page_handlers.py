@@ -247,6 +247,16 @@ def test_training_that_cannot_begin_is_a_sentence(handlers, state):
     assert not handlers.collections.read(state.collection).training
 
 
+def test_training_that_was_deleted_by_its_age_is_said_with_what_to_do(handlers, state):
+    all_of(handlers.start(state))
+    handlers.trainings.created *= 2  # there is none of that id any more
+    page = shown(handlers.open(PageState(collection=state.collection)))
+    assert "The training has been deleted" in page["status"]
+    assert "Your images are still here: train again." in page["status"]
+    assert (page["verdict"], page["trained"], page["running"], page["ready"]) == ("", [], False, True)
+    assert "Train again on 4 images" in page["start"]
+
+
 def test_training_shows_progress_and_can_be_stopped(handlers, state):
     handlers.trainings.state = "running"
 
