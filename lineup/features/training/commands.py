@@ -50,7 +50,7 @@ def _run(service: "Service", arguments: argparse.Namespace) -> int:
     from lineup.cli import job_progress
 
     try:
-        with job_progress.sigterm_as_ctrl_c():
+        with job_progress.sigterm_as_ctrl_c():  # also while it saves
             return _train(service, arguments)
     except KeyboardInterrupt:
         saved = f"{arguments.out} is saved" if arguments.out and arguments.out.exists() else "nothing was saved"
