@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lineup.analysis.training import TrainingReport
+from lineup.engines import zerogpu
 from lineup.errors import LineupError
 from lineup.features.training import html, routes
 from lineup.features.training.run import Trainings
@@ -118,7 +119,7 @@ class Handlers(TakingHandlers):
         try:
             collection = self.collections.read(self._collection(state))
         except LineupError:
-            kept = html.kept(is_on_zerogpu=False)
+            kept = html.kept(zerogpu.on_zerogpu())
             state.messages = [status_box("notice", "Your images are no longer on this server", kept)]
             state.collection = ""
             collection = self.collections.read(self._collection(state))

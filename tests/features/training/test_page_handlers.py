@@ -122,6 +122,12 @@ def test_collection_of_a_browser_tab_is_found_again(handlers, state):
     assert handlers.collections.read(other.collection).n_images == 0
 
 
+def test_page_on_zerogpu_says_that_a_restart_lost_the_images(handlers, monkeypatch):
+    monkeypatch.setenv("SPACES_ZERO_GPU", "true")
+    page = shown(handlers.open(PageState(collection="x" * 22)))
+    assert "This Space&#39;s disk is not kept when it restarts" in page["message"]
+
+
 def test_lost_state_without_images_begins_anew(handlers):
     state = PageState()
     page = edited(handlers, state, "add-class")
