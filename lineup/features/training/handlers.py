@@ -13,7 +13,7 @@ from typing import Any
 from lineup.analysis.training import TrainingReport
 from lineup.engines import zerogpu
 from lineup.errors import LineupError
-from lineup.features.training import html, routes
+from lineup.features.training import html
 from lineup.features.training.run import Trainings
 from lineup.inference.jobs import JobStatus
 from lineup.page import job_panels
@@ -57,8 +57,8 @@ class TakingHandlers:
 
         def shown() -> str:
             training = self._trained(state)
-            path = self.trainings.archive(training, backbone, name)
-            return html.take_away(training, backbone, name, routes.python_of(path))
+            python = self.trainings.python(training, backbone, name.strip())
+            return html.take_away(training, backbone, name, python)
 
         return await self._taken(state, shown)
 

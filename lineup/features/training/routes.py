@@ -1,7 +1,6 @@
 """The routes of trained backbones: the answer to an image, and the folder as a zip file."""
 
 import tempfile
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -64,14 +63,6 @@ class ArchiveRoute(Route):
         except LineupError as error:
             return _refused(error)
         return FileResponse(path, filename=f"{arguments[2]}.zip", headers={"Cache-Control": "no-store"})
-
-
-def python_of(path: Path) -> str:
-    """Return the Python of the model card in a zip file that `Trainings.archive` wrote."""
-    with zipfile.ZipFile(path) as archive:
-        [name] = [each for each in archive.namelist() if each.endswith("README.md")]
-        card = archive.read(name).decode()
-    return card.partition("```python\n")[2].partition("```")[0].rstrip()
 
 
 def _refused(error: LineupError) -> Response:

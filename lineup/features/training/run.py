@@ -81,6 +81,12 @@ class Trainings(TrainingJobs):
         with self.service.pinned(backbone, "features") as pinned:
             saving.save(folder, pinned, head, report, entry)
 
+    def python(self, training: str, backbone: str, name: str) -> str:
+        """Return Python that loads the folder `name` that `save` writes, as its model card has it."""
+        head, report, name = self.head(training, backbone), self.report(training), folder_name(name)
+        with self.service.pinned(backbone, "features") as pinned:
+            return saving.python(name, pinned, head, report)
+
     def archive(self, training: str, backbone: str, name: str) -> Path:
         """Return a zip file, in the folder of the training, of the folder `name` that `save` writes."""
         name = folder_name(name)

@@ -93,6 +93,14 @@ def save(folder: Path, backbone: "PinnedBackbone", head: "Head", report: Trainin
         shutil.rmtree(draft, ignore_errors=True)
 
 
+def python(name: str, backbone: "PinnedBackbone", head: "Head", report: TrainingReport) -> str:
+    """Return the Python of the model card in a folder `name` that `save` writes; nothing is written for it."""
+    from lineup.registry import trained_folder
+
+    is_plain = trained_folder.is_plain(backbone.plan, backbone.path, (head.weight, head.bias), report.classes)
+    return card.code(backbone.plan, name, is_plain).rstrip()
+
+
 def _public(entry: Entry) -> Entry:
     """Return an entry without the folders of this machine, for those who get what is saved."""
     update = dict[str, str]()

@@ -53,6 +53,9 @@ class FakeTrainings:
         self.added.append(name)
         return Entry(name=name, backbone=backbone)
 
+    def python(self, training, backbone, name):
+        return f"load({name!r})"
+
     def report(self, training):
         images, backbones = self.created[-1]
         n, classes = len(images.images), tuple(images.labels)
@@ -227,6 +230,12 @@ def test_last_of_two_names_is_the_one_to_take_away(handlers, state):
     first, second = asyncio.run(both())
     assert first == {}
     assert "local-dir:zoo" in second["texts"]
+
+
+def test_python_is_shown_without_an_archive(handlers, state):
+    all_of(handlers.start(state))
+    page = asyncio.run(handlers.show_python(state, "fake:a", " zoo "))
+    assert "load(&#39;zoo&#39;)" in page["texts"]
 
 
 def test_training_has_the_images_that_were_there_when_it_began(handlers, state):

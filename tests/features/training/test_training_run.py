@@ -96,9 +96,12 @@ def turned(path, target):
 def test_card_has_python_that_loads_the_folder(make_service, publish, hub, fresh_cache, folder, tmp_path, config):
     publish("test_resnet.r160_in1k")
     trainings, training, _ = trained(make_service(config), folder)
+    python = trainings.python(training, "a", "it's mine")
+    assert not list(trainings.folder(training).glob("*.zip"))
     trainings.save(training, "a", tmp_path / "it's mine")
     code = (tmp_path / "it's mine" / "README.md").read_text().split("```python\n")[1].split("```")[0]
     path = turned(next(folder.rglob("*.jpg")), tmp_path / "image.jpg")
+    assert python == code.rstrip()
     assert len(code.strip().splitlines()) <= 10
     code = code.replace("image.jpg", str(path))
     result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
