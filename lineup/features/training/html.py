@@ -118,14 +118,15 @@ def take_away(training: str, backbone: str, name: str, python: str = "") -> str:
     Raises:
         LineupError: when the name is empty.
     """
-    folder = folder_name(name.strip())
+    name = name.strip()
+    folder = folder_name(name)
     quoted, repo = shlex.quote(folder), re.sub(r"[^A-Za-z0-9._-]+", "-", folder).strip("-.") or "my-classes"
     texts = {
         f"The line for config.yaml: unzip {folder}.zip beside it": card.config_line(folder),
         "Push it to the Hub": f"unzip {quoted}.zip\nhf upload me/{repo} {quoted}",
         "Plain Python": python,
     }
-    return render("take_away.html", training=training, backbone=backbone, folder=folder, texts=texts)
+    return render("take_away.html", training=training, backbone=backbone, typed=name, folder=folder, texts=texts)
 
 
 def added(name: str) -> str:

@@ -11,6 +11,7 @@ from starlette.routing import Route
 
 from lineup.errors import BusyError, LineupError, writing_errors
 from lineup.features.training.run import Trainings
+from lineup.images.labelled_folder import folder_name
 from lineup.page.folder_uploads import is_disk_full
 
 
@@ -62,7 +63,7 @@ class ArchiveRoute(Route):
             path = await run_sync(self._trainings.archive, *arguments)
         except LineupError as error:
             return _refused(error)
-        return FileResponse(path, filename=f"{arguments[2]}.zip", headers={"Cache-Control": "no-store"})
+        return FileResponse(path, filename=f"{folder_name(arguments[2])}.zip", headers={"Cache-Control": "no-store"})
 
 
 def _refused(error: LineupError) -> Response:

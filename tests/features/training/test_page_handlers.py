@@ -2,8 +2,10 @@
 
 import asyncio
 import io
+import re
 import threading
 from pathlib import Path
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from lineup.analysis.verdict import Cost
 from lineup.config import Entry
 from lineup.errors import LineupError
 from lineup.features.training.handlers import Handlers, PageState
+from lineup.images.labelled_folder import folder_name
 from lineup.inference.jobs import JobStatus
 from lineup.page.folder_uploads import Uploads
 from lineup.page.image_classes import Collections
@@ -236,6 +239,14 @@ def test_python_is_shown_without_an_archive(handlers, state):
     all_of(handlers.start(state))
     page = asyncio.run(handlers.show_python(state, "fake:a", " zoo "))
     assert "load(&#39;zoo&#39;)" in page["texts"]
+
+
+def test_link_to_the_archive_has_the_name_as_it_was_typed(handlers, state):
+    all_of(handlers.start(state))
+    texts = asyncio.run(handlers.take(state, "fake:a", "tits/100% "))["texts"]
+    assert "local-dir:tits%2F100%25&#34;" in texts
+    [name] = re.findall('&amp;name=([^&"]*)', texts)
+    assert folder_name(unquote(name)) == "tits%2F100%25"  # as the route calls the folder in the archive
 
 
 def test_training_has_the_images_that_were_there_when_it_began(handlers, state):
