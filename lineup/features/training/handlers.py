@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from lineup.analysis.training import TrainingReport
 from lineup.engines import zerogpu
 from lineup.errors import LineupError
 from lineup.features.training import html
@@ -243,7 +242,7 @@ class Handlers(TakingHandlers):
         if status.state != "done":
             return {**_NOTHING, "status": ended}
         report, collection = self.trainings.report(status.id), self.collections.read(state.collection)
-        names = _ranked(report)
+        names = [each.name for each in report.ordered]
         trial = html.trial(status.id, report, names[0]) if names else ""
         return {"status": ended, "verdict": html.verdict(report, collection), "trial": trial, "trained": names}
 
@@ -254,9 +253,3 @@ class Handlers(TakingHandlers):
             return self.trainings.status(training) if training else None
         except LineupError:  # it was deleted by its age
             return None
-
-
-def _ranked(report: TrainingReport) -> list[str]:
-    """Return the names of the trained backbones, the recommended one first."""
-    first = report.verdict.recommended
-    return sorted((each.name for each in report.backbones), key=lambda name: name != first)

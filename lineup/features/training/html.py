@@ -87,10 +87,8 @@ def _image(sha256: str, name: str, collection: Collection, keys: dict[str, str])
 
 def rows(report: TrainingReport) -> list[dict[str, Any]]:
     """Return the cells of the table of backbones, the best first."""
-    ranking = list(report.verdict.ranking)
-    order = sorted(report.backbones, key=lambda each: ranking.index(each.name) if each.name in ranking else 99)
     scores = {score.backbone: score for score in report.verdict.scores}
-    return [_row(each, scores[each.name]) for each in order]
+    return [_row(each, scores[each.name]) for each in report.ordered]
 
 
 def _row(backbone: TrainedBackbone, score: Any) -> dict[str, Any]:
