@@ -169,6 +169,23 @@ class Handlers(TakingHandlers):
         state.messages = messages[-_N_MESSAGES:]
         return await self.changed(state)
 
+    async def correct(self, state: PageState, action: str, values: dict[str, str]) -> Update:
+        """Change the classes as `edit` does, and show the verdict with what has become of its images."""
+        update = await self.edit(state, action, values)
+        is_latest = state.begin("verdict")
+        try:
+            verdict = await on_thread(self._verdict, state, state.generations["verdict"])
+        except LineupError:  # said in the message
+            verdict = {}
+        return {**update, **(verdict if is_latest() else {})}
+
+    def _verdict(self, state: PageState, number: int) -> Update:
+        """Return the verdict with the classes as they are now; nothing while another training runs."""
+        status, collection = self._status(state), self.collections.read(state.collection)
+        if not status or status.state != "done":
+            return {}
+        return {"verdict": html.verdict(self.trainings.report(status.id), collection, number)}
+
     def _edited(self, state: PageState, action: str, values: dict[str, str]) -> list[str]:
         collections, name, key = self.collections, self._collection(state), values["key"]
         if action == "add-class":
@@ -241,10 +258,11 @@ class Handlers(TakingHandlers):
         ended = job_panels.ended(status, "steps", "Train")
         if status.state != "done":
             return {**_NOTHING, "status": ended}
-        report, collection = self.trainings.report(status.id), self.collections.read(state.collection)
+        report = self.trainings.report(status.id)
         names = [each.name for each in report.ordered]
         trial = html.trial(status.id, report, names[0]) if names else ""
-        return {"status": ended, "verdict": html.verdict(report, collection), "trial": trial, "trained": names}
+        verdict = self._verdict(state, state.generations["verdict"])
+        return {"status": ended, **verdict, "trial": trial, "trained": names}
 
     def _status(self, state: PageState) -> JobStatus | None:
         """Return the status of the last training; None if there is none any more."""

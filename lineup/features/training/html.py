@@ -59,8 +59,14 @@ def trial(training: str, report: TrainingReport, name: str) -> str:
     return render("trial.html", path=ANSWER_PATH, training=training, backbones=names, best=name, labels=report.classes)
 
 
-def verdict(report: TrainingReport, collection: Collection) -> str:
-    """Render the verdict, the figures of each backbone, what would help, and the labels that look wrong."""
+def verdict(report: TrainingReport, collection: Collection, number: int = 0) -> str:
+    """Render the verdict, the figures of each backbone, what would help, and the labels that look wrong.
+
+    Args:
+        report: of the training.
+        collection: the classes as they are now.
+        number: the browser renders it again whenever it changes: a correction may have been refused.
+    """
     best = report.best
     keys = {image: each.key for each in collection.classes for image in each.images}
     names = {each.name: each.key for each in collection.classes}
@@ -75,7 +81,7 @@ def verdict(report: TrainingReport, collection: Collection) -> str:
         for pair in report.near_duplicates[:N_DOUBTFUL]
     ]
     curve = best.curve if best and len(best.curve) > 1 else ()
-    values = {"report": report, "rows": rows(report), "best": best, "curve": curve}
+    values = {"report": report, "rows": rows(report), "best": best, "curve": curve, "number": number}
     return render("training_verdict.html", doubtful=doubtful, pairs=pairs, **values)
 
 

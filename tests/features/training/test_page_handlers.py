@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from updates import all_of, shown
 
-from lineup.analysis.training import TrainedBackbone, TrainingReport
+from lineup.analysis.training import DoubtfulLabel, TrainedBackbone, TrainingReport
 from lineup.analysis.verdict import Cost
 from lineup.config import Entry
 from lineup.errors import LineupError
@@ -20,13 +20,14 @@ from lineup.features.training.handlers import Handlers, PageState
 from lineup.images.labelled_folder import folder_name
 from lineup.inference.jobs import JobStatus
 from lineup.page.folder_uploads import Uploads
-from lineup.page.image_classes import Collections
+from lineup.page.image_classes import HASH_DIGITS, Collections
 
 
 class FakeTrainings:
     """Trainings that are done at once, or when `state` is set."""
 
     adding_problem = None
+    doubtful = ()
 
     def __init__(self, service):
         self.service, self.created, self.state, self.cancelled, self.added = service, [], "done", [], []
@@ -64,7 +65,8 @@ class FakeTrainings:
         n, classes = len(images.images), tuple(images.labels)
         wrong = np.tile(np.eye(len(classes), dtype=np.float32)[0], (n, 1))
         trained = [
-            TrainedBackbone(name, "nearest centroid", None, 1.0, 8, wrong, cost=Cost(1.0, 2.0)) for name in backbones
+            TrainedBackbone(name, "nearest centroid", None, 1.0, 8, wrong, cost=Cost(1.0, 2.0), doubtful=self.doubtful)
+            for name in backbones
         ]
         return TrainingReport(images, classes, np.arange(n), (), tuple(trained))
 
@@ -205,6 +207,29 @@ def test_backbones_that_were_added_to_the_page_are_not_selected_at_first(handler
     handlers.service.add(Entry(name="my zoo", backbone="fake:c"))
     assert "my zoo" in handlers.trainings.candidates
     assert shown(handlers.open(PageState()))["backbones"] == ["fake:a", "fake:b"]
+
+
+def test_verdict_shows_a_correction_once_the_server_has_made_it(handlers, state):
+    handlers.trainings.doubtful = (DoubtfulLabel(0, "cat", "dog", 0.9),)
+    before = shown(handlers.start(state))["verdict"]
+    cat, dog = handlers.collections.read(state.collection).classes
+    image = handlers.trainings.created[-1][0].images[0].sha256[:HASH_DIGITS]
+
+    def corrected(action, **values):
+        return asyncio.run(handlers.correct(state, action, PAGE | {"image": image} | values))
+
+    refused = corrected("move", key=cat.key, target="77")
+    assert "The classes are unchanged" in refused["message"]
+    assert refused["verdict"] != before  # or the browser would not enable its buttons
+    assert "lu-done" not in refused["verdict"]
+    assert "Move to dog" in refused["verdict"]
+    moved = corrected("move", key=cat.key, target=dog.key)["verdict"]
+    assert "lu-done" in moved
+    assert "moved since" in moved
+    assert "Move to dog" not in moved
+    assert "removed since" in corrected("remove", key=dog.key)["verdict"]
+    handlers.trainings.state = "running"
+    assert "verdict" not in corrected("remove", key=dog.key)
 
 
 def test_two_clicks_add_one_backbone(handlers, state):
