@@ -206,7 +206,7 @@ class Handlers(TakingHandlers):
             return
         state.is_starting = True
         try:
-            await on_thread(self._begun, state)
+            await on_thread(self._begin, state)
         except LineupError as error:
             yield {"status": problem("The training cannot begin", error)}
             return
@@ -215,7 +215,7 @@ class Handlers(TakingHandlers):
         async for update in self._watch(state):
             yield update
 
-    def _begun(self, state: PageState) -> None:
+    def _begin(self, state: PageState) -> None:
         """Begin a training, unless one runs; it computes only the features that are not stored."""
         with self.collections.unchanged(state.collection):  # the images are copied; another tab may begin one, too
             status = self._status(state)
