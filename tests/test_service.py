@@ -452,14 +452,14 @@ def test_startup_ends_when_no_backbone_runs(make_service, fakes):
 
 def test_default_is_ready_before_the_others_are_probed(make_service, fakes, hub):
     hub.faults["me/slow"] = "hung"
-    service = make_service("limits: {hub_timeout_s: 5}\nbackbones: ['fake:a', 'hf-hub:me/slow']")
+    service = make_service("limits: {hub_timeout_s: 60}\nbackbones: ['fake:a', 'hf-hub:me/slow']")
     service.start()
-    assert service.default_resolved.wait(4)
+    assert service.default_resolved.wait(30)
     until(lambda: hub.requests)
     assert not service.probed.is_set()
     assert service.preselected == "fake:a"
     hub.resume.set()
-    assert service.probed.wait(10)
+    assert service.probed.wait(30)
 
 
 def test_problems_name_their_place_in_the_config(make_service, fakes):

@@ -180,8 +180,7 @@ class TrainingReport:
     @cached_property
     def unreadable(self) -> list[int]:
         """The indices of the images that no backbone could read beyond their headers, ascending."""
-        problems = [set(each.problems) for each in self.backbones]
-        return sorted(set.intersection(*problems)) if problems else []
+        return sorted(set.intersection(*(set(each.problems) for each in self.backbones))) if self.backbones else []
 
     @cached_property
     def is_fitted(self) -> np.ndarray:
@@ -208,11 +207,16 @@ class TrainingReport:
         names, costs = [each.name for each in self.backbones], [each.cost for each in self.backbones]
         return verdict(names, np.array(right, bool).reshape(shape), known, None, costs)
 
+    @cached_property
+    def ordered(self) -> tuple[TrainedBackbone, ...]:
+        """The backbones, the recommended one first, then as the verdict ranks them, and those that it does not rank."""
+        names = [self.verdict.recommended, *self.verdict.ranking, *(each.name for each in self.backbones)]
+        return tuple(sorted(self.backbones, key=lambda each: names.index(each.name)))
+
     @property
     def best(self) -> TrainedBackbone | None:
         """The backbone that the verdict recommends, or the first one without a verdict; None without any."""
-        chosen = [each for each in self.backbones if each.name == self.verdict.recommended]
-        return next(iter([*chosen, *self.backbones]), None)
+        return next(iter(self.ordered), None)
 
     @cached_property
     def advice(self) -> list[str]:
@@ -221,8 +225,7 @@ class TrainingReport:
         if best is None or not best.accuracy.n:
             return []
         advice = [_on_images(best)]
-        doubtful = len(best.doubtful)
-        if doubtful:
+        if doubtful := len(best.doubtful):
             looks = "1 file that looks" if doubtful == 1 else f"{doubtful:,} files that look"
             advice.append(f"Check the label{'s' * (doubtful != 1)} of {looks} like another class.")
         if self.near_duplicates:

@@ -37,13 +37,18 @@ def sigterm_as_ctrl_c() -> Iterator[None]:
 
 
 def run(runs: Runs, name: str, items: str) -> bool:
-    """Run a job, and return whether it ended by itself; Ctrl-C stops it.
+    """Run a job, and return whether it ended by itself; Ctrl-C and SIGTERM stop it.
 
     Args:
         runs: runs it.
         name: its id.
         items: what it computes, in the plural.
     """
+    with sigterm_as_ctrl_c():
+        return _run(runs, name, items)
+
+
+def _run(runs: Runs, name: str, items: str) -> bool:
     thread = runs.start(name)
     try:
         while thread.is_alive():

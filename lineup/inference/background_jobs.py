@@ -19,7 +19,7 @@ class BackgroundJobs(ABC):
 
     def __init__(self, kind: str, jobs: Jobs) -> None:
         self._kind, self._jobs = kind, jobs
-        self._threads = list[threading.Thread]()
+        self._threads, self._lock = list[threading.Thread](), threading.RLock()
 
     @property
     @abstractmethod
@@ -41,16 +41,19 @@ class BackgroundJobs(ABC):
             LineupError: when it is running already.
             BusyError: when `max_running` others are.
         """
-        self.check_room()
         context = contextvars.copy_context()
-        thread = self._jobs.start(name, lambda job: context.run(self._work, job))
-        self._threads.append(thread)
+        with self._lock:  # else several starts at once would all find room
+            self.check_room()
+            thread = self._jobs.start(name, lambda job: context.run(self._work, job))
+            self._threads.append(thread)
         return thread
 
     def check_room(self) -> None:
         """Raise BusyError when `max_running` jobs are running."""
-        self._threads = [thread for thread in self._threads if thread.is_alive()]
-        if (count := len(self._threads)) >= self.max_running:
+        with self._lock:
+            self._threads = [thread for thread in self._threads if thread.is_alive()]
+            count = len(self._threads)
+        if count >= self.max_running:
             got = f"{count} {self._kind}{'s are' if count > 1 else ' is'} running already"
             raise BusyError("busy", "", got, "try again in some minutes")
 

@@ -12,8 +12,7 @@ document.addEventListener("lineup-camera", async (event) => {
   take.disabled = true;
   dialog.showModal();
   try {
-    await openCamera(video);
-    if (!dialog.open) return closeCamera(video);
+    if (!(await openCamera(video))) return;
     text.textContent = "";
     take.disabled = false;
     take.focus();

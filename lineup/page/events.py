@@ -41,7 +41,7 @@ class Handlers:
         names, left_out = await on_thread(self.service.comparable_all, name)
         if visit.generation != generation:  # keep a backbone chosen in the meantime
             names, left_out = await on_thread(self.service.comparable_all, (visit.names or [name])[0])
-        visit.compare_all_selection = frozenset(names), left_out
+        visit.compare_all_selection, visit.is_selection_asked = (frozenset(names), left_out), False
         update: Update = {"selected": names[0], "others": names[1:]}
         # the page's own choice of the fallback's backbone is a newer request, too
         is_without_image = path is None and visit.path in (None, image)
@@ -177,7 +177,7 @@ class Handlers:
     def result(self, visit: Visit) -> str:
         """Render the answers so far: one backbone's answer, or a card per backbone and the verdict."""
         if len(visit.names) > 1:
-            comparison = self.service.comparison(visit.names, visit.answers, visit.compare_all_selection[1])
+            comparison = self.service.comparison(visit.names, visit.answers, visit.left_out)
             return cards.comparison(visit.names, comparison, visit.top_k)
         return "".join(cards.classification_card(answer, visit.top_k) for answer in classifications(visit).values())
 
@@ -223,7 +223,9 @@ def _request(service: Service, visit: Visit, path: Path | None, name: Any, other
     visit.names = service.comparable(_names(name, others))
     if (visit.path, visit.names) == request:
         visit.answers = {key: answer for key, answer in known.items() if isinstance(answer, Classification)}
-    if visit.compare_all_selection[0] != set(visit.names):
+    if visit.compare_all_selection[0] == set(visit.names):
+        visit.is_selection_asked = True
+    elif visit.is_selection_asked:
         visit.compare_all_selection = frozenset(), {}
 
 

@@ -181,7 +181,6 @@ class Collections:
                 got = "it was removed while its images were on their way"
                 raise LineupError("class", "one of this page", got, "add them to another one")
             folder = self.folder(collection)
-            self._check_room(folder, [Path(image.path).stat().st_size for image in found.images])
             notes = [each["error"] for each in found.unreadable]
             notes += [f"{each['files'][0]}: it is in {' and '.join(each['labels'])}" for each in found.conflicts]
             targets = dict[EvaluatedImage, str]()  # all of them, before anything moves: a name may be refused
@@ -193,11 +192,17 @@ class Collections:
                     notes.append(f"{image.name}: it has no class; drop it on one, or put it into a folder of that name")
                 if image.group:  # other uploads have groups of the same name
                     data["groups"][image.sha256[:HASH_DIGITS]] = f"{root.name}/{image.group}"
+            there = {path.with_suffix("") for path in folder.glob(f"{IMAGES}/*/*/*")}  # whatever the suffix was
+            places = {
+                folder / IMAGES / (image.split or _TRAIN) / target / image.sha256[:HASH_DIGITS]: Path(image.path)
+                for image, target in targets.items()
+            }
+            new = {place: path for place, path in places.items() if place not in there}
+            self._check_room(folder, [path.stat().st_size for path in new.values()])
             _write(folder, data)  # if what follows is interrupted, every image is in a class that is known
-            for image, target in targets.items():
-                to = folder / IMAGES / (image.split or _TRAIN) / target
-                to.mkdir(parents=True, exist_ok=True)
-                shutil.move(image.path, to / f"{image.sha256[:HASH_DIGITS]}{Path(image.path).suffix.lower()}")
+            for place, path in new.items():
+                place.parent.mkdir(parents=True, exist_ok=True)
+                shutil.move(path, place.with_suffix(path.suffix.lower()))
             for each in [] if key else [each for each, name in data["names"].items() if _UNNAMED.fullmatch(name)]:
                 if not _files(folder, each):  # an empty class of a new page
                     del data["names"][each]

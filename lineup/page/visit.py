@@ -29,7 +29,14 @@ class Visit:
     example: tuple[str, str] | None = None  # name and file of the example that was chosen last
     # the selection of "Compare all", and why it excludes the other entries
     compare_all_selection: tuple[frozenset[str], Mapping[str, LineupError | str]] = frozenset(), {}
+    is_selection_asked: bool = False  # the page's own requests before that, as for the fallback, do not end it
     address: str = ""  # the server's URL as the browser sees it: that of the newest event
+
+    @property
+    def left_out(self) -> Mapping[str, LineupError | str]:
+        """Why *Compare all* excludes the other entries; empty if its selection is not what is asked."""
+        selection, reasons = self.compare_all_selection
+        return reasons if selection == set(self.names) else {}
 
     def accept(self, order: int | None) -> bool:
         """Return whether an event is the newest: slow lines and queues reorder events. None: it has no number."""

@@ -4,12 +4,16 @@ If the network with its own classification layer gives the same logits, it is a 
 stays as it is, and the head lies beside it, as `headed` reads it.
 """
 
-from collections.abc import Mapping, Sequence
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from timm.models import save_for_hf
 from torch import nn
@@ -55,45 +59,81 @@ def write(
 
     Raises:
         BackboneError: the backbone is none of timm.
-        OSError: the disk is full.
+        OSError: writing fails, as on a full disk.
     """
     require_savable(plan)
+    tower, is_plain = _with_head(plan, path, layer, label_names)
+    others = {key: value for key, value in details.items() if key != "description"}
+    source = {"license": plan.license, "description": details.get("description", "")}
+    if is_plain:
+        config = {**others, "label_names": list(label_names)}
+        source["tag"] = ""  # these are not the weights of that name
+    else:
+        plan = plan.features()
+        is_normalized = bool(plan.embedding and plan.embedding.is_normalized)
+        block = {"head": headed.FILE, "label_names": list(label_names), "is_normalized": is_normalized}
+        config = {**others, headed.BLOCK: block}
+        source["tag"] = plan.architecture.partition(".")[2]  # says whether the output is an embedding
+        folder.mkdir(parents=True, exist_ok=True)
+        with _os_errors():
+            save_file(dict(zip(("weight", "bias"), _tensors(layer), strict=True)), folder / headed.FILE)
+    with _os_errors():
+        save_for_hf(
+            tower,
+            str(folder),
+            {**config, "pretrained_cfg": source},
+            safe_serialization=True,
+            data_config=dict(plan.transform.settings),
+        )
+    return is_plain
+
+
+def is_plain(plan: Plan, path: Path | None, layer: tuple[np.ndarray, np.ndarray], label_names: Sequence[str]) -> bool:
+    """Return whether the folder that `write` writes with these arguments is a plain one of timm."""
+    return _with_head(plan, path, layer, label_names)[1]
+
+
+def _with_head(
+    plan: Plan, path: Path | None, layer: tuple[np.ndarray, np.ndarray], label_names: Sequence[str]
+) -> tuple[Any, bool]:
+    """Return the network of timm, and whether the head is its classification layer; else it is as it was."""
     plan = plan.features()
     is_normalized = bool(plan.embedding and plan.embedding.is_normalized)
-    weight, bias = (torch.from_numpy(np.ascontiguousarray(each, np.float32)) for each in layer)
+    weight, bias = _tensors(layer)
     features = plan.make(path).eval()
+    # LABEL_0, LABEL_1 and so on in timm's config are read as no names at all
+    if is_normalized or labels.are_placeholders(label_names):
+        return _tower(features), False
     wanted = Headed(features, weight.shape[1], len(weight), is_normalized)
     wanted.head.load_state_dict({"weight": weight, "bias": bias})
     height, width = plan.transform.input_size
     batch = torch.rand(2, plan.transform.channels, height, width, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         expected = wanted.eval()(batch)
-    tower: Any = features.network if isinstance(features, TimmFeatures) else features
-    others = {key: value for key, value in details.items() if key != "description"}
-    source = {"license": plan.license, "description": details.get("description", "")}
-    # LABEL_0, LABEL_1 and so on in timm's config are read as no names at all
-    is_plain = not (is_normalized or labels.are_placeholders(label_names)) and _replace_head(
-        tower, weight, bias, batch, expected
-    )
-    if is_plain:
-        config = {**others, "label_names": list(label_names)}
-        source["tag"] = ""  # these are not the weights of that name
-    else:
-        features = plan.make(path).eval()  # as it was
-        tower = features.network if isinstance(features, TimmFeatures) else features
-        block = {"head": headed.FILE, "label_names": list(label_names), "is_normalized": is_normalized}
-        config = {**others, headed.BLOCK: block}
-        source["tag"] = plan.architecture.partition(".")[2]  # says whether the output is an embedding
-        folder.mkdir(parents=True, exist_ok=True)
-        save_file({"weight": weight, "bias": bias}, folder / headed.FILE)
-    save_for_hf(
-        tower,
-        str(folder),
-        {**config, "pretrained_cfg": source},
-        safe_serialization=True,
-        data_config=dict(plan.transform.settings),
-    )
-    return is_plain
+    if _replace_head(_tower(features), weight, bias, batch, expected):
+        return _tower(features), True
+    return _tower(plan.make(path).eval()), False
+
+
+def _tensors(layer: tuple[np.ndarray, np.ndarray]) -> tuple[torch.Tensor, torch.Tensor]:
+    weight, bias = (torch.from_numpy(np.ascontiguousarray(each, np.float32)) for each in layer)
+    return weight, bias
+
+
+def _tower(features: nn.Module) -> Any:
+    return features.network if isinstance(features, TimmFeatures) else features
+
+
+@contextmanager
+def _os_errors() -> Iterator[None]:
+    """Translate a SafetensorError of the block into an OSError: the system's number is only in its message."""
+    try:
+        yield
+    except SafetensorError as error:
+        number = re.search(r"\(os error (\d+)\)", str(error))  # the path, which may have the same, comes after it
+        if not number:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
 
 
 def _replace_head(

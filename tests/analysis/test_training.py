@@ -7,6 +7,7 @@ import pytest
 
 from lineup.analysis import training
 from lineup.analysis.training import Accuracy, NearDuplicates, TrainedBackbone, TrainingReport
+from lineup.analysis.verdict import Cost
 from lineup.images.image_set import EvaluatedImage, ImageSet
 
 
@@ -48,6 +49,17 @@ def test_verdict_is_paired_over_the_same_images():
     assert found.verdict.recommended == "b"
     assert found.verdict.pairs[0].decided
     assert found.best.name == "b"
+
+
+def test_recommended_backbone_comes_first_and_those_that_are_not_ranked_last():
+    costs = {name: Cost(ms) for name, ms in {"dear": 9.0, "cheap": 1.0, "bad": 1.0}.items()}
+    unfinished = backbone("unfinished", TRUTH)
+    unfinished.probabilities[:100] = np.nan
+    wrong = {"bad": range(60), "dear": range(3), "cheap": range(4)}
+    found = report(LABELS, unfinished, *(backbone(name, TRUTH, wrong[name], cost=costs[name]) for name in wrong))
+    assert found.verdict.ranking == ("dear", "cheap", "bad")
+    assert [each.name for each in found.ordered] == ["cheap", "dear", "bad", "unfinished"]
+    assert found.best is found.ordered[0]
 
 
 @pytest.mark.parametrize(

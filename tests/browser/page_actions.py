@@ -2,10 +2,11 @@
 
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import reference
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 from reference import BACKBONES, EXAMPLES
 from serving import ROOT
 
@@ -76,6 +77,25 @@ def show_labels(page: Page, count: int) -> None:
     number = page.locator("#top-k input[type=number]")
     number.fill(str(count))
     number.press("Enter")
+
+
+@contextmanager
+def holding(page: Page, pattern: str) -> Iterator[None]:
+    """Hold the requests of the block until its end, so that none is answered before, however slow the machine is."""
+    held: list[Route] | None = []
+
+    def hold(route: Route) -> None:
+        if held is None:  # it came at the end
+            route.continue_()
+        else:
+            held.append(route)
+
+    page.route(pattern, hold)
+    yield
+    requests, held = held, None
+    for route in requests:
+        route.continue_()
+    page.unroute(pattern, hold)
 
 
 QUIET = """async () => {

@@ -2,7 +2,7 @@
 
 import conftest
 import pytest
-from page_actions import EXAMPLES, click_example, screenshot, settle, show_labels
+from page_actions import EXAMPLES, click_example, holding, screenshot, settle, show_labels
 from playwright.sync_api import Page, expect
 
 # CSS pixels of a viewport: 320 is a desktop of 1280 at 400%, 384 a tablet of 768 at 200%, 640 a desktop at 200%
@@ -76,15 +76,11 @@ def test_names_fit_before_the_first_image(tab):
 
 
 def test_hidden_progress_of_gradio_is_no_text_of_the_page(tab):
-    held = []
-    tab.route("**/gradio_api/queue/join*", lambda route: held.append(route))
-    show_labels(tab, 4)
-    progress = tab.locator("#status [data-testid=status-tracker] .progress-text")
-    progress.wait_for(state="attached")
-    assert not progress.is_visible()  # a transparent text would be
-    for route in held:
-        route.continue_()
-    tab.unroute_all()
+    with holding(tab, "**/gradio_api/queue/join*"):
+        show_labels(tab, 4)
+        progress = tab.locator("#status [data-testid=status-tracker] .progress-text")
+        progress.wait_for(state="attached")
+        assert not progress.is_visible()  # a transparent text would be
     settle(tab)
 
 

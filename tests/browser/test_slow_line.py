@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from page_actions import BACKBONES, EXAMPLES, FIRST, choose, click_example, label_of, settle, show_labels
+from page_actions import BACKBONES, EXAMPLES, FIRST, choose, click_example, holding, label_of, settle, show_labels
 from playwright.sync_api import expect
 
 LATENCY_MS = 400
@@ -124,15 +124,10 @@ def test_comparison_ends_with_the_last_choice(tab):
     settle(tab)
     expect(tab.locator("#result h3")).to_have_count(0)
     expect(tab.locator("#result .lu-ran")).to_contain_text(BACKBONES[0])
-    held = []
-    # on a slow machine, the choice would come after the answer
-    tab.route("**/gradio_api/queue/join*", lambda route: held.append(route))
-    tab.locator("#compare-all").click()
-    tab.locator("#compare-all").click()
-    choose(tab, BACKBONES[1])
-    for route in held:
-        route.continue_()
-    tab.unroute_all()
+    with holding(tab, "**/gradio_api/queue/join*"):  # or the choice might come after the answer
+        tab.locator("#compare-all").click()
+        tab.locator("#compare-all").click()
+        choose(tab, BACKBONES[1])
     settle(tab)
     expect(tab.locator("#result h3")).to_have_text([BACKBONES[1], BACKBONES[0]])
     tab.locator("#compare-all").click()

@@ -90,6 +90,7 @@ def test_timeout_of_a_removed_backbone_leaves_others_alone(make_service, fakes, 
         service.remove("fake:b")
         with pytest.raises(ForwardTimeout):
             answer.result(10)
+    limit(service, forward_timeout_s=30)
     assert service.classify(image, "fake:a")
     held.set()
     until(lambda: service._pool._states._removed == [])

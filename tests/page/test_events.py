@@ -348,8 +348,19 @@ def test_exclusions_are_reset_by_the_next_selection(make_service, image):
     service, visit = make_service(f"limits: {{max_compared: 2}}\n{THREE}"), Visit()
     service.probed.set()
     chosen_by_compare_all(service, visit, image)
+    assert "Left out" in answered(service, image, "fake:a", ["fake:b"], visit)[-1]["result"]
     answered(service, image, "fake:a", [], visit)
     assert "Left out" not in answered(service, image, "fake:a", ["fake:b"], visit)[-1]["result"]
+
+
+def test_exclusions_outlive_a_request_that_was_on_its_way(make_service, image):
+    """As that for the fallback's backbone, which the page selects at the start."""
+    service, visit = make_service(f"limits: {{max_compared: 2}}\n{THREE}"), Visit()
+    service.probed.set()
+    chosen_by_compare_all(service, visit, image)
+    assert "Left out" not in answered(service, image, "fake:a", ["fake:c"], visit)[-1]["result"]
+    answered(service, None, "fake:b", [], visit)
+    assert "Left out" in answered(service, image, "fake:a", ["fake:b"], visit)[-1]["result"]
 
 
 def test_compare_all_waits_for_the_probe(make_service, image, fakes, tmp_path):

@@ -261,6 +261,23 @@ def test_images_over_a_limit_are_refused_and_nothing_is_added(pages):
     assert pages[0].read(collection).n_images == 5
 
 
+def test_images_that_are_there_already_take_no_room(pages):
+    collection = pages[0].create()
+    key = pages[0].read(collection).classes[0].key
+    files = {f"{seed}.png": png(seed) for seed in range(5)}
+    added(pages, collection, files, key)
+    added(pages, collection, {**files, "new.png": png(5)}, key)
+    assert pages[0].read(collection).n_images == 6
+
+
+def test_same_image_of_another_suffix_is_one_image(pages):
+    collection = pages[0].create()
+    key = pages[0].read(collection).classes[0].key
+    added(pages, collection, {"1.png": png()}, key)
+    added(pages, collection, {"1.jpg": png()}, key)
+    assert pages[0].read(collection).n_images == 1
+
+
 @pytest.mark.parametrize("wrong", ["x" * 22, "../../../../etc/passwd", "", ".."])
 def test_unknown_collection_class_and_image_are_refused(pages, wrong):
     collections, _ = pages

@@ -164,32 +164,39 @@ class ExploringSection:
         }
 
     async def _images(self, state: PageState, scoring: str, wanted: Filter, n_shown: int = _PAGE) -> Changes:
+        """Return the images of a filter; nothing if others are wanted meanwhile."""
+
         def shown() -> Changes:
             return self._shown(_report(self.page, state, scoring), state, wanted, n_shown)
 
+        is_latest = state.begin("images")
         try:
-            return await on_thread(shown)
+            changes = await on_thread(shown)
         except LineupError as error:
-            return {self.gallery: problem("The images cannot be shown", error)}
+            changes = {self.gallery: problem("The images cannot be shown", error)}
+        return changes if is_latest() else {}
 
     async def _filtered(self, state: PageState, scoring: str, kind: Any, right: Any, wrong: Any, label: Any) -> Changes:
         """Show the images of a filter, and the fields that it needs."""
         wanted = exploration.filter_of(kind, backbone=right, other=wrong, label=label)
-        return await self._images(state, scoring, wanted) | {
+        fields = {
             self.right: gr.Dropdown(visible=kind == "only"),
             self.wrong: gr.Dropdown(visible=kind == "only"),
             self.label: gr.Dropdown(visible=kind == "label"),
         }
+        images = await self._images(state, scoring, wanted)
+        return images | fields if images else {self.gallery: gr.skip()}
 
     async def _more(self, state: PageState, scoring: str, shown: tuple[Filter, int], request: gr.Request) -> Changes:
         self.page.restore(state, request)
-        return await self._images(state, scoring, shown[0], shown[1] + _PAGE)
+        return await self._images(state, scoring, shown[0], shown[1] + _PAGE) or {self.gallery: gr.skip()}
 
     async def _cell(self, state: PageState, scoring: str, request: gr.Request, event: gr.EventData) -> Changes:
         """Show the images of a cell of the confusion matrix."""
         self.page.restore(state, request)
         values = {key: getattr(event, key, "") for key in ("backbone", "label", "answer")}
-        return await self._images(state, scoring, exploration.filter_of("cell", **values)) | {self.kind: None}
+        images = await self._images(state, scoring, exploration.filter_of("cell", **values))
+        return images | {self.kind: None} if images else {self.gallery: gr.skip()}
 
     async def _confusion(self, state: PageState, scoring: str, name: str, request: gr.Request) -> str:
         self.page.restore(state, request)

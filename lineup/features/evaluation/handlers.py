@@ -65,12 +65,11 @@ class Handlers:
         state.begin("evaluation")
         state.begin("report")
         state.upload, state.evaluation, state.chosen = upload, "", {}
-        update: Update = {}
+        is_latest, update = state.begin("mapping"), dict[str, Any]()
         if not state.names:  # as in the first seconds of the server, before any could be selected
             searching = status_box("busy", "Finding the backbones that can run …")
             yield {**_NOTHING, "run": "", "mapping": "", "status": searching, "ready": False}
             update = await _proposed(self.service, state)
-        is_latest = state.begin("mapping")
         update |= await on_thread(self._mapped, state)
         if is_latest():
             yield {**_NOTHING, "run": "", **update}

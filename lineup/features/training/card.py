@@ -74,7 +74,7 @@ def text(
     parts = [f"---\n{data.to_yaml()}\n---\n\n# {_escaped(name)}", f"A classifier that was {sentence(trained, report)}."]
     parts += [_made_from(trained, entry, plan), _accuracy(trained, report), _classes(trained, report)]
     parts.append(f"## Use\n\nIn Lineup, beside config.yaml:\n\n```yaml\nbackbones:\n{config_line(name)}\n```")
-    parts.append(f"Without it:\n\n```python\n{_code(plan, report, name, is_plain)}```")
+    parts.append(f"Without it:\n\n```python\n{code(plan, name, is_plain)}```")
     return str(ModelCard("\n\n".join(filter(None, parts)) + "\n", ignore_metadata_errors=True))
 
 
@@ -85,7 +85,8 @@ def config_line(name: str) -> str:
     return f"  - {{name: {name}, backbone: {backbone}}}"
 
 
-def _code(plan: "Plan", report: TrainingReport, name: str, is_plain: bool) -> str:
+def code(plan: "Plan", name: str, is_plain: bool) -> str:
+    """Return Python that loads the folder `name`, without Lineup."""
     mode = "RGB" if plan.transform.channels == 3 else "L"
     source = repr(f"local-dir:{name}")
     if is_plain:

@@ -50,7 +50,7 @@ def _run(service: "Service", arguments: argparse.Namespace) -> int:
     from lineup.cli import job_progress
 
     try:
-        with job_progress.sigterm_as_ctrl_c():
+        with job_progress.sigterm_as_ctrl_c():  # also while it saves
             return _train(service, arguments)
     except KeyboardInterrupt:
         saved = f"{arguments.out} is saved" if arguments.out and arguments.out.exists() else "nothing was saved"
@@ -126,7 +126,7 @@ def _text(found: "TrainingReport", chosen: str, saved: list[str], out: Path | No
     from lineup.formatting import aligned
 
     rows = [("backbone", "accuracy", "held out", "ms", "MB", "head")]
-    for each in sorted(found.backbones, key=lambda each: -(each.accuracy.share or 0)):
+    for each in found.ordered:
         held_out = each.held_out.text if each.held_out else "–"
         costs = [f"{cost:.1f}" if cost is not None else "–" for cost in (each.cost.forward_ms, each.cost.size_mb)]
         rows.append((each.name, each.accuracy.text, held_out, costs[0], costs[1], each.method))

@@ -10,9 +10,9 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from lineup.analysis.training import TrainingReport
+from lineup.engines import zerogpu
 from lineup.errors import LineupError
-from lineup.features.training import html, routes
+from lineup.features.training import html
 from lineup.features.training.run import Trainings
 from lineup.inference.jobs import JobStatus
 from lineup.page import job_panels
@@ -56,8 +56,8 @@ class TakingHandlers:
 
         def shown() -> str:
             training = self._trained(state)
-            path = self.trainings.archive(training, backbone, name)
-            return html.take_away(training, backbone, name, routes.python_of(path))
+            python = self.trainings.python(training, backbone, name.strip())
+            return html.take_away(training, backbone, name, python)
 
         return await self._taken(state, shown)
 
@@ -118,7 +118,7 @@ class Handlers(TakingHandlers):
         try:
             collection = self.collections.read(self._collection(state))
         except LineupError:
-            kept = html.kept(is_on_zerogpu=False)
+            kept = html.kept(zerogpu.on_zerogpu())
             state.messages = [status_box("notice", "Your images are no longer on this server", kept)]
             state.collection = ""
             collection = self.collections.read(self._collection(state))
@@ -169,6 +169,23 @@ class Handlers(TakingHandlers):
         state.messages = messages[-_N_MESSAGES:]
         return await self.changed(state)
 
+    async def correct(self, state: PageState, action: str, values: dict[str, str]) -> Update:
+        """Change the classes as `edit` does, and show the verdict with what has become of its images."""
+        update = await self.edit(state, action, values)
+        is_latest = state.begin("verdict")
+        try:
+            verdict = await on_thread(self._verdict, state, state.generations["verdict"])
+        except LineupError:  # said in the message
+            verdict = {}
+        return {**update, **(verdict if is_latest() else {})}
+
+    def _verdict(self, state: PageState, number: int) -> Update:
+        """Return the verdict with the classes as they are now; nothing while another training runs."""
+        status, collection = self._status(state), self.collections.read(state.collection)
+        if not status or status.state != "done":
+            return {}
+        return {"verdict": html.verdict(self.trainings.report(status.id), collection, number)}
+
     def _edited(self, state: PageState, action: str, values: dict[str, str]) -> list[str]:
         collections, name, key = self.collections, self._collection(state), values["key"]
         if action == "add-class":
@@ -189,7 +206,7 @@ class Handlers(TakingHandlers):
             return
         state.is_starting = True
         try:
-            await on_thread(self._begun, state)
+            await on_thread(self._begin, state)
         except LineupError as error:
             yield {"status": problem("The training cannot begin", error)}
             return
@@ -198,7 +215,7 @@ class Handlers(TakingHandlers):
         async for update in self._watch(state):
             yield update
 
-    def _begun(self, state: PageState) -> None:
+    def _begin(self, state: PageState) -> None:
         """Begin a training, unless one runs; it computes only the features that are not stored."""
         with self.collections.unchanged(state.collection):  # the images are copied; another tab may begin one, too
             status = self._status(state)
@@ -228,20 +245,24 @@ class Handlers(TakingHandlers):
                 yield {**_NOTHING, "status": progress, "running": True, "ready": False}
                 await asyncio.sleep(_POLL_S)
                 status = await on_thread(self._status, state)
-            update = await on_thread(self._reported, state, status) if status else dict(_NOTHING)
+            update = await on_thread(self._reported, state, status)
         except LineupError as error:
             update = {"status": problem("The training cannot be shown", error)}
         if is_latest():
             yield {**update, "running": False, **await self.changed(state)}
 
-    def _reported(self, state: PageState, status: JobStatus) -> Update:
+    def _reported(self, state: PageState, status: JobStatus | None) -> Update:
+        if not status:
+            is_deleted = self.collections.read(state.collection).training
+            return {**_NOTHING, "status": html.deleted()} if is_deleted else dict(_NOTHING)
         ended = job_panels.ended(status, "steps", "Train")
         if status.state != "done":
             return {**_NOTHING, "status": ended}
-        report, collection = self.trainings.report(status.id), self.collections.read(state.collection)
-        names = _ranked(report)
+        report = self.trainings.report(status.id)
+        names = [each.name for each in report.ordered]
         trial = html.trial(status.id, report, names[0]) if names else ""
-        return {"status": ended, "verdict": html.verdict(report, collection), "trial": trial, "trained": names}
+        verdict = self._verdict(state, state.generations["verdict"])
+        return {"status": ended, **verdict, "trial": trial, "trained": names}
 
     def _status(self, state: PageState) -> JobStatus | None:
         """Return the status of the last training; None if there is none any more."""
@@ -250,9 +271,3 @@ class Handlers(TakingHandlers):
             return self.trainings.status(training) if training else None
         except LineupError:  # it was deleted by its age
             return None
-
-
-def _ranked(report: TrainingReport) -> list[str]:
-    """Return the names of the trained backbones, the recommended one first."""
-    first = report.verdict.recommended
-    return sorted((each.name for each in report.backbones), key=lambda name: name != first)

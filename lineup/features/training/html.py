@@ -9,6 +9,7 @@ from typing import Any
 from lineup.analysis.training import TrainedBackbone, TrainingReport
 from lineup.analysis.verdict_text import percent
 from lineup.features.training import card
+from lineup.features.training.jobs import KEEP_DAYS
 from lineup.images.labelled_folder import folder_name
 from lineup.page.folder_uploads import KEEP_S
 from lineup.page.html import status_box
@@ -46,14 +47,26 @@ def start(collection: Collection, names: Sequence[str]) -> tuple[str, str]:
     return (verb if missing else f"{verb} on {n:,} images of {len(collection.filled)} classes"), missing
 
 
+def deleted() -> str:
+    """Render that a training was deleted by its age."""
+    kept = f"It is kept for {KEEP_DAYS * 24} hours after its last result. Your images are still here: train again."
+    return status_box("notice", "The training has been deleted", kept)
+
+
 def trial(training: str, report: TrainingReport, name: str) -> str:
     """Render the field in which an image, or the camera, is tried with a trained backbone."""
     names = [each.name for each in report.backbones]
     return render("trial.html", path=ANSWER_PATH, training=training, backbones=names, best=name, labels=report.classes)
 
 
-def verdict(report: TrainingReport, collection: Collection) -> str:
-    """Render the verdict, the figures of each backbone, what would help, and the labels that look wrong."""
+def verdict(report: TrainingReport, collection: Collection, number: int = 0) -> str:
+    """Render the verdict, the figures of each backbone, what would help, and the labels that look wrong.
+
+    Args:
+        report: of the training.
+        collection: the classes as they are now.
+        number: the browser renders it again whenever it changes: a correction may have been refused.
+    """
     best = report.best
     keys = {image: each.key for each in collection.classes for image in each.images}
     names = {each.name: each.key for each in collection.classes}
@@ -68,7 +81,7 @@ def verdict(report: TrainingReport, collection: Collection) -> str:
         for pair in report.near_duplicates[:N_DOUBTFUL]
     ]
     curve = best.curve if best and len(best.curve) > 1 else ()
-    values = {"report": report, "rows": rows(report), "best": best, "curve": curve}
+    values = {"report": report, "rows": rows(report), "best": best, "curve": curve, "number": number}
     return render("training_verdict.html", doubtful=doubtful, pairs=pairs, **values)
 
 
@@ -80,10 +93,8 @@ def _image(sha256: str, name: str, collection: Collection, keys: dict[str, str])
 
 def rows(report: TrainingReport) -> list[dict[str, Any]]:
     """Return the cells of the table of backbones, the best first."""
-    ranking = list(report.verdict.ranking)
-    order = sorted(report.backbones, key=lambda each: ranking.index(each.name) if each.name in ranking else 99)
     scores = {score.backbone: score for score in report.verdict.scores}
-    return [_row(each, scores[each.name]) for each in order]
+    return [_row(each, scores[each.name]) for each in report.ordered]
 
 
 def _row(backbone: TrainedBackbone, score: Any) -> dict[str, Any]:
@@ -111,14 +122,15 @@ def take_away(training: str, backbone: str, name: str, python: str = "") -> str:
     Raises:
         LineupError: when the name is empty.
     """
-    folder = folder_name(name.strip())
+    name = name.strip()
+    folder = folder_name(name)
     quoted, repo = shlex.quote(folder), re.sub(r"[^A-Za-z0-9._-]+", "-", folder).strip("-.") or "my-classes"
     texts = {
         f"The line for config.yaml: unzip {folder}.zip beside it": card.config_line(folder),
         "Push it to the Hub": f"unzip {quoted}.zip\nhf upload me/{repo} {quoted}",
         "Plain Python": python,
     }
-    return render("take_away.html", training=training, backbone=backbone, folder=folder, texts=texts)
+    return render("take_away.html", training=training, backbone=backbone, typed=name, folder=folder, texts=texts)
 
 
 def added(name: str) -> str:

@@ -1,7 +1,7 @@
 """The page of trainings: a user's own classes come in, and classifiers come out."""
 
 import functools
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -109,8 +109,8 @@ class TrainingPage:
         demo.load(self._listener(self.handlers.open), **listener)
         self.start.click(self._listener(self.handlers.start), **listener)
         self.stop.click(self._listener(self.handlers.stop), **listener)
-        for component in (self.classes, self.verdict):
-            component.select(self._edit, **listener)
+        self.classes.select(self._event(self.handlers.edit), **listener)
+        self.verdict.select(self._event(self.handlers.correct), **listener)
         self.zone.upload(self._folder, **listener)
         self.backbones.input(self._selected, **listener)
         gr.on([self.backbone.change, self.name.change], self._taken(self.handlers.take), **texts)
@@ -129,10 +129,13 @@ class TrainingPage:
 
         return listen
 
-    async def _edit(self, stored: Any, state: PageState, names: Any, event: gr.EventData) -> Changes:
-        _read(stored, state, names)
-        values = {name: str(getattr(event, name, "")) for name in _VALUES}
-        return self._changes(await self.handlers.edit(state, str(getattr(event, "action", "")), values))
+    def _event(self, handler: Callable[[PageState, str, dict[str, str]], Awaitable[Update]]) -> Callable[..., Any]:
+        async def listen(stored: Any, state: PageState, names: Any, event: gr.EventData) -> Changes:
+            _read(stored, state, names)
+            values = {name: str(getattr(event, name, "")) for name in _VALUES}
+            return self._changes(await handler(state, str(getattr(event, "action", "")), values))
+
+        return listen
 
     async def _folder(self, stored: Any, state: PageState, names: Any, event: gr.EventData) -> Changes:
         _read(stored, state, names)

@@ -1,7 +1,6 @@
 """The routes of trained backbones: the answer to an image, and the folder as a zip file."""
 
 import tempfile
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from starlette.routing import Route
 
 from lineup.errors import BusyError, LineupError, writing_errors
 from lineup.features.training.run import Trainings
+from lineup.images.labelled_folder import folder_name
 from lineup.page.folder_uploads import is_disk_full
 
 
@@ -63,15 +63,7 @@ class ArchiveRoute(Route):
             path = await run_sync(self._trainings.archive, *arguments)
         except LineupError as error:
             return _refused(error)
-        return FileResponse(path, filename=f"{arguments[2]}.zip", headers={"Cache-Control": "no-store"})
-
-
-def python_of(path: Path) -> str:
-    """Return the Python of the model card in a zip file that `Trainings.archive` wrote."""
-    with zipfile.ZipFile(path) as archive:
-        [name] = [each for each in archive.namelist() if each.endswith("README.md")]
-        card = archive.read(name).decode()
-    return card.partition("```python\n")[2].partition("```")[0].rstrip()
+        return FileResponse(path, filename=f"{folder_name(arguments[2])}.zip", headers={"Cache-Control": "no-store"})
 
 
 def _refused(error: LineupError) -> Response:

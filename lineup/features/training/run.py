@@ -81,6 +81,12 @@ class Trainings(TrainingJobs):
         with self.service.pinned(backbone, "features") as pinned:
             saving.save(folder, pinned, head, report, entry)
 
+    def python(self, training: str, backbone: str, name: str) -> str:
+        """Return Python that loads the folder `name` that `save` writes, as its model card has it."""
+        head, report, name = self.head(training, backbone), self.report(training), folder_name(name)
+        with self.service.pinned(backbone, "features") as pinned:
+            return saving.python(name, pinned, head, report)
+
     def archive(self, training: str, backbone: str, name: str) -> Path:
         """Return a zip file, in the folder of the training, of the folder `name` that `save` writes."""
         name = folder_name(name)
@@ -101,12 +107,13 @@ class Trainings(TrainingJobs):
         """
         if problem := self.adding_problem:
             raise problem
-        folder = saving.folder_for(name)
-        entry = saving.entry_of(name, f"local-dir:{folder}")
-        if entry.name in self.service.names:
-            raise LineupError("name", "a name that is not in use", f"there is a {entry.name!r}", "choose another one")
-        self.save(training, backbone, folder)
-        self.service.add(entry)
+        with saving.folder_for(name) as folder:
+            entry = saving.entry_of(name, f"local-dir:{folder}")
+            if entry.name in self.service.names:
+                got = f"there is a {entry.name!r}"
+                raise LineupError("name", "a name that is not in use", got, "choose another one")
+            self.save(training, backbone, folder)
+            self.service.add(entry)
         return entry
 
     def push(self, training: str, backbone: str, repo: str, private: bool = False) -> str:

@@ -7,8 +7,8 @@ import secrets
 import shutil
 import time
 import zipfile
-from collections.abc import Callable, Collection
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,14 +89,16 @@ def save(folder: Path, backbone: "PinnedBackbone", head: "Head", report: Trainin
             text = card.text(trained, report, entry, backbone.plan, folder.name, is_plain)
             (draft / "README.md").write_text(text, encoding="utf-8")
             draft.rename(folder)
-    except LineupError:
-        raise
-    except Exception as error:
-        if "space" in str(error):  # safetensors has errors of its own for a full disk
-            raise LineupError(str(folder), "a folder to save to", "the disk is full", _REMEDY) from error
-        raise
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+
+
+def python(name: str, backbone: "PinnedBackbone", head: "Head", report: TrainingReport) -> str:
+    """Return the Python of the model card in a folder `name` that `save` writes; nothing is written for it."""
+    from lineup.registry import trained_folder
+
+    is_plain = trained_folder.is_plain(backbone.plan, backbone.path, (head.weight, head.bias), report.classes)
+    return card.code(backbone.plan, name, is_plain).rstrip()
 
 
 def _public(entry: Entry) -> Entry:
@@ -156,16 +158,22 @@ def adding_problem(config: Config) -> LineupError | None:
     return LineupError(where, "a page of your own, or `public: true`", got, "download the folder instead")
 
 
-def folder_for(name: str) -> Path:
-    """Return a new folder for an entry that is added to the page.
+@contextmanager
+def folder_for(name: str) -> Iterator[Path]:
+    """Yield a new folder for an entry that is added to the page; nothing is left of it if that fails.
 
     Raises:
         LineupError: when the name is empty, or the disk is full.
     """
     parent = cache_folder("classifiers") / secrets.token_urlsafe(8)
+    folder = parent / folder_name(name)
     with writing_errors("training", "a folder to save to", "free some space"):
         parent.mkdir(parents=True)
-    return parent / folder_name(name)
+    try:
+        yield folder
+    except BaseException:
+        shutil.rmtree(parent, ignore_errors=True)
+        raise
 
 
 def entry_of(name: str, backbone: str) -> Entry:

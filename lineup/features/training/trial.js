@@ -3,7 +3,7 @@ const EVERY_MS = 120;  // at least between two frames
 const N_BARS = 6;
 const part = (selector) => element.querySelector(selector);
 let number = 0, live = false;  // of the last image: answers to earlier ones are not shown
-let running = null;  // the video that shows the camera: it may be gone from the page
+let running = null;  // the video that shows the camera, or will: it may be gone from the page
 
 function say(text) { part(".lu-trial-status").textContent = text; }
 
@@ -49,11 +49,11 @@ async function start() {
   say("Starting the camera …");
   running = video;
   try {
-    await openCamera(video);
+    if (!(await openCamera(video))) return;
   } catch (error) {
+    running = null;
     return say(error.message);
   }
-  if (running !== video) return closeCamera(video);
   live = true;
   const mine = ++number;
   video.hidden = false;
@@ -90,7 +90,8 @@ async function tryImage(file) {
 
 element.addEventListener("click", ({ target }) => {
   const act = target.closest("[data-act]")?.dataset.act;
-  if (act === "camera") live ? stop() : start();
+  if (act === "camera" && live) stop();
+  else if (act === "camera" && !running) start();  // else the browser asks for permission
   if (act === "choose") part("input[type=file]").click();
 });
 element.addEventListener("change", ({ target }) => {

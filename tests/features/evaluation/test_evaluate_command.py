@@ -2,12 +2,15 @@
 
 import csv
 import json
+import signal
+import tempfile
 
 import numpy as np
 import pytest
 import yaml
 from drawing import draw
 
+from lineup.cli import job_progress
 from lineup.cli.main import main
 from lineup.features import FEATURES
 
@@ -39,6 +42,24 @@ def test_verdict_and_figures_are_printed(evaluate):
     assert "fake:a is right on 3 of 4 (75%" in out
     assert "fake:b on 1 (25%" in out
     assert "note: zebra: no backbone has a class for it" in out
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_signal_stops_it_and_nothing_is_left(evaluate, fakes, tmp_path, monkeypatch, name):
+    held, before = fakes.hold("answer a"), signal.getsignal(signal.SIGTERM)
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    monkeypatch.setattr(job_progress, "_PROGRESS_S", 0.01)
+
+    def stop(*arguments):
+        held.set()
+        signal.raise_signal(getattr(signal, name))
+
+    monkeypatch.setattr(job_progress, "_show", stop)
+    status, _, err = evaluate()
+    assert (status, err.strip()) == (130, "stopped; run it again to go on: the answers so far are kept")
+    assert list((tmp_path / "temporary").iterdir()) == []
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_json_has_the_figures_of_the_report(evaluate):

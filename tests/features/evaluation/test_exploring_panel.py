@@ -1,9 +1,11 @@
 """What there is to look at in an evaluation: thumbnails, images, labels that are kept, calibration, and the plot."""
 
+import asyncio
 import json
 import re
 from types import SimpleNamespace
 
+import gradio as gr
 import pytest
 from drawing import draw
 from PIL import Image
@@ -13,6 +15,8 @@ from starlette.testclient import TestClient
 from lineup.analysis import labelling as analysis
 from lineup.errors import LineupError
 from lineup.features.evaluation import gallery, labelling, reading
+from lineup.features.evaluation.exploring_panel import ExploringSection
+from lineup.features.evaluation.handlers import PageState
 from lineup.features.evaluation.run import Evaluations
 from lineup.images import image_set
 from lineup.page.thumbnails import SIDE_PX, ThumbnailRoute
@@ -160,6 +164,22 @@ def test_plot_has_whiskers_at_the_limits_of_the_intervals(ran):
     figures = report.backbones[0].to_json()["top1_among"]
     assert drawn["rule"][0]["low"] == pytest.approx(100 * figures["low"])
     assert drawn["rule"][0]["high"] == pytest.approx(100 * figures["high"])
+
+
+def test_last_of_two_filters_is_shown(ran):
+    evaluation, section, state = ran("cat", "dog"), ExploringSection(), PageState()
+    with gr.Blocks():
+        section.build()
+    section.page, state.evaluation = SimpleNamespace(evaluations=evaluation.evaluations), evaluation.id
+
+    async def both():
+        wanted = [section._filtered(state, "among", kind, "fake:a", "fake:b", None) for kind in ("label", "only")]
+        return await asyncio.gather(*wanted)
+
+    first, last = asyncio.run(both())
+    assert first == {section.gallery: gr.skip()}
+    assert last[section.right].visible
+    assert last[section.filter][0].kind == "only"
 
 
 def test_report_is_kept_until_more_is_computed_or_chosen(ran):

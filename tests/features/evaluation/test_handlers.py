@@ -8,6 +8,7 @@ from drawing import draw
 from updates import all_of, shown
 
 from lineup.errors import BusyError
+from lineup.features.evaluation import handlers as handlers_module
 from lineup.features.evaluation.handlers import Handlers, PageState
 from lineup.features.evaluation.run import Evaluations
 from lineup.page.folder_uploads import Uploads
@@ -68,6 +69,35 @@ def test_upload_before_any_backbone_is_selected_selects_those_that_can_run(handl
     assert (last["start"], last["ready"]) == ("Evaluate 5 images with 4 backbones", True)
     assert "giraffe" in last["mapping"]
     assert opened is None  # superseded
+
+
+def test_earlier_of_two_uploads_does_not_overtake_the_later_one(handlers, state, monkeypatch):
+    """Both wait for the probes, and the earlier one goes on last."""
+    state.names, went_on = [], []
+
+    async def both():
+        order = [asyncio.Event(), asyncio.Event()]
+
+        async def probed(_):
+            went_on.append(len(went_on))
+            await order[went_on[-1]].wait()
+
+        uploads = [handlers.upload(state, state.upload) for _ in order]
+        for each in uploads:
+            await anext(each)
+        with monkeypatch.context() as patch:
+            patch.setattr(handlers_module, "on_thread", probed)
+            waiting = [asyncio.create_task(anext(each, None)) for each in uploads]
+            await asyncio.sleep(0)
+        order[1].set()
+        await asyncio.sleep(0)  # the later one now reads its images
+        order[0].set()
+        return [await each for each in waiting]
+
+    first, last = asyncio.run(both())
+    assert first is None
+    assert last["backbones"] == ["fake:a", "fake:b", "fake:c", "fake:d"]
+    assert last["ready"]
 
 
 def test_no_class_is_said_to_be_missing_while_no_backbone_is_selected(handlers, state):

@@ -47,7 +47,7 @@ def test_listener_overtaken_by_a_later_event_does_not_repeat_its_last_changes(pa
 def test_selection_that_the_browser_has_not_yet_is_not_lost(page):
     state = PageState(collection=page.handlers.collections.create(), names=["fake:a"])
     event = type("Event", (), {"action": "add-class"})()
-    asyncio.run(page._edit("", state, [], event))
+    asyncio.run(page._event(page.handlers.edit)("", state, [], event))
     assert state.names == ["fake:a"]
     asyncio.run(page._selected("", state, []))
     assert state.names == []

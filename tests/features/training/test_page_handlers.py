@@ -2,28 +2,32 @@
 
 import asyncio
 import io
+import re
 import threading
 from pathlib import Path
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
 from PIL import Image
 from updates import all_of, shown
 
-from lineup.analysis.training import TrainedBackbone, TrainingReport
+from lineup.analysis.training import DoubtfulLabel, TrainedBackbone, TrainingReport
 from lineup.analysis.verdict import Cost
 from lineup.config import Entry
 from lineup.errors import LineupError
 from lineup.features.training.handlers import Handlers, PageState
+from lineup.images.labelled_folder import folder_name
 from lineup.inference.jobs import JobStatus
 from lineup.page.folder_uploads import Uploads
-from lineup.page.image_classes import Collections
+from lineup.page.image_classes import HASH_DIGITS, Collections
 
 
 class FakeTrainings:
     """Trainings that are done at once, or when `state` is set."""
 
     adding_problem = None
+    doubtful = ()
 
     def __init__(self, service):
         self.service, self.created, self.state, self.cancelled, self.added = service, [], "done", [], []
@@ -53,12 +57,16 @@ class FakeTrainings:
         self.added.append(name)
         return Entry(name=name, backbone=backbone)
 
+    def python(self, training, backbone, name):
+        return f"load({name!r})"
+
     def report(self, training):
         images, backbones = self.created[-1]
         n, classes = len(images.images), tuple(images.labels)
         wrong = np.tile(np.eye(len(classes), dtype=np.float32)[0], (n, 1))
         trained = [
-            TrainedBackbone(name, "nearest centroid", None, 1.0, 8, wrong, cost=Cost(1.0, 2.0)) for name in backbones
+            TrainedBackbone(name, "nearest centroid", None, 1.0, 8, wrong, cost=Cost(1.0, 2.0), doubtful=self.doubtful)
+            for name in backbones
         ]
         return TrainingReport(images, classes, np.arange(n), (), tuple(trained))
 
@@ -120,6 +128,12 @@ def test_collection_of_a_browser_tab_is_found_again(handlers, state):
     page = shown(handlers.open(other))
     assert "no longer on this server" in page["message"]
     assert handlers.collections.read(other.collection).n_images == 0
+
+
+def test_page_on_zerogpu_says_that_a_restart_lost_the_images(handlers, monkeypatch):
+    monkeypatch.setenv("SPACES_ZERO_GPU", "true")
+    page = shown(handlers.open(PageState(collection="x" * 22)))
+    assert "This Space&#39;s disk is not kept when it restarts" in page["message"]
 
 
 def test_lost_state_without_images_begins_anew(handlers):
@@ -195,6 +209,29 @@ def test_backbones_that_were_added_to_the_page_are_not_selected_at_first(handler
     assert shown(handlers.open(PageState()))["backbones"] == ["fake:a", "fake:b"]
 
 
+def test_verdict_shows_a_correction_once_the_server_has_made_it(handlers, state):
+    handlers.trainings.doubtful = (DoubtfulLabel(0, "cat", "dog", 0.9),)
+    before = shown(handlers.start(state))["verdict"]
+    cat, dog = handlers.collections.read(state.collection).classes
+    image = handlers.trainings.created[-1][0].images[0].sha256[:HASH_DIGITS]
+
+    def corrected(action, **values):
+        return asyncio.run(handlers.correct(state, action, PAGE | {"image": image} | values))
+
+    refused = corrected("move", key=cat.key, target="77")
+    assert "The classes are unchanged" in refused["message"]
+    assert refused["verdict"] != before  # or the browser would not enable its buttons
+    assert "lu-done" not in refused["verdict"]
+    assert "Move to dog" in refused["verdict"]
+    moved = corrected("move", key=cat.key, target=dog.key)["verdict"]
+    assert "lu-done" in moved
+    assert "moved since" in moved
+    assert "Move to dog" not in moved
+    assert "removed since" in corrected("remove", key=dog.key)["verdict"]
+    handlers.trainings.state = "running"
+    assert "verdict" not in corrected("remove", key=dog.key)
+
+
 def test_two_clicks_add_one_backbone(handlers, state):
     all_of(handlers.start(state))
 
@@ -223,6 +260,20 @@ def test_last_of_two_names_is_the_one_to_take_away(handlers, state):
     assert "local-dir:zoo" in second["texts"]
 
 
+def test_python_is_shown_without_an_archive(handlers, state):
+    all_of(handlers.start(state))
+    page = asyncio.run(handlers.show_python(state, "fake:a", " zoo "))
+    assert "load(&#39;zoo&#39;)" in page["texts"]
+
+
+def test_link_to_the_archive_has_the_name_as_it_was_typed(handlers, state):
+    all_of(handlers.start(state))
+    texts = asyncio.run(handlers.take(state, "fake:a", "tits/100% "))["texts"]
+    assert "local-dir:tits%2F100%25&#34;" in texts
+    [name] = re.findall('&amp;name=([^&"]*)', texts)
+    assert folder_name(unquote(name)) == "tits%2F100%25"  # as the route calls the folder in the archive
+
+
 def test_training_has_the_images_that_were_there_when_it_began(handlers, state):
     dog = handlers.collections.read(state.collection).classes[1]
     create, removals = handlers.trainings.create, []
@@ -245,6 +296,16 @@ def test_training_that_cannot_begin_is_a_sentence(handlers, state):
     page = shown(handlers.start(state))
     assert "The training cannot begin" in page["status"]
     assert not handlers.collections.read(state.collection).training
+
+
+def test_training_that_was_deleted_by_its_age_is_said_with_what_to_do(handlers, state):
+    all_of(handlers.start(state))
+    handlers.trainings.created *= 2  # there is none of that id any more
+    page = shown(handlers.open(PageState(collection=state.collection)))
+    assert "The training has been deleted" in page["status"]
+    assert "Your images are still here: train again." in page["status"]
+    assert (page["verdict"], page["trained"], page["running"], page["ready"]) == ("", [], False, True)
+    assert "Train again on 4 images" in page["start"]
 
 
 def test_training_shows_progress_and_can_be_stopped(handlers, state):

@@ -11,13 +11,11 @@ from starlette.testclient import TestClient
 from lineup.errors import BusyError, ImageError, LineupError
 from lineup.features import FEATURES
 from lineup.features.training import panel
-from lineup.features.training.routes import AnswerRoute, ArchiveRoute, python_of
+from lineup.features.training.routes import AnswerRoute, ArchiveRoute
 from lineup.page.folder_uploads import Uploads
 from lineup.page.image_classes import Collections
 from lineup.page.thumbnails import ThumbnailRoute
 from lineup.results import Prediction
-
-CARD = "---\nlicense: apache-2.0\n---\n# birds\n\n```python\nimport timm\nprint(1)\n```\n"
 
 
 class FakeTrainings:
@@ -38,7 +36,7 @@ class FakeTrainings:
             raise LineupError("job", "the id of a job", f"got {training!r}", "start it again")
         path = self.folder / "archive.zip"
         with zipfile.ZipFile(path, "w") as file:
-            file.writestr(f"{name}/README.md", CARD)
+            file.writestr(f"{name}/README.md", "# birds")
         return path
 
 
@@ -84,10 +82,6 @@ def test_folder_is_downloaded_under_its_name(client):
     assert zipfile.ZipFile(io.BytesIO(answer.content)).namelist() == ["my birds/README.md"]
     answer = client.get("/classes/unknown/folder.zip?backbone=a&name=b")
     assert (answer.status_code, answer.json()["detail"][:4]) == (400, "job:")
-
-
-def test_python_is_that_of_the_model_card(trainings):
-    assert python_of(trainings.archive("known", "a", "birds")) == "import timm\nprint(1)"
 
 
 def test_thumbnails_are_found_by_the_hash_of_an_image_and_nothing_else(trainings, tmp_path):

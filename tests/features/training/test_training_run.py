@@ -1,5 +1,6 @@
 """Trainings: from a folder to a saved classifier that is served with the same numbers; what is refused, and why."""
 
+import errno
 import json
 import os
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from drawing import draw
+from safetensors import SafetensorError
 from waiting import until
 
 from lineup.analysis import heads
@@ -16,6 +18,8 @@ from lineup.errors import BackboneError, LineupError
 from lineup.features.training import saving
 from lineup.features.training.run import Trainings
 from lineup.images import image_set
+from lineup.page.folder_uploads import is_disk_full
+from lineup.registry import trained_folder
 
 TINY = "precision: float32\nengine: torch\nbackbones: [{name: a, backbone: test_resnet.r160_in1k, input_size: 64}]"
 
@@ -92,9 +96,12 @@ def turned(path, target):
 def test_card_has_python_that_loads_the_folder(make_service, publish, hub, fresh_cache, folder, tmp_path, config):
     publish("test_resnet.r160_in1k")
     trainings, training, _ = trained(make_service(config), folder)
+    python = trainings.python(training, "a", "it's mine")
+    assert not list(trainings.folder(training).glob("*.zip"))
     trainings.save(training, "a", tmp_path / "it's mine")
     code = (tmp_path / "it's mine" / "README.md").read_text().split("```python\n")[1].split("```")[0]
     path = turned(next(folder.rglob("*.jpg")), tmp_path / "image.jpg")
+    assert python == code.rstrip()
     assert len(code.strip().splitlines()) <= 10
     code = code.replace("image.jpg", str(path))
     result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
@@ -187,6 +194,13 @@ def test_added_entry_answers_on_the_running_page(service, folder):
     assert service.classify(path, "my birds/2")
 
 
+@pytest.mark.parametrize("name", ["a", " mine", "", "x" * 201])
+def test_entry_that_is_refused_leaves_no_folder(service, tmp_path, name):
+    with pytest.raises(LineupError):
+        Trainings(service).add("none", "a", name)
+    assert not list((tmp_path / "cache").rglob("classifiers/*"))
+
+
 def test_strangers_may_add_entries_only_if_the_config_says_so(service, folder, monkeypatch, make_service):
     monkeypatch.setenv("SPACE_ID", "me/lineup")
     trainings, training, _ = trained(service, folder)
@@ -228,6 +242,19 @@ def test_new_folder_appears_whole_or_not_at_all(service, folder, tmp_path, monke
     with pytest.raises(LineupError, match="No space left on device"):
         trainings.save(training, "a", tmp_path / "mine")
     assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES], ids=errno.errorcode.get)
+def test_full_disk_is_told_by_its_number_whatever_the_path_is_called(service, folder, tmp_path, monkeypatch, number):
+    def refused(*arguments, **named):
+        raise SafetensorError(f'Error while serializing: I/O error: … (os error {number}) at path "{tmp_path}/space/x"')
+
+    monkeypatch.setattr(trained_folder, "save_for_hf", refused)
+    trainings, training, _ = trained(service, folder)
+    (tmp_path / "space").mkdir()
+    with pytest.raises(LineupError, match=os.strerror(number)) as raised:
+        trainings.save(training, "a", tmp_path / "space" / "mine")
+    assert is_disk_full(raised.value.__cause__) == (number == errno.ENOSPC)
 
 
 def test_saved_folder_names_no_folder_of_this_machine(service, folder, tmp_path, make_service):
