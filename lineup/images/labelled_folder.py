@@ -143,7 +143,8 @@ def write(folder: Path, label: str, image: Image.Image) -> Path:
         LineupError: when the label is empty, or the file cannot be written.
     """
     body = encode(image)
-    return write_encoded(folder, label, body, f"{hashlib.sha256(body).hexdigest()[:32]}.jpg")
+    with writing_errors(str(folder), "a folder for images", "check it and the disk"):
+        return write_encoded(folder, label, body, f"{hashlib.sha256(body).hexdigest()[:32]}.jpg")
 
 
 def encode(image: Image.Image) -> bytes:
@@ -158,16 +159,16 @@ def write_encoded(folder: Path, label: str, body: bytes, file_name: str) -> Path
     """Write the content of an image as ``<label>/<file name>``, unless that exists, and return the path.
 
     Raises:
-        LineupError: when the label is empty, or the file cannot be written.
+        LineupError: when the label is empty.
+        OSError: when the file cannot be written.
     """
     name = folder_name(label)
     path = folder / name / file_name
-    with writing_errors(str(folder), "a folder for images", "check it and the disk"):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if _HASHED.search(name):
-            atomic_write.write_text(path.with_name(LABEL_FILE), _normal(label))
-        if not path.exists():
-            atomic_write.write_bytes(path, body)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if _HASHED.search(name):
+        atomic_write.write_text(path.with_name(LABEL_FILE), _normal(label))
+    if not path.exists():
+        atomic_write.write_bytes(path, body)
     return path
 
 
