@@ -57,5 +57,5 @@ class Feedbacks:
     def files(self) -> list[str]:
         """Return the visible files, without those of answers."""
         paths = (path.relative_to(self.root) for path in self.root.rglob("*") if path.is_file())
-        names = [path.as_posix() for path in paths if not path.name.startswith((".", "answers"))]
+        names = [path.as_posix() for path in paths if not path.name.startswith((".", "answers-"))]
         return sorted(name for name in names if name != "reviews.jsonl")

@@ -70,6 +70,8 @@ def _review(service: "Service", arguments: argparse.Namespace) -> int:
         pending = parts.review.pending()
         print_answer([_to_json(image) for image in pending], arguments.json, lambda: _list(pending))
         return 0
+    for name in arguments.reject:
+        parts.review.image(name)  # before any is accepted
     n_accepted = parts.review.accept(arguments.accept, arguments.label) if arguments.accept else 0
     n_rejected = parts.review.reject(arguments.reject) if arguments.reject else 0
     n_left, folder = len(parts.review.pending()), str(_accepted_folder(parts))

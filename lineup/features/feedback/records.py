@@ -5,10 +5,12 @@ import math
 import os
 import re
 import secrets
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -75,7 +77,7 @@ class AnswerRow:
             row = cls(value["image"], value["given"], said, value["time"], value["is_right"], value["key"])
             datetime.fromisoformat(row.time)
             is_valid = IMAGE_ID.fullmatch(row.image) and IMAGE_ID.fullmatch(row.key) and isinstance(row.is_right, bool)
-            return row if is_valid and row.given and normalized_class(row.given) == row.given else None
+            return row if is_valid and row.given and _is_normal(row.given) else None
         except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
             return None
 
@@ -112,9 +114,19 @@ def _said(value: Any) -> Said:
     probability, names = value["probability"], (value["backbone"], value["label"])
     if probability is not None and not (math.isfinite(probability) and 0 <= probability <= 1):
         raise ValueError("probability")
-    if any(normalized_class(name) != name for name in names) or not isinstance(value["fingerprint"], str):
+    if not all(map(_is_normal, names)) or not isinstance(value["fingerprint"], str):
         raise ValueError("a name or the fingerprint")
     return Said(value["backbone"], value["fingerprint"], value["label"], probability)
+
+
+def _is_normal(name: str) -> bool:
+    """Return whether a label has its normal form; short ones recur in most rows."""
+    return _is_normal_short(name) if len(name) <= 100 else normalized_class(name) == name
+
+
+@lru_cache(10_000)
+def _is_normal_short(name: str) -> bool:
+    return normalized_class(name) == name
 
 
 def timestamp(time_s: float) -> str:
@@ -176,6 +188,34 @@ def read_answers(paths: Iterable[Path]) -> list[AnswerRow]:
     """Return the distinct rows of files, in the order of their times."""
     rows = {row: None for path in paths for value in read_lines(path) if (row := AnswerRow.from_json(value))}
     return sorted(rows, key=lambda row: (row.time, row.key))
+
+
+class KeysReader:
+    """Reads the keys of a file of answers that grows; what it has read, it does not read again. Thread-safe."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._lock = path, threading.Lock()
+        self._inode, self._n_bytes, self._keys = 0, 0, set[str]()
+
+    def keys(self) -> set[str]:
+        """Return the keys of all rows; the set is replaced, and not changed, when there are more.
+
+        Raises:
+            OSError: when the file cannot be read.
+        """
+        with self._lock:
+            if self._path.is_symlink() or not self._path.is_file():
+                return set()
+            with self._path.open("rb") as file:
+                found = os.fstat(file.fileno())
+                if found.st_ino != self._inode or found.st_size < self._n_bytes:  # another file
+                    self._inode, self._n_bytes, self._keys = found.st_ino, 0, set()
+                file.seek(self._n_bytes)
+                body = file.read()
+            whole = body[: body.rfind(b"\n") + 1]
+            self._n_bytes += len(whole)
+            self._keys = self._keys.union(re.findall(r'"key": "([0-9a-f]{16})"', whole.decode("ascii", "replace")))
+            return self._keys
 
 
 def append(path: Path, lines: Sequence[bytes]) -> None:

@@ -87,6 +87,7 @@ class Review:
     def __init__(self, collection: Collection, hub_copy: Copy | None = None) -> None:
         self._collection, self._root, self._hub_copy = collection, collection.root, hub_copy
         self._clock_check = retention.ClockCheck(self._root / records.UNREVIEWED)
+        self._reviewed = records.KeysReader(self._root / records.ANSWERS)
         self._paths = dict[str, Path]()  # of unreviewed images, as they were listed last
 
     def pending(self) -> list[PendingImage]:
@@ -255,11 +256,14 @@ class Review:
 
     def _reviewed_keys(self) -> set[str]:
         """Return the keys of the answers to images that were reviewed before; an image may be uploaded again."""
-        return {row.key for row in records.read_answers([self._root / records.ANSWERS])}
+        with records.reading_errors(self._root):
+            return self._reviewed.keys()
 
     def _last_decisions(self) -> dict[str, str]:
         """Return the last decision on each image."""
-        values = [value for value in records.read_lines(self._root / records.REVIEWS) if isinstance(value, dict)]
+        with records.reading_errors(self._root):
+            lines = list(records.read_lines(self._root / records.REVIEWS))
+        values = [value for value in lines if isinstance(value, dict)]
         return {str(value.get("id")): str(value.get("decision")) for value in values}
 
 
