@@ -188,6 +188,13 @@ class Service:
         """Return a context manager that yields an entry's torch network; see `Pool.network`."""
         return self._pool.network(self.known(name))
 
+    def fingerprint(self, answer: Classification) -> str:
+        """Return what identifies the backbone of an answer of this process, or an empty string if it is unknown.
+
+        See `answer_store.fingerprint`; it may read the weights file.
+        """
+        return self._classifier.fingerprint(answer)
+
     def load(self, name: str) -> "Future[Loaded]":
         """Begin to load an entry in the background, unless it is loaded or loading."""
         return self._pool.start(self.known(name))

@@ -30,6 +30,7 @@ class Visit:
     # the selection of "Compare all", and why it excludes the other entries
     compare_all_selection: tuple[frozenset[str], Mapping[str, LineupError | str]] = frozenset(), {}
     address: str = ""  # the server's URL as the browser sees it: that of the newest event
+    panels: dict[str, Any] = field(default_factory=dict)  # what panels keep between their refreshes, by feature
 
     def accept(self, order: int | None) -> bool:
         """Return whether an event is the newest: slow lines and queues reorder events. None: it has no number."""
