@@ -52,7 +52,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Candidate:
-    """The label that *Right* confirms, and which backbones give it; both may be empty."""
+    """The label that *Right* confirms, and who says so, such as "2 of 3 backbones say"; both may be empty."""
 
     label: str
     by: str
@@ -98,12 +98,11 @@ class Asking:
         """Return the label of the majority, or of the first backbone whose classes have names."""
         majority = self._service.comparison(list(answers), answers).agreement.majority
         if majority and len(answers) > 1:
-            n_same = len(majority.backbones)
-            by = f"all {n_same} backbones" if n_same == len(answers) else f"{n_same} of {len(answers)} backbones"
-            return Candidate(answers[majority.backbones[0]].predictions[0].label, by.replace("all 2", "both"))
+            label = answers[majority.backbones[0]].predictions[0].label
+            return Candidate(label, f"{_count(len(majority.backbones), len(answers))} say")
         for name, answer in answers.items():
             if (labels := self._service.labels(name)) and labels.named:
-                return Candidate(answer.predictions[0].label, name if len(answers) > 1 else "")
+                return Candidate(answer.predictions[0].label, f"{name} says" if len(answers) > 1 else "")
         return Candidate("", "")
 
     async def answer(self, visit: Visit, token: str, label: str | None, visitor: str) -> str | None:
@@ -186,7 +185,11 @@ def sentence(given: str, labels: Sequence[str]) -> str:
     n_same = sum(label.casefold() == given.casefold() for label in labels)
     if len(labels) == 1:
         return f"Recorded: “{given}” is right." if n_same else f"Recorded: it is “{given}”, not “{labels[0]}”."
-    if n_same == len(labels):
-        return f"Recorded: it is “{given}”, as {'both' if n_same == 2 else f'all {n_same}'} backbones say."
-    by = f"as {n_same} of the {len(labels)} backbones {'say' if n_same > 1 else 'says'}"
+    by = f"as {_count(n_same, len(labels))} say{'s' * (n_same == 1)}"
     return f"Recorded: it is “{given}”, {by if n_same else f'which none of the {len(labels)} backbones says'}."
+
+
+def _count(n: int, total: int) -> str:
+    if n == total:
+        return "both backbones" if n == 2 else f"all {n} backbones"
+    return f"{n} of {total} backbones"

@@ -37,12 +37,12 @@ class FeedbackPanel:
         """Register the listener of the question, and the endpoint."""
         api_panel.add(page.service, self.asking, page.connections)
 
-        async def answer(visit: Visit, request: gr.Request, event: gr.EventData) -> AsyncIterator[Changes]:
+        async def record(visit: Visit, request: gr.Request, event: gr.EventData) -> AsyncIterator[Changes]:
             token, label = str(event.token), event.label
             shown = await self.asking.answer(visit, token, label, client_address(request))
             yield {self.box: gr.skip() if shown is None else shown}
 
-        answering = self.box.select(answer, [page.visit], [self.box], **LISTENER)
+        answering = self.box.select(record, [page.visit], [self.box], **LISTENER)
         answering.failure(None, None, None, js=_FAILED, **LISTENER)
 
     @property
