@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from lineup.errors import INTERNAL_ERROR, ImageError, LineupError
 from lineup.features.feedback import classes
 from lineup.features.feedback.labels import normalized_label
-from lineup.features.feedback.records import Said
+from lineup.features.feedback.records import Receipt, Said
 from lineup.images.reading import open_image
 from lineup.page import link
 from lineup.page.connections import on_thread
@@ -22,7 +22,7 @@ from lineup.results import Classification
 from lineup.service import Service
 
 if TYPE_CHECKING:
-    from lineup.features.feedback.collection import Collection, Receipt
+    from lineup.features.feedback.collection import Collection
 
 _log = logging.getLogger(__name__)
 
@@ -149,7 +149,7 @@ class Asking:
         named = classes.search(self._service, backbones).named(given) if isinstance(given, str) else ""
         return named or normalized_label(given)
 
-    def record(self, path: Path, given: object, answers: Sequence[Classification], visitor: str) -> "Receipt":
+    def record(self, path: Path, given: object, answers: Sequence[Classification], visitor: str) -> Receipt:
         """Keep an image with what it is and what backbones have said of it.
 
         Args:
