@@ -226,9 +226,7 @@ def test_unexpected_error_is_logged_and_named(page, monkeypatch, caplog):
 
 def test_class_with_a_long_name_is_taken_as_it_is(page, fakes):
     long = "a " * 80 + "bird"
-    fakes.more["a"] = {
-        "labels": __import__("lineup.registry.labels", fromlist=["x"]).from_names(["cat", long, "o"], "")
-    }
+    fakes.names = ("cat", long, "owl")
     page.collection.is_class = lambda label: label == long
     page.classify()
     page.answer(long.upper())
