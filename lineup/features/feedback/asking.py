@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from lineup.errors import INTERNAL_ERROR, ImageError, LineupError
 from lineup.features.feedback import classes
-from lineup.features.feedback.labels import normalized_label
+from lineup.features.feedback.labels import normalized_class, normalized_label
 from lineup.features.feedback.records import Receipt, Said
 from lineup.images.reading import open_image
 from lineup.page import link
@@ -179,10 +179,10 @@ def sentence(given: str, labels: Sequence[str]) -> str:
     """Say what was recorded.
 
     Args:
-        given: what the client says that the image is.
+        given: what the client says that the image is, in its normal form.
         labels: what the backbones say.
     """
-    n_same = sum(label.casefold() == given.casefold() for label in labels)
+    n_same = sum(normalized_class(label) == given for label in labels)
     if len(labels) == 1:
         return f"Recorded: “{given}” is right." if n_same else f"Recorded: it is “{given}”, not “{labels[0]}”."
     by = f"as {_count(n_same, len(labels))} say{'s' * (n_same == 1)}"
