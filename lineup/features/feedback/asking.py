@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 KEY = "feedback"  # of the panel's state in `Visit.panels`
-LOST = "The server has lost these answers, as after a restart. Choose the image again."
+LOST = "The server has lost these answers, as after a restart. Classify the image again, then answer."
 CHANGED = "The answers have changed since. These are the new ones."
 _decoding = threading.Lock()  # one image at a time: each may have 120 MB
 _render = renderer(Path(__file__).parent / "templates")

@@ -138,6 +138,7 @@ element.addEventListener("click", ({ target }) => {
   } else if (act === "right") send(null, act);
   else if (act === "other") find("form").hidden ? open() : cancel();
   else if (act === "cancel") cancel();
+  else if (act === "again") document.querySelector("#ask-again").click();
 });
 element.addEventListener("submit", (event) => {
   event.preventDefault();
@@ -155,7 +156,8 @@ watch("value", () => {
   } else draft = null;
   if (!acted) return;
   const message = find("[data-announce]");
-  const next = shown ? (acted === "send" && draft ? input() : find(`[data-act=${acted}]`) ?? find("[data-act=other]")) : find("section");
+  const used = acted === "send" && draft ? input() : find(`[data-act=${acted}]`) ?? find("[data-act=other]");
+  const next = used ?? find("[data-act=again]") ?? find("section");
   if ([null, document.body].includes(document.activeElement)) next?.focus({ preventScroll: true });
   if (message) announce(message.innerText.replace(/\s+/g, " ").trim());
   acted = "";
