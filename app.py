@@ -87,6 +87,7 @@ if TYPE_CHECKING:
 
 def build(service: Service, features: Iterable[Feature] = FEATURES.values()) -> gr.Blocks:
     """Assemble the page of a service and its features. Loads no backbone: `service.start` does."""
+    features = list(features)
     with gr.Blocks(title=service.config.title, analytics_enabled=False) as demo:
         page = Page(service, CONNECTIONS, IMAGES)
         page.add_header()
@@ -100,11 +101,10 @@ def build(service: Service, features: Iterable[Feature] = FEATURES.values()) -> 
                 page.add_comparison()
                 page.add_top_k()
                 page.add_results()
+                answer_panels = _panels(service, [feature.answer_panel for feature in features])
         page.add_table()
-        panels = _panels(service, features)
-        for panel in panels:
-            panel.build(service)
-        wiring.connect(demo, page, panels)
+        panels = _panels(service, [feature.panel for feature in features])
+        wiring.connect(demo, page, [*answer_panels, *panels])
         api.add(service, CONNECTIONS)
     for feature in features:
         if feature.pages:
@@ -115,10 +115,13 @@ def build(service: Service, features: Iterable[Feature] = FEATURES.values()) -> 
     return demo
 
 
-def _panels(service: Service, features: Iterable[Feature]) -> list[Panel]:
-    """Return the panels that apply to this service, in the order of their features."""
-    panels: list[Panel] = [resolve_name(feature.panel)() for feature in features if feature.panel]
-    return [panel for panel in panels if panel.applies(service)]
+def _panels(service: Service, names: Iterable[str]) -> list[Panel]:
+    """Add the panels that apply to this service, and return them; features without one have an empty name."""
+    panels: list[Panel] = [resolve_name(name)() for name in names if name]
+    panels = [panel for panel in panels if panel.applies(service)]
+    for panel in panels:
+        panel.build(service)
+    return panels
 
 
 if gr.NO_RELOAD:  # `gradio app.py` runs this file again after each change: loaded backbones survive it

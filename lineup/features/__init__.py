@@ -16,6 +16,7 @@ class Feature:
     Attributes:
         name: unique among the features.
         panel: a class that implements `lineup.page.panels.Panel`.
+        answer_panel: the same, for a panel directly below the answers.
         commands: a function that adds subcommands, given argparse's subparsers and the parent parser with the
             shared options.
         notes: a function that returns notes for `check`, given the service and the config's path.
@@ -26,6 +27,7 @@ class Feature:
 
     name: str
     panel: str = ""
+    answer_panel: str = ""
     commands: str = ""
     notes: str = ""
     pages: str = ""
@@ -39,6 +41,11 @@ _FEATURES = [
         commands="lineup.features.evaluation.commands:add",
         pages="lineup.features.evaluation.panel:add",
         routes="lineup.features.evaluation.panel:routes",
+    ),
+    Feature(
+        "feedback",
+        answer_panel="lineup.features.feedback.panel:FeedbackPanel",
+        routes="lineup.features.feedback.panel:routes",
     ),
     Feature(
         "training",

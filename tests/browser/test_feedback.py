@@ -1,0 +1,131 @@
+"""Answers to the question below an answer, in the browser: by keyboard, for a comparison, and on a phone."""
+
+import json
+import re
+
+import pytest
+from gradio_client import Client, handle_file
+from page_actions import choose, screenshot
+from playwright.sync_api import expect
+from serving import ROOT, serving, without_hub
+
+CONFIG = """
+backbones:
+  - {{name: lite0, backbone: "local-dir:{root}/bundled/efficientnet_lite0"}}
+  - {{name: lite2, backbone: "local-dir:{root}/bundled/efficientnet_lite2"}}
+engine: torch
+examples: {root}/examples
+feedback: {{to: {kept}, per_visitor: 4}}
+"""
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    return tmp_path_factory.mktemp("kept") / "feedback"
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory, kept):
+    home = tmp_path_factory.mktemp("asking")
+    (home / "config.yaml").write_text(CONFIG.format(root=ROOT, kept=kept))
+    with serving(home / "config.yaml", without_hub(home), home / "log.txt") as app:
+        yield app.url
+
+
+@pytest.fixture
+def tab(browser, address, request):
+    width, theme = getattr(request, "param", (1280, "light"))
+    context = browser.new_context(viewport={"width": width, "height": 844}, color_scheme=theme)
+    page, errors = context.new_page(), []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(f"{address}?__theme={theme}")
+    expect(page.locator("#status")).to_contain_text("lite0")
+    yield page
+    context.close()
+    assert errors == []
+
+
+def ask(page, example):
+    page.set_input_files("#image input[type=file]", ROOT / "examples" / f"{example}.jpg")
+    expect(question(page)).to_contain_text("right?")
+
+
+def question(page):
+    return page.locator("#feedback .lu-feedback")
+
+
+def images(kept):
+    return sorted(path.relative_to(kept).parts[:2] for path in kept.rglob("*.jpg"))
+
+
+def rows(kept):
+    return [json.loads(line) for path in kept.rglob("answers*.jsonl") for line in path.read_text().splitlines()]
+
+
+def test_answer_is_corrected_by_keyboard(tab, kept):
+    ask(tab, "castle")
+    screenshot(tab, "feedback-question")
+    assert not kept.exists()
+    tab.locator("[data-act=right]").focus()
+    tab.keyboard.press("Tab")
+    tab.keyboard.press("Enter")
+    field, options = tab.get_by_role("combobox", name="It is"), tab.locator("#feedback-classes li")
+    expect(field).to_be_focused()
+    field.press_sequentially("tri")
+    expect(options.first).to_have_text(re.compile("trilobite|trifle|tripod"))
+    tab.keyboard.press("Escape")
+    expect(field).to_be_hidden()
+    expect(tab.locator("[data-act=other]")).to_be_focused()
+    tab.keyboard.press("Enter")
+    field.press_sequentially("palac")
+    expect(options.first).to_contain_text("palace")
+    tab.keyboard.press("ArrowDown")
+    expect(field).to_have_value("palace")
+    expect(field).to_have_attribute("aria-activedescendant", "feedback-class-0")
+    screenshot(tab, "feedback-field")
+    tab.keyboard.press("Enter")
+    expect(question(tab)).to_contain_text("Thank you. Recorded: it is “palace”, not “castle”.")
+    expect(tab.locator("#announcer")).to_have_text("Thank you. Recorded: it is “palace”, not “castle”.")
+    expect(question(tab)).to_be_focused()
+    tab.locator("#top-k input[type=number]").fill("5")
+    tab.keyboard.press("Enter")
+    expect(tab.locator("#result .lu-bars li")).to_have_count(5)
+    expect(question(tab)).to_contain_text("Thank you.")
+    assert images(kept) == [("unreviewed", "palace")]
+    assert re.fullmatch("[0-9a-f]{64}", rows(kept)[0]["said"][0]["fingerprint"])
+
+
+@pytest.mark.parametrize("tab", [(390, "dark")], indirect=True, ids=["phone"])
+def test_comparison_is_answered_once_on_a_phone(tab, kept):
+    choose(tab, "lite2")
+    tab.locator("#others input").click()
+    tab.locator("[role=option]", has_text="lite0").first.click()
+    tab.keyboard.press("Escape")
+    ask(tab, "hen")
+    expect(question(tab)).to_contain_text("Is “hen” right? both backbones say so; answer once for the image.")
+    n_before = len(rows(kept))
+    tab.locator("[data-act=right]").dblclick()
+    expect(question(tab)).to_contain_text("Recorded: it is “hen”, as both backbones say.")
+    screenshot(tab, "feedback-phone")
+    assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert [[each["backbone"] for each in row["said"]] for row in rows(kept)[n_before:]] == [["lite2", "lite0"]]
+
+
+def test_refusal_is_shown_in_place_and_the_text_stays(tab, address, kept):
+    client = Client(address, verbose=False)
+    image = handle_file(ROOT / "examples" / "koala.jpg")
+    answer = client.predict(image, "bear", "lite2", api_name="/feedback")
+    assert (answer["said"], answer["sentence"]) == ("koala", "Recorded: it is “bear”, not “koala”.")
+    assert ("unreviewed", "bear") in images(kept)
+    while len(rows(kept)) < 4:
+        client.predict(image, "bear", None, api_name="/feedback")
+    assert "feedback" not in json.dumps(client.view_api(return_format="dict", print_info=False))
+    ask(tab, "macaw")
+    tab.locator("[data-act=other]").click()
+    tab.locator("#feedback-label").fill("a red bird")
+    tab.locator("[data-act=send]").click()
+    expect(question(tab)).to_contain_text("Not recorded. Today's are given; try again tomorrow.")
+    expect(tab.locator("#feedback-label")).to_have_value("a red bird")
+    expect(tab.locator("#announcer")).to_have_text("Not recorded. Today's are given; try again tomorrow.")
+    screenshot(tab, "feedback-refused")
+    assert len(rows(kept)) == 4
