@@ -1,0 +1,1 @@
+"""What visitors say of answers, kept as labelled images once the owner has accepted them."""

@@ -1,0 +1,241 @@
+"""The owner's page: the images to review, what visitors corrected, and how to use the accepted images."""
+
+from __future__ import annotations
+
+import itertools
+import shlex
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from lineup.errors import LineupError
+from lineup.features import FEATURES
+from lineup.page import owner_session, thumbnails
+from lineup.page.sign_in import OwnerPages, root_of
+from lineup.page.templates import renderer
+from lineup.service import Service
+
+if TYPE_CHECKING:
+    from lineup.features.feedback.feature import FeedbackParts
+    from lineup.features.feedback.records import Said
+    from lineup.features.feedback.review import Corrections, PendingImage
+
+PAGE_IMAGES = 300
+MAX_CLASSES = 50  # in the table of corrections
+_DECODED_AT_ONCE = 2  # a page requests dozens of thumbnails
+_HERE = Path(__file__).parent
+_VIEWS = {"review": "Review", "corrections": "Corrections", "accepted": "Accepted"}
+_DOORS = {
+    "evaluation": ("evaluate", "Open the page of evaluations"),
+    "training": ("classes", "Open the page of classes"),
+}
+_render = renderer(_HERE / "templates")
+
+
+@dataclass(frozen=True)
+class Row:
+    """Images of a page to which visitors gave the same label.
+
+    Attributes:
+        n: how many there are on all pages.
+    """
+
+    label: str
+    is_disputed: bool
+    images: tuple[PendingImage, ...]
+    n: int
+
+
+@dataclass(frozen=True)
+class ImagePage:
+    """One page of the images to review, in rows.
+
+    Attributes:
+        first: the number of its first image, from 1.
+        n: how many images there are on all pages.
+    """
+
+    rows: tuple[Row, ...]
+    number: int
+    n_pages: int
+    first: int
+    last: int
+    n: int
+
+
+def image_page(pending: Iterable[PendingImage], number: int, size: int = PAGE_IMAGES) -> ImagePage:
+    """Return a page of images, those first where backbones and visitors disagree; the last page for a larger number."""
+
+    def row(image: PendingImage) -> tuple[bool, str, str]:
+        return not image.is_disputed, image.label.casefold(), image.label
+
+    images = sorted(pending, key=row)  # stable: the order within a row stays
+    n_pages = max(1, -(-len(images) // size))
+    number = min(max(number, 1), n_pages)
+    counts = {key: len(list(some)) for key, some in itertools.groupby(images, row)}
+    shown = images[(number - 1) * size : number * size]
+    rows = [Row(key[2], not key[0], tuple(some), counts[key]) for key, some in itertools.groupby(shown, row)]
+    first = (number - 1) * size
+    return ImagePage(tuple(rows), number, n_pages, first + 1, first + len(shown), len(images))
+
+
+class ReviewPage:
+    """The owner's page.
+
+    Args:
+        service: for its title and the labels of its backbones.
+        parts: the feedback of the service.
+    """
+
+    def __init__(self, service: Service, parts: FeedbackParts) -> None:
+        self._service, self._parts = service, parts
+        self._limiter = CapacityLimiter(_DECODED_AT_ONCE)
+
+    def routes(self, pages: OwnerPages) -> list[Route]:
+        """Return its routes."""
+        style, script = ((_HERE / name).read_text(encoding="utf-8") for name in ("review.css", "review.js"))
+        return [
+            pages.page("", self.html),
+            pages.get("/image/{image}", self._image),
+            pages.get("/labels", self._labels),
+            pages.post("/review", self.decide),
+            pages.file("/review.css", style, "text/css"),
+            pages.file("/review.js", script, "text/javascript"),
+        ]
+
+    def html(self, request: Request) -> str:
+        """Render the view that the address names."""
+        view = request.query_params.get("view", "review")
+        view = view if view in _VIEWS else "review"
+        review = self._parts.review
+        stats, values = review.stats(), dict[str, Any]()
+        if view == "review":
+            number = request.query_params.get("page", "")
+            values["page"] = _shown(image_page(review.pending(), int(number) if number.isdecimal() else 1))
+        elif view == "corrections":
+            values["backbones"] = [_figures(each) for each in stats.backbones]
+            values["classes"] = [_figures(each) for each in stats.classes[:MAX_CLASSES]]
+            values["n_more"] = len(stats.classes) - len(values["classes"])
+        else:
+            values["commands"] = _commands(self._parts.collection.accepted)
+            values["repo"] = self._service.config.feedback.repo
+            enabled = [name for name in _DOORS if name in FEATURES and getattr(self._service.config, name).enabled]
+            values["doors"] = [_DOORS[name] for name in enabled]
+        counts = {"review": stats.n_pending, "corrections": None, "accepted": stats.n_accepted}
+        return _render(
+            {"review": "pending.html"}.get(view, f"{view}.html"),
+            title=self._service.config.title,
+            heading=_VIEWS[view],
+            root=root_of(request),
+            view=view,
+            views=[(key, text, counts[key]) for key, text in _VIEWS.items()],
+            n_accepted=stats.n_accepted,
+            warnings=self._warnings(),
+            **values,
+        )
+
+    def decide(self, values: Mapping[str, Any]) -> dict[str, int]:
+        """Accept or reject the images `ids`; `label` changes the label of those that are accepted.
+
+        Raises:
+            LineupError: when the request makes no sense, or nothing can be written.
+        """
+        ids, action, label = values.get("ids"), values.get("action"), values.get("label")
+        if not isinstance(ids, list) or not ids or not all(isinstance(each, str) for each in ids):
+            raise LineupError("ids", "a list of ids of images", f"got {str(ids)[:60]}", "select images")
+        if label is not None and not isinstance(label, str):
+            raise LineupError("label", "a text", f"got {str(label)[:60]}", "write a label")
+        if action == "accept":
+            return {"done": self._parts.review.accept(ids, label)}
+        if action == "reject":
+            return {"done": self._parts.review.reject(ids)}
+        raise LineupError("action", "accept or reject", f"got {str(action)[:60]}", "reload the page")
+
+    async def _image(self, request: Request) -> Response:
+        is_small = "small" in request.query_params
+        try:
+            body = await run_sync(self._jpeg, request.path_params["image"], is_small, limiter=self._limiter)
+        except LineupError as error:
+            return JSONResponse({"detail": str(error)}, 404)
+        return Response(body, media_type="image/jpeg")
+
+    def _jpeg(self, image: str, is_small: bool) -> bytes:
+        path = self._parts.review.image(image)
+        if is_small:
+            return thumbnails.jpeg(path, self._service.config.limits.max_megapixels)
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            got = f"reading failed ({error.strerror})"
+            raise LineupError("image", "an image to review", got, "reload the page") from error
+
+    async def _labels(self, _: Request) -> Response:
+        return JSONResponse(await run_sync(self.labels))
+
+    def labels(self) -> list[str]:
+        """Return the labels of all backbones, as far as they are known."""
+        found = (self._service.labels(name) for name in self._service.names)
+        return sorted({label for labels in found if labels and labels.named for label in labels.display_names})
+
+    def _warnings(self) -> list[dict[str, str]]:
+        hub_copy = self._parts.hub_copy
+        if hub_copy is None or not hub_copy.problem:
+            return []
+        n = hub_copy.n_unsent
+        waiting = f" {n:,} file{'s wait' if n != 1 else ' waits'} on this machine." if n else ""
+        return [{"title": "The copy on the Hub is behind", "text": f"{hub_copy.problem}{waiting}"}]
+
+
+def routes(service: Service, parts: FeedbackParts) -> list[Route]:
+    """Return the routes of the owner's page; none without a token in the environment, or one that is too short."""
+    session = owner_session.from_environment()
+    if session is None:
+        return []
+    pages = OwnerPages(session, service.config.title)
+    return [*pages.routes(), *ReviewPage(service, parts).routes(pages)]
+
+
+def _shown(page: ImagePage) -> dict[str, Any]:
+    rows = [vars(row) | {"images": [_tile(image) for image in row.images]} for row in page.rows]
+    return vars(page) | {"rows": rows}
+
+
+def _tile(image: PendingImage) -> dict[str, Any]:
+    """Return what a tile shows; its text is for screen readers."""
+    given = {label for label, _ in image.labels}
+    latest = {said.backbone: said for answer in image.answers for said in answer.said}
+    by_label: dict[str, list[Said]] = {}
+    for each in latest.values():
+        by_label.setdefault(each.label, []).append(each)
+    said = [{"label": label, "by": by, "is_given": label in given} for label, by in by_label.items()]
+    said.sort(key=lambda each: each["is_given"])  # those that differ first
+    heard = "; ".join(f"{', '.join(each.backbone for each in one['by'])}: {one['label']}" for one in said)
+    text = f"Visitors: {', '.join(label for label, _ in image.labels)}. {heard}"
+    return {"id": image.id, "label": image.label, "given": image.labels, "said": said, "text": text}
+
+
+def _figures(row: Corrections) -> dict[str, Any]:
+    share, low, high = (100 * value for value in (row.n_corrected / row.n, row.interval.low, row.interval.high))
+    text = f"{share:.0f}%, {low:.0f} to {high:.0f}%"
+    figures = {"n": f"{row.n:,}", "corrected": f"{row.n_corrected:,}", "text": text}
+    return figures | {"backbone": row.backbone, "label": row.label, "share": share, "low": low, "high": high}
+
+
+def _commands(folder: Path) -> dict[str, str]:
+    quoted = shlex.quote(str(folder))
+    load = f'from datasets import load_dataset\n\nimages = load_dataset("imagefolder", data_dir={str(folder)!r})'
+    vision = f"from torchvision.datasets import ImageFolder\n\nimages = ImageFolder({str(folder)!r})"
+    return {
+        "evaluate": f"python -m lineup evaluate {quoted}",
+        "train": f"python -m lineup train {quoted} --out my-classes",
+        "export": "python -m lineup feedback export FOLDER",
+        "datasets": load,
+        "torchvision": vision,
+    }
