@@ -1,1 +1,1 @@
-"""What visitors say of answers, kept as labelled images once the owner has accepted them."""
+"""Feedback: images that users label on the page, for the owner to review, and to train on."""
