@@ -2,7 +2,6 @@
 
 import hashlib
 import hmac
-import ipaddress
 import logging
 import math
 import os
@@ -57,9 +56,8 @@ class OwnerSession:
 
         Args:
             candidate: what should be the token.
-            client: the address of the client.
+            client: whose attempts are counted, as `client_address` returns it.
         """
-        client = _network(client)
         with self._lock:  # attempts at the same time are counted one by one
             if wait_s := self._wait_s(client):
                 return Refusal(f"there were too many attempts; try again in {wait_s} s", wait_s)
@@ -112,16 +110,3 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> OwnerSessio
 def _digest(text: str) -> bytes:
     """Return the hash of a text: all hashes have the same length, and `compare_digest` shows that of its arguments."""
     return hashlib.sha256(text.encode(errors="surrogatepass")).digest()
-
-
-def _network(client: str) -> str:
-    """Return what attempts are counted by: an address, and of IPv6 the first 64 bits, as each host has many."""
-    try:
-        address = ipaddress.ip_address(client)
-    except ValueError:
-        return client
-    if isinstance(address, ipaddress.IPv6Address):
-        if address.ipv4_mapped:
-            return str(address.ipv4_mapped)
-        return str(ipaddress.ip_network((int(address) >> 64 << 64, 64)))
-    return client

@@ -17,6 +17,7 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from starlette.routing import Route
 
 from lineup.errors import BusyError, LineupError
+from lineup.page.client_address import client_address
 from lineup.page.owner_session import SESSION_S, VARIABLE, OwnerSession, Refusal
 from lineup.page.templates import read_script, render
 
@@ -139,7 +140,7 @@ class OwnerPages:
 
     async def _sign_in(self, request: Request) -> Response:
         token = _token_in(request.headers.get("content-type", ""), await request.body())
-        outcome = self._session.login(token, request.client.host if request.client else "")
+        outcome = self._session.login(token, client_address(request))
         if isinstance(outcome, Refusal):
             return self._rendered(request, outcome)
         response = RedirectResponse(f"{root_of(request)}{PATH}", 303)

@@ -110,15 +110,6 @@ def test_many_addresses_share_a_limit_and_sessions_go_on(session):
     assert session.is_signed_in(name)
 
 
-def test_addresses_of_one_ipv6_network_count_as_one(session):
-    for number in range(MAX_FAILURES):
-        failed(session, f"2001:db8::{number}:1", 1)
-    assert session.login(TOKEN, "2001:db8::ffff").retry_after_s
-    assert isinstance(session.login(TOKEN, "2001:db8:0:1::1"), str)
-    failed(session, "::ffff:9.9.9.9", MAX_FAILURES)
-    assert session.login(TOKEN, "9.9.9.9").retry_after_s
-
-
 def test_log_has_refusals_without_the_candidate_or_the_address(session, caplog):
     with caplog.at_level(logging.DEBUG):
         session.login("wrong-candidate", "1.2.3.4")

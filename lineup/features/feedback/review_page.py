@@ -1,13 +1,11 @@
 """The owner's page: the images to review, what visitors corrected, and how to use the accepted images."""
 
-from __future__ import annotations
-
 import itertools
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
@@ -15,19 +13,20 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from lineup.analysis.corrections import CorrectionRate
 from lineup.errors import LineupError
 from lineup.features import FEATURES
+from lineup.features.feedback import records
+from lineup.features.feedback.feature import FeedbackParts
+from lineup.features.feedback.records import Said
+from lineup.features.feedback.review import PendingImage
 from lineup.page import owner_session, thumbnails
 from lineup.page.sign_in import OwnerPages, root_of
 from lineup.page.templates import renderer
 from lineup.service import Service
 
-if TYPE_CHECKING:
-    from lineup.features.feedback.feature import FeedbackParts
-    from lineup.features.feedback.records import Said
-    from lineup.features.feedback.review import Corrections, PendingImage
-
 PAGE_IMAGES = 300
+PULL_TIMEOUT_S = 5.0  # for the images of other replicas: the page does not wait longer
 MAX_CLASSES = 50  # in the table of corrections
 _DECODED_AT_ONCE = 2  # a page requests dozens of thumbnails
 _HERE = Path(__file__).parent
@@ -97,6 +96,7 @@ class ReviewPage:
     def __init__(self, service: Service, parts: FeedbackParts) -> None:
         self._service, self._parts = service, parts
         self._limiter = CapacityLimiter(_DECODED_AT_ONCE)
+        self._paths = dict[str, Path]()  # of the images that were shown last: `Review.image` reads all folders
 
     def routes(self, pages: OwnerPages) -> list[Route]:
         """Return its routes."""
@@ -118,13 +118,11 @@ class ReviewPage:
         stats, values = review.stats(), dict[str, Any]()
         if view == "review":
             number = request.query_params.get("page", "")
-            values["page"] = _shown(image_page(review.pending(), int(number) if number.isdecimal() else 1))
+            values["page"] = self._shown(int(number[:9]) if number.isdecimal() else 1)
         elif view == "corrections":
-            values["backbones"] = [_figures(each) for each in stats.backbones]
-            values["classes"] = [_figures(each) for each in stats.classes[:MAX_CLASSES]]
-            values["n_more"] = len(stats.classes) - len(values["classes"])
+            values |= _corrections(stats.rates)
         else:
-            values["commands"] = _commands(self._parts.collection.accepted)
+            values["commands"] = _commands(self._parts.collection.root / records.ACCEPTED)
             values["repo"] = self._service.config.feedback.repo
             enabled = [name for name in _DOORS if name in FEATURES and getattr(self._service.config, name).enabled]
             values["doors"] = [_DOORS[name] for name in enabled]
@@ -141,6 +139,18 @@ class ReviewPage:
             **values,
         )
 
+    def _shown(self, number: int) -> dict[str, Any]:
+        page = image_page(self._pending(), number)
+        self._paths = {image.id: image.path for row in page.rows for image in row.images}
+        rows = [vars(row) | {"images": [_tile(image) for image in row.images]} for row in page.rows]
+        return vars(page) | {"rows": rows}
+
+    def _pending(self) -> list[PendingImage]:
+        """Return the images to review, those included that other replicas have sent to the Hub."""
+        if self._parts.hub_copy is not None:
+            self._parts.hub_copy.pull(PULL_TIMEOUT_S)
+        return self._parts.review.pending()
+
     def decide(self, values: Mapping[str, Any]) -> dict[str, int]:
         """Accept or reject the images `ids`; `label` changes the label of those that are accepted.
 
@@ -152,11 +162,12 @@ class ReviewPage:
             raise LineupError("ids", "a list of ids of images", f"got {str(ids)[:60]}", "select images")
         if label is not None and not isinstance(label, str):
             raise LineupError("label", "a text", f"got {str(label)[:60]}", "write a label")
-        if action == "accept":
-            return {"done": self._parts.review.accept(ids, label)}
-        if action == "reject":
-            return {"done": self._parts.review.reject(ids)}
-        raise LineupError("action", "accept or reject", f"got {str(action)[:60]}", "reload the page")
+        if action not in ("accept", "reject"):
+            raise LineupError("action", "accept or reject", f"got {str(action)[:60]}", "reload the page")
+        review = self._parts.review
+        pending = {image.id for image in review.pending()}
+        ids = [each for each in ids if each in pending]  # others were reviewed in another tab, or by another process
+        return {"done": review.accept(ids, label) if action == "accept" else review.reject(ids)}
 
     async def _image(self, request: Request) -> Response:
         is_small = "small" in request.query_params
@@ -167,7 +178,9 @@ class ReviewPage:
         return Response(body, media_type="image/jpeg")
 
     def _jpeg(self, image: str, is_small: bool) -> bytes:
-        path = self._parts.review.image(image)
+        path = self._paths.get(image)
+        if path is None or path.is_symlink() or not path.is_file():
+            path = self._parts.review.image(image)
         if is_small:
             return thumbnails.jpeg(path, self._service.config.limits.max_megapixels)
         try:
@@ -202,30 +215,36 @@ def routes(service: Service, parts: FeedbackParts) -> list[Route]:
     return [*pages.routes(), *ReviewPage(service, parts).routes(pages)]
 
 
-def _shown(page: ImagePage) -> dict[str, Any]:
-    rows = [vars(row) | {"images": [_tile(image) for image in row.images]} for row in page.rows]
-    return vars(page) | {"rows": rows}
-
-
 def _tile(image: PendingImage) -> dict[str, Any]:
-    """Return what a tile shows; its text is for screen readers."""
+    """Return what a tile shows: what the backbones said, first what differs; its text is for screen readers."""
     given = {label for label, _ in image.labels}
     latest = {said.backbone: said for answer in image.answers for said in answer.said}
-    by_label: dict[str, list[Said]] = {}
-    for each in latest.values():
+    by_label = dict[str, list[Said]]()
+    for each in sorted(latest.values(), key=lambda each: each.label in given):
         by_label.setdefault(each.label, []).append(each)
     said = [{"label": label, "by": by, "is_given": label in given} for label, by in by_label.items()]
-    said.sort(key=lambda each: each["is_given"])  # those that differ first
-    heard = "; ".join(f"{', '.join(each.backbone for each in one['by'])}: {one['label']}" for one in said)
-    text = f"Visitors: {', '.join(label for label, _ in image.labels)}. {heard}"
+    heard = (f"{', '.join(each.backbone for each in by)}: {label}" for label, by in by_label.items())
+    text = "; ".join([f"Visitors: {', '.join(label for label, _ in image.labels) or image.label}", *heard])
     return {"id": image.id, "label": image.label, "given": image.labels, "said": said, "text": text}
 
 
-def _figures(row: Corrections) -> dict[str, Any]:
-    share, low, high = (100 * value for value in (row.n_corrected / row.n, row.interval.low, row.interval.high))
-    text = f"{share:.0f}%, {low:.0f} to {high:.0f}%"
-    figures = {"n": f"{row.n:,}", "corrected": f"{row.n_corrected:,}", "text": text}
-    return figures | {"backbone": row.backbone, "label": row.label, "share": share, "low": low, "high": high}
+def _corrections(rates: Sequence[CorrectionRate]) -> dict[str, Any]:
+    classes = sorted((rate for rate in rates if rate.label and rate.n_corrected), key=lambda rate: -rate.n_corrected)
+    return {
+        "backbones": [_figures(rate) for rate in rates if not rate.label],
+        "classes": [_figures(rate) for rate in classes[:MAX_CLASSES]],
+        "n_more": len(classes[MAX_CLASSES:]),
+    }
+
+
+def _figures(rate: CorrectionRate) -> dict[str, Any]:
+    share, low, high = (100 * value for value in (rate.share, *rate.interval))
+    figures = {
+        "n": f"{rate.n:,}",
+        "corrected": f"{rate.n_corrected:,}",
+        "text": f"{share:.0f}%, {low:.0f} to {high:.0f}%",
+    }
+    return figures | {"backbone": rate.backbone, "label": rate.label, "share": share, "low": low, "high": high}
 
 
 def _commands(folder: Path) -> dict[str, str]:
