@@ -69,7 +69,7 @@ class ImagePage:
     n: int
 
 
-def image_page(pending: Iterable[PendingImage], number: int, size: int = PAGE_IMAGES) -> ImagePage:
+def image_page(pending: Iterable[PendingImage], number: int, size: int) -> ImagePage:
     """Return a page of images, those first where backbones and visitors disagree; the last page for a larger number."""
 
     def row(image: PendingImage) -> tuple[bool, str, str]:
@@ -140,7 +140,7 @@ class ReviewPage:
         )
 
     def _shown(self, number: int) -> dict[str, Any]:
-        page = image_page(self._pending(), number)
+        page = image_page(self._pending(), number, PAGE_IMAGES)
         self._paths = {image.id: image.path for row in page.rows for image in row.images}
         rows = [vars(row) | {"images": [_tile(image) for image in row.images]} for row in page.rows]
         return vars(page) | {"rows": rows}
