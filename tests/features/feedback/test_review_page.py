@@ -3,15 +3,18 @@
 import html
 import re
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.testclient import TestClient
 
 from lineup.errors import LineupError
 from lineup.features.feedback import feature, review_page
 from lineup.features.feedback.records import Said
+from lineup.server.allowlist import AllowlistMiddleware
 
 TOKEN = "a-secret-of-the-owner"
 OWN = {"Origin": "http://testserver"}
@@ -266,6 +269,20 @@ def test_without_a_token_there_are_no_routes(make_service, fakes, monkeypatch, t
         monkeypatch.setenv("LINEUP_OWNER_TOKEN", token)
     service = make_service("{feedback: {to: kept}, backbones: ['fake:a']}")
     assert review_page.routes(service, feature.of(service)) == []
+
+
+@pytest.mark.parametrize("path", ["/owner", "/owner/sign-in", "/owner/review", "/owner/image/0123456789abcdef"])
+def test_without_a_token_paths_are_as_unknown_as_any(make_service, fakes, monkeypatch, path):
+    monkeypatch.delenv("LINEUP_OWNER_TOKEN", raising=False)
+    service = make_service("{feedback: {to: kept}, backbones: ['fake:a']}")
+    routes = review_page.routes(service, feature.of(service))
+    stack = [Middleware(AllowlistMiddleware, SimpleNamespace(pages=[("", "Home", True)]), routes)]
+    client = TestClient(Starlette(routes=routes, middleware=stack))
+    for method in ("GET", "POST", "HEAD", "PUT"):
+        answers = [client.request(method, each) for each in (path, path.replace("owner", "other"))]
+        assert answers[0].status_code == answers[1].status_code == 404
+        assert answers[0].headers == answers[1].headers
+        assert answers[0].text.replace("owner", "other") == answers[1].text
 
 
 def test_full_disk_is_a_sentence(owner, monkeypatch):
