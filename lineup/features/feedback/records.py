@@ -6,18 +6,22 @@ import os
 import re
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, Self
 
+from lineup.errors import LineupError
 from lineup.features.feedback.labels import normalized_class
 
 UNREVIEWED, ACCEPTED = "unreviewed", "accepted"  # folders below that of the collection
 ANSWERS, REVIEWS, METADATA = "answers.jsonl", "reviews.jsonl", "metadata.jsonl"
 MAX_LINE_BYTES = 1 << 16  # a longer line comes from something else, and is ignored
 IMAGE_ID = re.compile(r"[0-9a-f]{16}")
-IMAGE_FILE = re.compile(r"([0-9a-f]{16})\.jpg")
+IMAGE_FILE = re.compile(r"[0-9a-f]{16}\.jpg")
+ANSWERS_FILE = re.compile(r"answers-.*\.jsonl", re.DOTALL)
+_LAST_S = 253402300799  # of the year 9999
 
 Decision = Literal["accepted", "rejected", "expired"]
 
@@ -72,7 +76,7 @@ class AnswerRow:
             datetime.fromisoformat(row.time)
             is_valid = IMAGE_ID.fullmatch(row.image) and IMAGE_ID.fullmatch(row.key) and isinstance(row.is_right, bool)
             return row if is_valid and row.given and normalized_class(row.given) == row.given else None
-        except (ValueError, TypeError, KeyError, AttributeError):
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
             return None
 
 
@@ -114,8 +118,37 @@ def _said(value: Any) -> Said:
 
 
 def timestamp(time_s: float) -> str:
-    """Return a time as ISO 8601 in UTC, with microseconds."""
-    return datetime.fromtimestamp(time_s, UTC).isoformat(timespec="microseconds")
+    """Return a time as ISO 8601 in UTC, with microseconds; a time that a wrong clock makes impossible is cut off."""
+    return datetime.fromtimestamp(min(max(time_s, 0), _LAST_S), UTC).isoformat(timespec="microseconds")
+
+
+@contextmanager
+def reading_errors(folder: Path) -> Iterator[None]:
+    """Translate an OSError of the block into a LineupError."""
+    try:
+        yield
+    except OSError as error:
+        raise LineupError(str(folder), "a folder that can be read", str(error.strerror), "check it") from error
+
+
+def entries(folder: Path) -> list[os.DirEntry[str]]:
+    """Return what is in a folder: nothing if it is a link, or was not created yet, or another process deleted it."""
+    if folder.is_symlink():
+        return []
+    try:
+        with os.scandir(folder) as found:
+            return list(found)
+    except FileNotFoundError:
+        return []
+
+
+def answers_files(folder: Path) -> list[Path]:
+    """Return the files of answers beside unreviewed images, those of other processes included."""
+    return sorted(
+        Path(entry.path)
+        for entry in entries(folder)
+        if ANSWERS_FILE.fullmatch(entry.name) and entry.is_file(follow_symlinks=False)
+    )
 
 
 def to_line(value: Any) -> bytes:
@@ -146,16 +179,21 @@ def read_answers(paths: Iterable[Path]) -> list[AnswerRow]:
 
 
 def append(path: Path, lines: Sequence[bytes]) -> None:
-    """Append lines to a file that several processes write to, and wait until they are on the disk.
+    """Append lines to a file, and wait until they are on the disk; a line that was cut off is ended first.
 
     Raises:
         OSError: when they cannot be written; then none of them is in the file.
     """
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    if not lines:
+        return
+    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o644)
     try:
         size, body = os.fstat(descriptor).st_size, b"".join(lines)
+        if size:
+            os.lseek(descriptor, size - 1, os.SEEK_SET)
+            body = body if os.read(descriptor, 1) == b"\n" else b"\n" + body
         try:
-            write_whole(descriptor, body)
+            _write_whole(descriptor, body)
         except OSError:
             os.ftruncate(descriptor, size)
             raise
@@ -163,7 +201,7 @@ def append(path: Path, lines: Sequence[bytes]) -> None:
         os.close(descriptor)
 
 
-def write_whole(descriptor: int, body: bytes) -> None:
+def _write_whole(descriptor: int, body: bytes) -> None:
     """Write bytes and flush them to the disk; a full disk may take a part of them before it refuses the rest."""
     while body:
         body = body[os.write(descriptor, body) :]
