@@ -75,10 +75,19 @@ class OwnerPages:
         ]
 
     def page(self, path: str, html: Callable[[Request], str]) -> Route:
-        """Return the route of a page, rendered on a thread; without a session it leads to the sign-in."""
+        """Return the route of a page; without a session it leads to the sign-in.
+
+        Args:
+            path: below ``/owner``.
+            html: renders it, on a thread; may raise LineupError, which is shown.
+        """
 
         async def endpoint(request: Request) -> Response:
-            return HTMLResponse(await run_sync(html, request))
+            try:
+                return HTMLResponse(await run_sync(html, request))
+            except LineupError as error:
+                values = {"title": self._title, "root": root_of(request), "problem": error}
+                return HTMLResponse(render("owner_problem.html", **values), 503)
 
         return self._route(path, endpoint, ("GET",), is_page=True)
 

@@ -2,7 +2,7 @@
 
 import itertools
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from starlette.routing import Route
 from lineup.analysis.corrections import CorrectionRate
 from lineup.errors import LineupError
 from lineup.features import FEATURES
-from lineup.features.feedback import records
+from lineup.features.feedback import image_files, records
 from lineup.features.feedback.feature import FeedbackParts
 from lineup.features.feedback.records import Said
 from lineup.features.feedback.review import PendingImage
@@ -112,38 +112,45 @@ class ReviewPage:
 
     def html(self, request: Request) -> str:
         """Render the view that the address names."""
-        view = request.query_params.get("view", "review")
-        view = view if view in _VIEWS else "review"
-        review = self._parts.review
-        stats, values = review.stats(), dict[str, Any]()
-        if view == "review":
-            number = request.query_params.get("page", "")
-            values["page"] = self._shown(int(number[:9]) if number.isdecimal() else 1)
-        elif view == "corrections":
-            values |= _corrections(stats.rates)
-        else:
-            values["commands"] = _commands(self._parts.collection.root / records.ACCEPTED)
-            values["repo"] = self._service.config.feedback.repo
-            enabled = [name for name in _DOORS if name in FEATURES and getattr(self._service.config, name).enabled]
-            values["doors"] = [_DOORS[name] for name in enabled]
-        counts = {"review": stats.n_pending, "corrections": None, "accepted": stats.n_accepted}
+        name = request.query_params.get("view", "review")
+        view = name if name in _VIEWS else "review"
+        values = {"review": self._review, "corrections": self._corrections, "accepted": self._accepted}[view](request)
+        root = self._parts.collection.root
+        accepted = len(image_files.by_id(root / records.ACCEPTED))
+        n_of = {"review": len(image_files.by_id(root / records.UNREVIEWED)), "accepted": accepted}
         return _render(
-            {"review": "pending.html"}.get(view, f"{view}.html"),
+            f"{view}.html",
             title=self._service.config.title,
             heading=_VIEWS[view],
             root=root_of(request),
             view=view,
-            views=[(key, text, counts[key]) for key, text in _VIEWS.items()],
-            n_accepted=stats.n_accepted,
+            views=[(key, text, n_of.get(key)) for key, text in _VIEWS.items()],
+            n_accepted=accepted,
             warnings=self._warnings(),
             **values,
         )
 
-    def _shown(self, number: int) -> dict[str, Any]:
-        page = image_page(self._pending(), number, PAGE_IMAGES)
+    def _review(self, request: Request) -> dict[str, Any]:
+        number = request.query_params.get("page", "")
+        page = image_page(self._pending(), int(number[:9]) if number.isdecimal() else 1, PAGE_IMAGES)
         self._paths = {image.id: image.path for row in page.rows for image in row.images}
         rows = [vars(row) | {"images": [_tile(image) for image in row.images]} for row in page.rows]
-        return vars(page) | {"rows": rows}
+        return {"page": vars(page) | {"rows": rows}}
+
+    def _corrections(self, _: Request) -> dict[str, Any]:
+        rates = self._parts.review.stats().rates
+        classes = [rate for rate in rates if rate.label and rate.n_corrected]
+        classes.sort(key=lambda rate: -rate.n_corrected)
+        return {
+            "backbones": [_figures(rate) for rate in rates if not rate.label],
+            "classes": [_figures(rate) for rate in classes[:MAX_CLASSES]],
+            "n_more": len(classes[MAX_CLASSES:]),
+        }
+
+    def _accepted(self, _: Request) -> dict[str, Any]:
+        config, folder = self._service.config, self._parts.collection.root / records.ACCEPTED
+        doors = [_DOORS[name] for name in _DOORS if name in FEATURES and getattr(config, name).enabled]
+        return {"commands": _commands(folder), "repo": config.feedback.repo, "doors": doors}
 
     def _pending(self) -> list[PendingImage]:
         """Return the images to review, those included that other replicas have sent to the Hub."""
@@ -201,9 +208,9 @@ class ReviewPage:
         hub_copy = self._parts.hub_copy
         if hub_copy is None or not hub_copy.problem:
             return []
-        n = hub_copy.n_unsent
+        problem, n = hub_copy.problem.rstrip("."), hub_copy.n_unsent
         waiting = f" {n:,} file{'s wait' if n != 1 else ' waits'} on this machine." if n else ""
-        return [{"title": "The copy on the Hub is behind", "text": f"{hub_copy.problem}{waiting}"}]
+        return [{"title": "The copy on the Hub is behind", "text": f"{problem[:1].upper()}{problem[1:]}.{waiting}"}]
 
 
 def routes(service: Service, parts: FeedbackParts) -> list[Route]:
@@ -226,15 +233,6 @@ def _tile(image: PendingImage) -> dict[str, Any]:
     heard = (f"{', '.join(each.backbone for each in by)}: {label}" for label, by in by_label.items())
     text = "; ".join([f"Visitors: {', '.join(label for label, _ in image.labels) or image.label}", *heard])
     return {"id": image.id, "label": image.label, "given": image.labels, "said": said, "text": text}
-
-
-def _corrections(rates: Sequence[CorrectionRate]) -> dict[str, Any]:
-    classes = sorted((rate for rate in rates if rate.label and rate.n_corrected), key=lambda rate: -rate.n_corrected)
-    return {
-        "backbones": [_figures(rate) for rate in rates if not rate.label],
-        "classes": [_figures(rate) for rate in classes[:MAX_CLASSES]],
-        "n_more": len(classes[MAX_CLASSES:]),
-    }
 
 
 def _figures(rate: CorrectionRate) -> dict[str, Any]:

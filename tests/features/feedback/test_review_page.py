@@ -295,3 +295,14 @@ def test_full_disk_is_a_sentence(owner, monkeypatch):
     answer = owner.decide(action="accept", ids=[image])
     assert answer.status_code == 400
     assert "No space left" in answer.json()["detail"]
+
+
+def test_folder_that_cannot_be_read_is_a_sentence(owner, monkeypatch):
+    def unreadable():
+        raise LineupError("/data/kept", "a folder that can be read", "Permission denied", "check it")
+
+    monkeypatch.setattr(owner.parts.review, "pending", unreadable)
+    answer = owner.client.get("/owner")
+    assert answer.status_code == 503
+    assert "Permission denied; check it." in answer.text
+    assert answer.headers["cache-control"] == "no-store"
