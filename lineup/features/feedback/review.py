@@ -27,6 +27,10 @@ class Copy(Protocol):
     def problem(self) -> str:
         """Return why something was not sent, or an empty string."""
 
+    @property
+    def n_unsent(self) -> int:
+        """Return how many files are not sent yet."""
+
     def pull(self, timeout_s: float) -> None:
         """Get what other replicas have kept."""
 
