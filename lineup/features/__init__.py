@@ -22,6 +22,10 @@ class Feature:
         pages: a function that adds pages with `Blocks.route`, given the Blocks, the service, the `Connections` that run
             its requests, and the `Handover` of images between pages.
         routes: a function that returns Starlette routes, given the service; they are served beside the page.
+        background: a function that returns a context manager, given the service; it is entered when the page is served,
+            and left when the server stops, for which it has a few seconds.
+        warnings: a function that returns sentences, given the service: what the owner should know although the page
+            works. ``/readyz`` shows them, at every request, so it must be fast.
     """
 
     name: str
@@ -30,6 +34,8 @@ class Feature:
     notes: str = ""
     pages: str = ""
     routes: str = ""
+    background: str = ""
+    warnings: str = ""
 
 
 _FEATURES = [
