@@ -7,9 +7,19 @@ exists when it is used: neither prevents the page from opening.
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, PrivateAttr, Tag, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    PrivateAttr,
+    Tag,
+    field_validator,
+    model_validator,
+)
 
-from lineup.config import class_indices, normalization
+from lineup.config import class_indices, feedback_target, normalization
 from lineup.config.spec import Spec, parse_spec
 from lineup.config.yaml_source import Document, format_value
 
@@ -229,6 +239,35 @@ class Training(_Section):
     max_mb: int = Field(200, ge=1, le=100_000, description="largest total size of its files, in millions of bytes")
 
 
+class Feedback(_Section):
+    """What users say of the answers on the page: right, or what the image shows instead."""
+
+    to: str = Field(
+        "",
+        description="where images are kept that users label on the page: a folder, or a data set of the Hub as "
+        "`hf://datasets/OWNER/NAME`; without it, there is no such button, and nothing is kept",
+    )
+    private: bool = Field(True, description="whether the data set is created as a private one")
+    per_visitor: int = Field(
+        20,
+        ge=1,
+        le=100_000,
+        description="most images a day from one network address; counted by each process of the server for itself",
+    )
+    per_day: int = Field(1000, ge=1, le=1_000_000, description="most images a day of all users")
+    keep_days: int = Field(90, ge=1, le=3650, description="images that you have not reviewed are deleted after so long")
+
+    @field_validator("to")
+    @classmethod
+    def _valid_target(cls, value: str) -> str:
+        return feedback_target.checked(value)
+
+    @property
+    def repo(self) -> str:
+        """The repository of the data set, ``owner/name``; empty for a folder."""
+        return feedback_target.repo(self.to)
+
+
 class Space(_Section):
     """Metadata and hardware of the Space on the Hub, applied by `python -m lineup push`."""
 
@@ -279,6 +318,10 @@ class Config(_Section):
     training: Training = Field(
         default_factory=Training,  # type: ignore[arg-type]
         description="training of classifiers for your own classes",
+    )
+    feedback: Feedback = Field(
+        default_factory=Feedback,  # type: ignore[arg-type]
+        description="images that users label on the page",
     )
     space: Space = Field(default_factory=Space, description="metadata and hardware of the Space on the Hub")  # type: ignore[arg-type]
 

@@ -122,7 +122,7 @@ def read(folder: Path) -> LabelledFolder:
         else:
             split, depth = layout.of(parts)
             label = next(iter(given.get(name, ())), None) or (
-                _label_of(folder.joinpath(*parts[:depth])) if depth else None
+                label_of(folder.joinpath(*parts[:depth])) if depth else None
             )
             images.append(LabelledImage(path, label, split, digest, groups.get(name, "")))
     return LabelledFolder(tuple(images), tuple(sorted(problems, key=lambda problem: problem.where)))
@@ -142,11 +142,26 @@ def write(folder: Path, label: str, image: Image.Image) -> Path:
     Raises:
         LineupError: when the label is empty, or the file cannot be written.
     """
+    body = encode(image)
+    return write_encoded(folder, label, body, f"{hashlib.sha256(body).hexdigest()[:32]}.jpg")
+
+
+def encode(image: Image.Image) -> bytes:
+    """Return an image as a JPEG without metadata; the same pixels give the same bytes."""
     bare = Image.frombytes("RGB", image.size, image.convert("RGB").tobytes())  # Pillow would keep a JPEG's comment
     buffer = BytesIO()
     bare.save(buffer, "JPEG", quality=JPEG_QUALITY)
-    body, name = buffer.getvalue(), folder_name(label)
-    path = folder / name / f"{hashlib.sha256(body).hexdigest()[:32]}.jpg"
+    return buffer.getvalue()
+
+
+def write_encoded(folder: Path, label: str, body: bytes, file_name: str) -> Path:
+    """Write the content of an image as ``<label>/<file name>``, unless that exists, and return the path.
+
+    Raises:
+        LineupError: when the label is empty, or the file cannot be written.
+    """
+    name = folder_name(label)
+    path = folder / name / file_name
     with writing_errors(str(folder), "a folder for images", "check it and the disk"):
         path.parent.mkdir(parents=True, exist_ok=True)
         if _HASHED.search(name):
@@ -189,7 +204,7 @@ def _quoted(char: str) -> str:
     return "".join(f"%{byte:02X}" for byte in char.encode())
 
 
-def _label_of(folder: Path) -> str:
+def label_of(folder: Path) -> str:
     """Return the label of a folder: its name, decoded if `folder_name` has encoded it."""
     name = unicodedata.normalize("NFC", printable(folder.name))
     label = unquote(name)
