@@ -33,6 +33,11 @@ class ChangedFiles:
         """Take files for sent in their present version."""
         self._sent.update({name: version for name in names if (version := _version(self._folder / name))})
 
+    def gone(self, before_s: float) -> set[str]:
+        """Return the files that were sent, do not exist any more, and were last modified before a time."""
+        old = [name for name, (time_ns, _) in self._sent.items() if time_ns < before_s * 1e9]
+        return {name for name in old if not (self._folder / name).exists()}
+
     def batches(self, names: Sequence[str]) -> Iterator[list[str]]:
         """Split files so that each part fits a commit; a larger file is a part of its own."""
         batch, n_bytes = list[str](), 0

@@ -153,7 +153,8 @@ def _handler_of(hub: Hub) -> type[BaseHTTPRequestHandler]:
             elif (commit := repo.commit(unquote(revision))) is None:
                 self._refuse(404, "RevisionNotFound")
             elif listed:
-                siblings = [{"rfilename": each} for each in sorted(repo.commits[commit])]
+                sizes = {each: len(body) for each, body in repo.commits[commit].items()}
+                siblings = [{"rfilename": each, "size": sizes[each]} for each in sorted(sizes)]
                 is_private = name in hub.spaces.all and hub.spaces.all[name].private
                 listing = {"id": name.removeprefix("datasets/"), "sha": commit, "siblings": siblings}
                 listing["private"] = is_private
