@@ -23,6 +23,10 @@ class Feature:
         pages: a function that adds pages with `Blocks.route`, given the Blocks, the service, the `Connections` that run
             its requests, and the `Handover` of images between pages.
         routes: a function that returns Starlette routes, given the service; they are served beside the page.
+        background: a function that returns a context manager, given the service; it is entered when the page is served,
+            and left when the server stops, for which it has a few seconds.
+        warnings: a function that returns sentences, given the service: what the owner should know although the page
+            works. ``/readyz`` shows them, at every request, so it must be fast.
     """
 
     name: str
@@ -32,6 +36,8 @@ class Feature:
     notes: str = ""
     pages: str = ""
     routes: str = ""
+    background: str = ""
+    warnings: str = ""
 
 
 _FEATURES = [
@@ -45,7 +51,10 @@ _FEATURES = [
     Feature(
         "feedback",
         answer_panel="lineup.features.feedback.panel:FeedbackPanel",
+        commands="lineup.features.feedback.commands:add",
         routes="lineup.features.feedback.panel:routes",
+        background="lineup.features.feedback.background:running",
+        warnings="lineup.features.feedback.background:warnings",
     ),
     Feature(
         "training",
@@ -54,7 +63,6 @@ _FEATURES = [
         pages="lineup.features.training.panel:add",
         routes="lineup.features.training.panel:routes",
     ),
-    Feature("feedback", commands="lineup.features.feedback.commands:add"),
     Feature("benchmark", panel="lineup.features.benchmark.panel:BenchmarkPanel"),
     Feature("snippets", panel="lineup.features.snippets.panel:SnippetsPanel"),
     Feature("publish", commands="lineup.features.publish.commands:add", notes="lineup.features.publish.commands:notes"),

@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 from starlette.routing import BaseRoute
 
-from lineup.features.feedback import api_panel, feature
+from lineup.features.feedback import api_panel, feature, review_page
 from lineup.features.feedback.asking import Asking
 from lineup.features.feedback.classes import ClassRoute
 from lineup.page.client_address import client_address
@@ -56,5 +56,7 @@ class FeedbackPanel:
 
 
 def routes(service: Service) -> list[BaseRoute]:
-    """Return the route of the class search."""
-    return [ClassRoute(service)] if service.config.feedback.to else []
+    """Return the route of the class search, and those of the owner's page."""
+    if not feature.is_on(service):
+        return []
+    return [ClassRoute(service), *review_page.routes(service, feature.of(service))]

@@ -183,7 +183,9 @@ def test_answer_to_an_older_question_is_not_recorded(page, tmp_path):
 
 def test_page_of_an_earlier_process_is_answered_with_a_sentence(page):
     shown = page.answer(None, "0123456789abcdef")
-    assert "The server has lost these answers, as after a restart. Classify the image again, then answer." in text_of(shown)
+    assert "The server has lost these answers, as after a restart. Classify the image again, then answer." in text_of(
+        shown
+    )
     assert not page.root.exists()
 
 
