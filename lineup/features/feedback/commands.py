@@ -36,40 +36,45 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", shared:
     review.add_argument("--accept", nargs="+", metavar="ID", default=[], help="accept these images")
     review.add_argument("--label", help="the label of the accepted images (default: of each, the one given most often)")
     review.add_argument("--reject", nargs="+", metavar="ID", default=[], help="delete these images")
-    review.set_defaults(run=_review)
+    review.set_defaults(run=_run, action=_review)
 
     stats = actions.add_parser(
         "stats", parents=[shared], help="tell how often users corrected each backbone, and each of its classes"
     )
-    stats.set_defaults(run=_stats)
+    stats.set_defaults(run=_run, action=_stats)
 
     export = actions.add_parser(
         "export", parents=[shared], help="copy the accepted images to a new folder, as imagefolder"
     )
     export.add_argument("folder", type=Path, metavar="FOLDER", help="a new folder")
-    export.set_defaults(run=_export)
+    export.set_defaults(run=_run, action=_export)
 
 
-def _parts(service: "Service") -> "FeedbackParts":
-    """Return the feature's parts, with what other replicas have kept."""
+def _run(service: "Service", arguments: argparse.Namespace) -> int:
+    """Run an action, with what other replicas have kept, and send what it decides."""
     from lineup.features.feedback import feature
 
     parts = feature.of(service)
-    if parts.hub_copy:
-        parts.hub_copy.pull(HUB_TIMEOUT_S)
-    return parts
+    if (copy := parts.hub_copy) is None:
+        arguments.action(parts, arguments)
+        return 0
+    copy.pull(HUB_TIMEOUT_S)
+    try:
+        arguments.action(parts, arguments)
+    finally:
+        copy.stop(HUB_TIMEOUT_S)
+    return report([copy.problem]) if copy.problem else 0
 
 
-def _review(service: "Service", arguments: argparse.Namespace) -> int:
+def _review(parts: "FeedbackParts", arguments: argparse.Namespace) -> None:
     if both := set(arguments.accept) & set(arguments.reject):
         raise LineupError("--reject", "other images than --accept", f"got {min(both)} twice", "remove one of the two")
     if arguments.label is not None and not arguments.accept:
         raise LineupError("--label", "--accept with the ids of images", "got none", "add them")
-    parts = _parts(service)
     if not (arguments.accept or arguments.reject):
         pending = parts.review.pending()
         print_answer([_to_json(image) for image in pending], arguments.json, lambda: _list(pending))
-        return 0
+        return
     for name in arguments.reject:
         parts.review.image(name)  # before any is accepted
     n_accepted = parts.review.accept(arguments.accept, arguments.label) if arguments.accept else 0
@@ -79,30 +84,18 @@ def _review(service: "Service", arguments: argparse.Namespace) -> int:
     done = [f"{verb} {_images(count)}" for verb, count in list(counts.items())[:2] if count]
     line = f"{enumeration(done) or 'nothing changed'}; {_images(n_left)} left to review"
     print_answer({**counts, "folder": folder}, arguments.json, lambda: [line, f"accepted images: {folder}"])
-    return _sent(parts)
 
 
-def _sent(parts: "FeedbackParts") -> int:
-    """Wait until the data set on the Hub has what was decided; return the exit status."""
-    if (copy := parts.hub_copy) is None:
-        return 0
-    copy.stop(HUB_TIMEOUT_S)
-    return report([copy.problem]) if copy.problem else 0
-
-
-def _stats(service: "Service", arguments: argparse.Namespace) -> int:
-    parts = _parts(service)
+def _stats(parts: "FeedbackParts", arguments: argparse.Namespace) -> None:
     stats = parts.review.stats()
     folder = _accepted_folder(parts)
     print_answer({**asdict(stats), "folder": str(folder)}, arguments.json, lambda: _stats_lines(stats, folder))
-    return 0
 
 
-def _export(service: "Service", arguments: argparse.Namespace) -> int:
-    count = _parts(service).review.export(arguments.folder)
+def _export(parts: "FeedbackParts", arguments: argparse.Namespace) -> None:
+    count = parts.review.export(arguments.folder)
     result = {"folder": str(arguments.folder), "images": count}
     print_answer(result, arguments.json, lambda: [f"{arguments.folder}: {_images(count)}"])
-    return 0
 
 
 def _accepted_folder(parts: "FeedbackParts") -> Path:

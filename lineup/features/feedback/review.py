@@ -31,7 +31,7 @@ class Copy(Protocol):
     def n_unsent(self) -> int:
         """Return how many files are not sent yet."""
 
-    def pull(self, timeout_s: float) -> None:
+    def pull(self, timeout_s: float) -> object:
         """Get what other replicas have kept."""
 
     def apply(self, moves: Sequence[Move]) -> None:
@@ -264,11 +264,15 @@ class Review:
             return self._reviewed.keys()
 
     def _last_decisions(self) -> dict[str, str]:
-        """Return the last decision on each image."""
+        """Return the last decision on each image, by its time: replicas append each other's lines later."""
         with records.reading_errors(self._root):
             lines = list(records.read_lines(self._root / records.REVIEWS))
-        values = [value for value in lines if isinstance(value, dict)]
-        return {str(value.get("id")): str(value.get("decision")) for value in values}
+        found = [
+            (str(value.get("time")), str(value.get("id")), str(value.get("decision")))
+            for value in lines
+            if isinstance(value, dict)
+        ]
+        return {image: decision for _, image, decision in sorted(found)}
 
 
 def _pending(name: str, paths: Sequence[Path], rows: Sequence[AnswerRow]) -> PendingImage:

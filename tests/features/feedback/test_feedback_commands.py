@@ -6,6 +6,10 @@ import pytest
 from commands import run_command
 from feedback import Feedbacks
 
+from lineup.errors import LineupError
+from lineup.features.feedback import feature
+from lineup.features.feedback.review import Review
+
 CONFIG = "backbones: [fake:a]\nfeedback: {to: kept birds}\n"
 
 
@@ -112,3 +116,35 @@ def test_labels_of_others_do_not_reach_the_terminal_raw(kept, feedback):
     out = feedback("review")[1]
     assert "\x1b" not in out
     assert "a[31m" in out
+
+
+class FakeCopy:
+    """A copy on the Hub that is out of reach."""
+
+    problem = "the Hub is away"
+
+    def __init__(self):
+        self.calls = []
+
+    def pull(self, timeout_s):
+        self.calls.append("pull")
+
+    def apply(self, moves):
+        self.calls += [move.decision for move in moves]
+
+    def stop(self, timeout_s):
+        self.calls.append("stop")
+
+
+def test_copy_on_the_hub_is_pulled_before_and_pushed_after(kept, feedback, monkeypatch):
+    name, copy = kept.add(1, "jay").image, FakeCopy()
+    parts = feature.FeedbackParts(kept.collection, Review(kept.collection, copy), copy)
+    monkeypatch.setattr(feature, "of", lambda service: parts)
+    status, out, err = feedback("review", "--accept", name)
+    assert copy.calls == ["pull", "accepted", "stop"]
+    assert out.startswith("accepted 1 image")
+    assert (status, err) == (2, "error: the Hub is away\n")
+    with pytest.raises(LineupError):
+        kept.review.image(name)
+    feedback("review", "--accept", name)  # unknown now
+    assert copy.calls[3:] == ["pull", "stop"]

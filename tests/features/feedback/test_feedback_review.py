@@ -239,6 +239,16 @@ def test_stats_are_corrections_by_backbone_and_class(kept):
     assert rates == {("a", ""): (3, 2), ("a", "jay"): (3, 2), ("b", ""): (2, 2), ("b", "owl"): (2, 2)}
 
 
+def test_last_decision_is_that_of_the_latest_time(kept):
+    """Replicas append the lines of others to their own."""
+    kept.root.mkdir()
+    name = "0" * 16
+    rows = [("rejected", "2030-01-02"), ("accepted", "2030-01-03"), ("rejected", "2030-01-01")]
+    lines = [records.to_line({"id": name, "decision": each, "label": "", "time": time}) for each, time in rows]
+    (kept.root / "reviews.jsonl").write_bytes(b"[]\n" + b"".join(lines))
+    assert kept.review.stats().n_rejected == 0
+
+
 def test_empty_collection_has_nothing_to_review(kept):
     assert kept.review.pending() == []
     assert kept.review.delete_old() == 0
