@@ -9,6 +9,7 @@ from weakref import WeakKeyDictionary, ref
 from lineup.config import Config, feedback_target
 from lineup.errors import LineupError
 from lineup.features.feedback.collection import Collection
+from lineup.features.feedback.hub_copy import HubCopy
 from lineup.features.feedback.labels import normalized_class
 from lineup.features.feedback.review import Review
 from lineup.hub.cache_folder import cache_folder
@@ -31,7 +32,7 @@ class FeedbackParts:
 
     collection: Collection
     review: Review
-    hub_copy: None = None
+    hub_copy: HubCopy | None = None
 
 
 _PARTS: "WeakKeyDictionary[Service, FeedbackParts]" = WeakKeyDictionary()
@@ -72,7 +73,10 @@ def _compose(service: "Service") -> FeedbackParts:
     collection = Collection(root(service.config), service.config.feedback)
     weak = ref(service)  # the cache would otherwise keep every service
     collection.is_class = lambda label: (alive := weak()) is not None and label in _classes(alive)
-    return FeedbackParts(collection, Review(collection))
+    hub_copy = HubCopy(collection.root, collection.settings) if collection.settings.repo else None
+    if hub_copy:
+        collection.on_added = hub_copy.wake
+    return FeedbackParts(collection, Review(collection, hub_copy), hub_copy)
 
 
 def _classes(service: "Service") -> set[str]:

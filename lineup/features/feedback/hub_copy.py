@@ -9,8 +9,10 @@ from pathlib import Path
 
 from lineup.config import Feedback
 from lineup.features.feedback import records
+from lineup.features.feedback.hub_download import download
 from lineup.features.feedback.hub_exchange import Exchange
 from lineup.features.feedback.records import Move
+from lineup.features.feedback.remote import Remote
 from lineup.hub import datasets
 from lineup.hub.problems import ConflictError
 from lineup.hub.scheduled_push import ScheduledPush
@@ -42,6 +44,7 @@ class HubCopy:
         self._lock = threading.Lock()  # guards the fields below
         self._gone = set[str]()  # unreviewed images that were deleted here
         self._wants_pull = False
+        self._left_out = set[str]()  # images of the data set that are not what their names say
         self._exchanged: int | None = None  # the size of our decisions that the data set is known to have
 
     def wake(self) -> None:
@@ -129,12 +132,14 @@ class HubCopy:
         if (head := datasets.head(self._settings.repo)) is None:  # nothing was pushed yet
             return False
         keep_s = self._settings.keep_days * 86_400.0
-        exchange = Exchange(self._root, self._push.files, head, keep_s, self._clock())
+        remote = Remote(head)
+        exchange = Exchange(self._root, self._push.files, remote, keep_s, self._clock())
         exchange.take_decisions()
         exchange.take_answers(everything=wants_pull)
-        exchange.mark_sent()
         exchange.give_decisions(gone)
-        return wants_pull and exchange.download()
+        has_more = wants_pull and download(self._root, remote, self._left_out)
+        exchange.mark_sent()
+        return has_more
 
     def _n_decided(self) -> int:
         try:
