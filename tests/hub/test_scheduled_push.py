@@ -352,7 +352,8 @@ def test_forked_worker_pushes_nothing(make_push, spaces, tmp_path):
     assert os.waitpid(child, 0)[1] == 0
 
 
-def test_error_before_a_push_is_its_error(make_push, spaces, tmp_path):
+def test_error_before_a_push_is_its_error(make_push, spaces, tmp_path, monkeypatch):
+    monkeypatch.setattr(scheduled_push, "FIRST_RETRY_S", 100)
     failures = [LineupError("me/birds", "its answers", "they are gone", "look"), RuntimeError("a bug")]
 
     def before():
