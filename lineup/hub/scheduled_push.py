@@ -69,10 +69,9 @@ class ScheduledPush:
             if self._is_stopped:
                 return
             if self._thread is None:
-                self._is_due = True
                 self._thread = threading.Thread(target=self._run, name=f"push {self._repo}", daemon=True)
                 self._thread.start()
-            if now:
+            if now or self._clock is None:  # until the first push, nothing else makes one due
                 self._is_due = True
                 self._changed.notify_all()
 

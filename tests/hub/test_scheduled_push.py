@@ -76,6 +76,15 @@ def test_nothing_to_push_is_no_request(make_push, spaces, tmp_path):
     assert len(spaces.hub.requests) == n_requests
 
 
+def test_first_file_is_pushed_although_the_thread_ran_without_one(make_push, spaces, tmp_path):
+    push = make_push()
+    assert push.attempt(10)
+    put(tmp_path, "0.jpg")
+    push.wake()
+    until(lambda: not push.files.unsent())
+    assert "0.jpg" in spaces.files(KEY)
+
+
 def test_only_changed_files_are_pushed_again_and_lines_are_complete(make_push, spaces, tmp_path):
     push = make_push()
     put(tmp_path, "wren/0.jpg")
@@ -330,20 +339,21 @@ def test_forked_worker_pushes_nothing(make_push, spaces, tmp_path):
     push = make_push()
     put(tmp_path, "0.jpg")
     assert push.flush(10)
-    put(tmp_path, "1.jpg")
     if (child := os.fork()) == 0:
         code = 1
         try:
+            put(tmp_path, "1.jpg")
             push.wake(now=True)
-            code = 0 if not push.flush(10) and not push.attempt(10) else 1
+            has_pushed = push.attempt(10) or push.flush(10)
             push.stop(10)
+            code = int(has_pushed or push.files.unsent() != ["1.jpg"])
         finally:
             os._exit(code)
     assert os.waitpid(child, 0)[1] == 0
-    assert "1.jpg" not in spaces.files(KEY)
 
 
-def test_error_before_a_push_is_its_error(make_push, spaces, tmp_path):
+def test_error_before_a_push_is_its_error(make_push, spaces, tmp_path, monkeypatch):
+    monkeypatch.setattr(scheduled_push, "FIRST_RETRY_S", 100)
     failures = [LineupError("me/birds", "its answers", "they are gone", "look"), RuntimeError("a bug")]
 
     def before():
