@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from lineup.features.feedback import accepted, exchanged_lines, records, scan
+from lineup.features.feedback import accepted, exchanged_lines, records
 from lineup.features.feedback.remote import MAX_IMAGE_BYTES, Remote, image_parts
 from lineup.images import labelled_folder
 
@@ -68,7 +68,7 @@ def _is_missing(root: Path, remote: Remote, name: str, targets: Mapping[str, str
 
 
 def _first_answers(root: Path) -> dict[str, float]:
-    times = dict[str, float]()
-    for row in scan.read_answers(root, reviewed=True):  # in the order of their times
+    times = dict[str, float]()  # the rows are in the order of their times
+    for row in records.read_answers([*records.answers_files(root / records.UNREVIEWED), root / records.ANSWERS]):
         times.setdefault(row.image, exchanged_lines.seconds(row.time))
     return times
