@@ -43,16 +43,17 @@ _FEATURES = [
         routes="lineup.features.evaluation.panel:routes",
     ),
     Feature(
-        "feedback",
-        answer_panel="lineup.features.feedback.panel:FeedbackPanel",
-        routes="lineup.features.feedback.panel:routes",
-    ),
-    Feature(
         "training",
         panel="lineup.features.training.panel:LinkPanel",
         commands="lineup.features.training.commands:add",
         pages="lineup.features.training.panel:add",
         routes="lineup.features.training.panel:routes",
+    ),
+    Feature(
+        "feedback",
+        answer_panel="lineup.features.feedback.panel:FeedbackPanel",
+        commands="lineup.features.feedback.commands:add",
+        routes="lineup.features.feedback.panel:routes",
     ),
     Feature("benchmark", panel="lineup.features.benchmark.panel:BenchmarkPanel"),
     Feature("snippets", panel="lineup.features.snippets.panel:SnippetsPanel"),

@@ -10,7 +10,7 @@ from lineup.config import Config, feedback_target
 from lineup.errors import LineupError
 from lineup.features.feedback.collection import Collection
 from lineup.features.feedback.labels import normalized_class
-from lineup.features.feedback.review import Review
+from lineup.features.feedback.review import Copy, Review
 from lineup.hub.cache_folder import cache_folder
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class FeedbackParts:
 
     collection: Collection
     review: Review
-    hub_copy: None = None
+    hub_copy: Copy | None = None
 
 
 _PARTS: "WeakKeyDictionary[Service, FeedbackParts]" = WeakKeyDictionary()
