@@ -32,9 +32,7 @@ def address(tmp_path_factory, kept):
         yield app.url
 
 
-@pytest.fixture
-def tab(browser, address, request):
-    width, theme = getattr(request, "param", (1280, "light"))
+def opened(browser, address, width, theme):
     context = browser.new_context(viewport={"width": width, "height": 844}, color_scheme=theme)
     page, errors = context.new_page(), []
     page.on("pageerror", lambda error: errors.append(str(error)))
@@ -43,6 +41,17 @@ def tab(browser, address, request):
     yield page
     context.close()
     assert errors == []
+
+
+@pytest.fixture(scope="module")
+def tab(browser, address):
+    """Return a page on a desktop that the tests share."""
+    yield from opened(browser, address, 1280, "light")
+
+
+@pytest.fixture
+def phone(browser, address):
+    yield from opened(browser, address, 390, "dark")
 
 
 def ask(page, example):
@@ -95,19 +104,18 @@ def test_answer_is_corrected_by_keyboard(tab, kept):
     assert re.fullmatch("[0-9a-f]{64}", rows(kept)[0]["said"][0]["fingerprint"])
 
 
-@pytest.mark.parametrize("tab", [(390, "dark")], indirect=True, ids=["phone"])
-def test_comparison_is_answered_once_on_a_phone(tab, kept):
-    choose(tab, "lite2")
-    tab.locator("#others input").click()
-    tab.locator("[role=option]", has_text="lite0").first.click()
-    tab.keyboard.press("Escape")
-    ask(tab, "hen")
-    expect(question(tab)).to_contain_text("Is “hen” right? both backbones say so; answer once for the image.")
+def test_comparison_is_answered_once_on_a_phone(phone, kept):
+    choose(phone, "lite2")
+    phone.locator("#others input").click()
+    phone.locator("[role=option]", has_text="lite0").first.click()
+    phone.keyboard.press("Escape")
+    ask(phone, "hen")
+    expect(question(phone)).to_contain_text("Is “hen” right? both backbones say so; answer once for the image.")
     n_before = len(rows(kept))
-    tab.locator("[data-act=right]").dblclick()
-    expect(question(tab)).to_contain_text("Recorded: it is “hen”, as both backbones say.")
-    screenshot(tab, "feedback-phone")
-    assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    phone.locator("[data-act=right]").dblclick()
+    expect(question(phone)).to_contain_text("Recorded: it is “hen”, as both backbones say.")
+    screenshot(phone, "feedback-phone")
+    assert phone.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert [[each["backbone"] for each in row["said"]] for row in rows(kept)[n_before:]] == [["lite2", "lite0"]]
 
 
