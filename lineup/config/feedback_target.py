@@ -72,21 +72,20 @@ def folder_problem(to: str, folder: Path, folders: Iterable[str], files: Iterabl
         files: those that it names, which must not be in the folder.
     """
     try:
-        root = resolved(to, folder)
-        top = folder.resolve()
-        if root == top or root in top.parents:
-            which = "/" if root == Path(root.anchor) else "the config's own folder" if root == top else "around it"
-            return _served(to, which if which != "around it" else "the folder around the config's own")
+        root, top = resolved(to, folder), folder.resolve()
+    except ValueError as error:
+        return f"{_EXPECTED}; {error}"
+    if root == top or root in top.parents:
+        return _served(to, "the config's own folder" if root == top else "around the config's own folder")
+    try:
         for served, what in _served_folders(top, folders):
             if root == served or served in root.parents:
-                return _served(to, f"in {what}")
+                return _served(to, f"in {what}" if root != served else what)
             if root in served.parents:
                 return _served(to, f"around {what}")
         if any(root in (top / name).resolve().parents for name in files if "://" not in name):
             return _served(to, "around an example image")
-    except ValueError as error:
-        return f"{_EXPECTED}; {error}"
-    except OSError:  # of a path that another message is about
+    except (OSError, ValueError):  # of a path that another message is about
         return ""
     return "" if root.is_dir() or not root.exists() else f"{_EXPECTED}; got {format_value(to)}, a file; choose another"
 
@@ -103,7 +102,7 @@ def _served_folders(top: Path, folders: Iterable[str]) -> Iterable[tuple[Path, s
 
 def _served(to: str, where: str) -> str:
     expected = "expected a folder that is neither served nor uploaded to a Space"
-    return f"{expected}; got {format_value(to)}, {where}; choose a folder of its own, such as feedback"
+    return f"{expected}; got {format_value(to)}, {where}; choose one for feedback alone, such as feedback"
 
 
 def _longest(to: str) -> int:

@@ -53,6 +53,12 @@ _FEATURES = [
         pages="lineup.features.training.panel:add",
         routes="lineup.features.training.panel:routes",
     ),
+    Feature(
+        "feedback",
+        commands="lineup.features.feedback.commands:add",
+        background="lineup.features.feedback.background:running",
+        warnings="lineup.features.feedback.background:warnings",
+    ),
     Feature("benchmark", panel="lineup.features.benchmark.panel:BenchmarkPanel"),
     Feature("snippets", panel="lineup.features.snippets.panel:SnippetsPanel"),
     Feature("publish", commands="lineup.features.publish.commands:add", notes="lineup.features.publish.commands:notes"),

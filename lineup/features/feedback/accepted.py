@@ -8,9 +8,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from lineup.errors import BusyError, LineupError, writing_errors
-from lineup.features.feedback import records
-from lineup.features.feedback.collection import delete_image
-from lineup.features.feedback.scan import images_by_folder
+from lineup.features.feedback import image_files, records
 from lineup.hub import atomic_write
 from lineup.images import labelled_folder
 
@@ -38,15 +36,6 @@ def locked(root: Path) -> Iterator[None]:
         lock.release()
 
 
-def files(root: Path) -> dict[str, list[Path]]:
-    """Return the files of each accepted image, by its id; there is one, unless a process was killed."""
-    found = dict[str, list[Path]]()
-    for folder, names in images_by_folder(root / records.ACCEPTED):
-        for name in names:
-            found.setdefault(name[:16], []).append(folder / name)
-    return found
-
-
 def put(root: Path, image: str, label: str, body: bytes, present: dict[str, list[Path]]) -> Path:
     """Write an accepted image, in place of the same image with another label.
 
@@ -55,12 +44,15 @@ def put(root: Path, image: str, label: str, body: bytes, present: dict[str, list
         image: its id.
         label: any label.
         body: the content of the file.
-        present: what `files` returned; is updated.
+        present: the files of each accepted image; is updated.
+
+    Raises:
+        OSError: when it cannot be written.
     """
-    path = labelled_folder.write_encoded(root / records.ACCEPTED, label, body, f"{image}.jpg")
+    path = image_files.write(root / records.ACCEPTED, label, body, image)
     for other in present.get(image, []):
         if other != path:
-            delete_image(other)
+            image_files.delete(other)
     present[image] = [path]
     return path
 
@@ -72,7 +64,7 @@ def write_metadata(folder: Path) -> int:
     itself, and must name the column `label`.
     """
     lines = list[bytes]()
-    for images, names in images_by_folder(folder):
+    for images, names in image_files.by_folder(folder):
         label = labelled_folder.label_of(images)
         lines += [records.to_line({"file_name": f"{images.name}/{name}", "label": label}) for name in sorted(names)]
     path = folder / records.METADATA
@@ -97,7 +89,7 @@ def export(root: Path, folder: Path) -> int:
         with locked(root), writing_errors(str(folder), "a folder that can be written", "check it and the disk"):
             place.parent.mkdir(parents=True, exist_ok=True)
             draft.mkdir()
-            for images, names in images_by_folder(root / records.ACCEPTED):
+            for images, names in image_files.by_folder(root / records.ACCEPTED):
                 (draft / images.name).mkdir()
                 for name in [*names, labelled_folder.LABEL_FILE]:
                     if (images / name).is_file() and not (images / name).is_symlink():

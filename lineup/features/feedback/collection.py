@@ -16,7 +16,7 @@ from PIL import Image
 
 from lineup.config import Feedback
 from lineup.errors import LineupError, writing_errors
-from lineup.features.feedback import records
+from lineup.features.feedback import image_files, records
 from lineup.features.feedback.labels import normalized_class, normalized_label
 from lineup.features.feedback.limits import DAY_S, Limits
 from lineup.features.feedback.records import AnswerRow, Receipt, Said
@@ -44,7 +44,7 @@ class Collection:
         self.root, self.settings, self.clock = root, settings, clock
         self.on_added: Callable[[], None] = lambda: None
         self.is_class: Callable[[str], bool] = lambda label: False
-        self._limits = Limits(settings.per_visitor, settings.per_day)
+        self._limits = Limits(settings.per_visitor, settings.per_day, self._count_of_day)
         self._lock = threading.Lock()
         self._answers = _AnswersFile(root / records.UNREVIEWED)
         self._known = dict[str, Path]()  # image id → its file
@@ -99,22 +99,29 @@ class Collection:
         """Write the image unless it is there, and the answer; return whether it was not there."""
         folder = self.root / records.UNREVIEWED
         path = self._known.get(name) or folder / labelled_folder.folder_name(label) / f"{name}.jpg"
-        is_new = not path.is_file()
-        if is_new:
+        if is_new := not image_files.is_whole(path, len(body)):
             self._require_space()
-            path = labelled_folder.write_encoded(folder, label, body, f"{name}.jpg")
+            path = image_files.write(folder, label, body, name)
         try:
             self._answers.append(line, now_s)
         except OSError:
             if is_new:
-                delete_image(path)
+                image_files.delete(path)
             raise
-        if not path.is_file():  # reviewed or deleted by another process in the meantime
-            path = labelled_folder.write_encoded(folder, label, body, f"{name}.jpg")
+        if not image_files.is_whole(path, len(body)):  # reviewed or deleted by another process in the meantime
+            path = image_files.write(folder, label, body, name)
         if len(self._known) >= _MAX_KNOWN:
             self._known.clear()
         self._known[name] = path
         return is_new
+
+    def _count_of_day(self, time_s: float) -> int:
+        """Return how many answers of a day were given before this process counted: the limit survives a restart."""
+        start, count = f"answers-{records.timestamp(time_s)[:10].replace('-', '')}T", 0
+        with suppress(OSError):
+            for path in records.answers_files(self.root / records.UNREVIEWED):
+                count += path.read_bytes().count(b"\n") if path.name.startswith(start) else 0
+        return count
 
     def _require_space(self) -> None:
         folder = next(folder for folder in (self.root, *self.root.parents) if folder.exists())
@@ -138,17 +145,8 @@ class _AnswersFile:
         day, pid = int(now_s // DAY_S), os.getpid()
         if (day, pid) != (self._day, self._pid):  # the process may have been forked
             start = re.sub(r"[-:]|\+.*", "", records.timestamp(now_s))
-            host = re.sub(r"[^\w.-]", "", socket.gethostname())[:60]
+            host = re.sub(r"[^A-Za-z0-9.-]", "", socket.gethostname())[:60]
             self._path = self._folder / f"answers-{start}Z-{host}-{pid}.jsonl"
             self._day, self._pid = day, pid
         self._folder.mkdir(parents=True, exist_ok=True)
         records.append(self._path, [line])
-
-
-def delete_image(path: Path) -> None:
-    """Delete the file of an image, and its label's folder if it holds no other."""
-    path.unlink(missing_ok=True)
-    with suppress(OSError):
-        if {each.name for each in path.parent.iterdir()} <= {labelled_folder.LABEL_FILE}:
-            (path.parent / labelled_folder.LABEL_FILE).unlink(missing_ok=True)
-            path.parent.rmdir()

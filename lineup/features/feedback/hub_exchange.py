@@ -6,11 +6,11 @@ carried out in the data set if its line is missing there.
 
 import os
 from collections.abc import Iterator, Mapping, Sequence, Set
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from pathlib import Path
 
-from lineup.features.feedback import accepted, exchanged_lines, records, scan
-from lineup.features.feedback.collection import delete_image
+from lineup.errors import writing_errors
+from lineup.features.feedback import accepted, exchanged_lines, image_files, records
 from lineup.features.feedback.remote import Remote, image_parts, is_answers
 from lineup.hub import atomic_write, changed_files
 from lineup.hub.changed_files import ChangedFiles
@@ -47,7 +47,7 @@ class Exchange:
             times = {id_: time_s for id_, _, _, time_s in exchanged_lines.decisions(new[records.REVIEWS])}
             for path, image in self._unreviewed():
                 if image in times and _modified_s(path) < times[image]:  # it was not uploaded again since
-                    delete_image(path)
+                    image_files.delete(path)
             for name, lines in new.items():
                 if lines:
                     records.append(self._root / name, lines)
@@ -123,15 +123,17 @@ class Exchange:
         """Take the unreviewed images that both sides have for pushed: their names are hashes of their contents."""
         self._files.mark_sent(name for name in self._remote.names if image_parts(name))
 
-    def _locked(self) -> AbstractContextManager[None]:
-        return accepted.locked(self._root)
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        with accepted.locked(self._root), writing_errors(str(self._root), "a folder", "check it and the disk"):
+            yield
 
     def _missing(self, name: str) -> list[bytes]:
         theirs = set(self._theirs[name])
         return [line for line in dict.fromkeys(exchanged_lines.lines_of(self._root / name)) if line not in theirs]
 
     def _unreviewed(self) -> Iterator[tuple[Path, str]]:
-        for folder, names in scan.images_by_folder(self._root / records.UNREVIEWED):
+        for folder, names in image_files.by_folder(self._root / records.UNREVIEWED):
             for name in names:
                 yield folder / name, name[:16]
 

@@ -4,6 +4,7 @@ import hashlib
 import os
 import threading
 from collections import Counter, OrderedDict
+from collections.abc import Callable
 
 from lineup.errors import BusyError
 
@@ -16,10 +17,15 @@ class Limits:
 
     Users behind one address share a limit, and other processes count for themselves. Of an address only a hash is in
     memory, with a key that is not stored.
+
+    Args:
+        per_visitor: most answers from one address.
+        per_day: most answers of all.
+        count_before: returns how many answers of a time's day there are already, when the first one of it is counted.
     """
 
-    def __init__(self, per_visitor: int, per_day: int) -> None:
-        self._per_visitor, self._per_day = per_visitor, per_day
+    def __init__(self, per_visitor: int, per_day: int, count_before: Callable[[float], int] = lambda time_s: 0) -> None:
+        self._per_visitor, self._per_day, self._count_before = per_visitor, per_day, count_before
         self._key, self._lock = os.urandom(16), threading.Lock()
         self._days: OrderedDict[int, Counter[bytes]] = OrderedDict()
 
@@ -46,7 +52,8 @@ class Limits:
 
     def _of_day(self, time_s: float) -> Counter[bytes]:
         day = int(time_s // DAY_S)
-        counts = self._days.setdefault(day, Counter())
+        if (counts := self._days.get(day)) is None:
+            counts = self._days[day] = Counter({b"": self._count_before(time_s)})
         self._days.move_to_end(day)
         while len(self._days) > _DAYS:
             self._days.popitem(last=False)

@@ -1,31 +1,35 @@
 """Deletes what was not reviewed in time, unless the clock may be wrong."""
 
 import json
-import os
-from collections.abc import Iterator
 from pathlib import Path
 
-from lineup.features.feedback import records, scan
-from lineup.features.feedback.collection import delete_image
+from lineup.features.feedback import image_files, records
 from lineup.features.feedback.records import Move
 from lineup.hub import atomic_write
 
 STEADY_S = 86_400.0  # how long the clock must have run without a jump
-MAX_GAP_S = 7 * 86_400.0  # between two looks at it
+MAX_GAP_S = 7 * 86_400.0  # between two readings of it
 _MARK = ".clock.json"
 
 
 class ClockCheck:
     """Remembers in a file since when the clock has run without a jump, so that a wrong one does not delete all.
 
-    A jump is a step back, or one of more than a week: a server that slept for as long waits a day before it deletes.
+    A jump is a step back, or one of more than a week: a server that slept for longer waits a day before it deletes.
+
+    Args:
+        folder: has the file.
     """
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / _MARK
 
     def is_steady(self, now_s: float) -> bool:
-        """Return whether the clock has run without a jump for a day, and remember the time."""
+        """Return whether the clock has run without a jump for a day, and remember the time.
+
+        Raises:
+            OSError: when it cannot be written.
+        """
         since_s, last_s = self._read()
         if not last_s <= now_s <= last_s + MAX_GAP_S:
             since_s = now_s
@@ -44,37 +48,31 @@ def delete_old(root: Path, now_s: float, keep_s: float, check: ClockCheck) -> li
     """Delete unreviewed images and files of answers by their age, and return what became of the images.
 
     Nothing is deleted when the clock has jumped, or is before the newest file.
+
+    Raises:
+        OSError: when the folder cannot be written.
     """
-    images = [
-        (folder / name, name[:16])
-        for folder, names in scan.images_by_folder(root / records.UNREVIEWED)
-        for name in names
-    ]
-    aged = [(path, name, _modified_s(path)) for path, name in images]
-    answers = [(path, _modified_s(path)) for path in scan.answers_files(root)]
-    newest_s = max([time_s for *_, time_s in aged] + [time_s for _, time_s in answers], default=now_s)
-    if not check.is_steady(now_s) or now_s < newest_s:
+    images = image_files.by_id(root / records.UNREVIEWED)
+    answers = records.answers_files(root / records.UNREVIEWED)
+    ages_s = {
+        path: now_s - _modified_s(path) for path in [*answers, *(each for found in images.values() for each in found)]
+    }
+    if not check.is_steady(now_s) or min(ages_s.values(), default=0) < 0:
         return []
-    old = dict[str, list[Path]]()
-    for path, name, time_s in aged:
-        if time_s < now_s - keep_s:
-            old.setdefault(name, []).append(path)
-    for path in _all(old):
-        delete_image(path)
-    for path, time_s in answers:
-        if time_s < now_s - keep_s:
+    moves = list[Move]()
+    for name, paths in images.items():
+        if old := [path for path in paths if ages_s[path] > keep_s]:
+            moves.append(Move(name, "expired", "", "", tuple(path.relative_to(root).as_posix() for path in old)))
+        for path in old:
+            image_files.delete(path)
+    for path in answers:
+        if ages_s[path] > keep_s:
             path.unlink(missing_ok=True)
-    below = {name: tuple(path.relative_to(root).as_posix() for path in paths) for name, paths in old.items()}
-    return [Move(name, "expired", "", "", paths) for name, paths in below.items()]
-
-
-def _all(paths: dict[str, list[Path]]) -> Iterator[Path]:
-    for each in paths.values():
-        yield from each
+    return moves
 
 
 def _modified_s(path: Path) -> float:
     try:
-        return os.lstat(path).st_mtime
-    except FileNotFoundError:
+        return path.lstat().st_mtime
+    except FileNotFoundError:  # deleted in the meantime
         return 0.0
