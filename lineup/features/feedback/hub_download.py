@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from lineup.features.feedback import accepted, exchanged_lines, records
+from lineup.errors import writing_errors
+from lineup.features.feedback import accepted, exchanged_lines, image_files, records
 from lineup.features.feedback.remote import MAX_IMAGE_BYTES, Remote, image_parts
 from lineup.images import labelled_folder
 
@@ -38,9 +39,12 @@ def download(root: Path, remote: Remote, left_out: set[str]) -> bool:
     labels = remote.labels(names)
     with ThreadPoolExecutor(_THREADS, "download") as threads:
         bodies = dict(zip(names, threads.map(remote.read, names), strict=True))
-    with accepted.locked(root):
+    with accepted.locked(root), writing_errors(str(root), "a folder", "check it and the disk"):
         since = exchanged_lines.lines_of(reviews, n_bytes)  # the owner went on in the meantime
-        decided, present = {id_ for id_, *_ in exchanged_lines.decisions(since)}, accepted.files(root)
+        decided, present = (
+            {id_ for id_, *_ in exchanged_lines.decisions(since)},
+            image_files.by_id(root / records.ACCEPTED),
+        )
         for name, body in bodies.items():
             kind, folder, id_ = image_parts(name) or ("", "", "")
             if id_ in decided or (root / name).exists():
@@ -52,7 +56,7 @@ def download(root: Path, remote: Remote, left_out: set[str]) -> bool:
             elif kind == records.ACCEPTED:
                 accepted.put(root, id_, label, body, present)
             else:
-                path = labelled_folder.write_encoded(root / kind, label, body, f"{id_}.jpg")
+                path = image_files.write(root / kind, label, body, id_)
                 if time_s := first_answers.get(id_):
                     os.utime(path, (time_s, time_s))
         if any(name.startswith(f"{records.ACCEPTED}/") for name in bodies):
@@ -68,7 +72,8 @@ def _is_missing(root: Path, remote: Remote, name: str, targets: Mapping[str, str
 
 
 def _first_answers(root: Path) -> dict[str, float]:
-    times = dict[str, float]()  # the rows are in the order of their times
-    for row in records.read_answers([*records.answers_files(root / records.UNREVIEWED), root / records.ANSWERS]):
+    times = dict[str, float]()
+    files = [*records.answers_files(root / records.UNREVIEWED), root / records.ANSWERS]
+    for row in records.read_answers(files):  # in the order of their times
         times.setdefault(row.image, exchanged_lines.seconds(row.time))
     return times

@@ -6,9 +6,10 @@ carried out in the data set if its line is missing there.
 
 import os
 from collections.abc import Iterator, Mapping, Sequence, Set
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from pathlib import Path
 
+from lineup.errors import writing_errors
 from lineup.features.feedback import accepted, exchanged_lines, image_files, records
 from lineup.features.feedback.remote import Remote, image_parts, is_answers
 from lineup.hub import atomic_write, changed_files
@@ -122,8 +123,10 @@ class Exchange:
         """Take the unreviewed images that both sides have for pushed: their names are hashes of their contents."""
         self._files.mark_sent(name for name in self._remote.names if image_parts(name))
 
-    def _locked(self) -> AbstractContextManager[None]:
-        return accepted.locked(self._root)
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        with accepted.locked(self._root), writing_errors(str(self._root), "a folder", "check it and the disk"):
+            yield
 
     def _missing(self, name: str) -> list[bytes]:
         theirs = set(self._theirs[name])

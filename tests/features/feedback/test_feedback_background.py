@@ -1,11 +1,13 @@
 """What feedback does beside the page: through the functions that the features' door names."""
 
 import threading
+from pkgutil import resolve_name
 
 import pytest
 from PIL import Image
 from waiting import until
 
+from lineup.features import FEATURES
 from lineup.features.feedback import background, feature
 from lineup.hub import scheduled_push
 
@@ -18,6 +20,11 @@ def spaces(hub, fresh_cache, monkeypatch, tmp_path):
     monkeypatch.setenv("LINEUP_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(scheduled_push, "FIRST_RETRY_S", 0.01)
     return hub.spaces
+
+
+def test_door_names_both_functions():
+    parts = FEATURES["feedback"]
+    assert [resolve_name(parts.background), resolve_name(parts.warnings)] == [background.running, background.warnings]
 
 
 def add(service, shade):
