@@ -45,9 +45,11 @@ class Exchange:
                 unknown = [line for line in dict.fromkeys(lines) if line not in ours]
                 new[name] = [line for line in unknown if exchanged_lines.parsed(line) is not None]
             times = {id_: time_s for id_, _, _, time_s in exchanged_lines.decisions(new[records.REVIEWS])}
-            for path, image in self._unreviewed():
-                if image in times and _modified_s(path) < times[image]:  # it was not uploaded again since
-                    image_files.delete(path)
+            image_files.delete(
+                path  # unless it was uploaded again since
+                for path, image in list(self._unreviewed())
+                if image in times and _modified_s(path) < times[image]
+            )
             for name, lines in new.items():
                 if lines:
                     records.append(self._root / name, lines)
