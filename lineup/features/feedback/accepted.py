@@ -50,9 +50,8 @@ def put(root: Path, image: str, label: str, body: bytes, present: dict[str, list
         OSError: when it cannot be written.
     """
     path = image_files.write(root / records.ACCEPTED, label, body, image)
-    for other in present.get(image, []):
-        if other != path:
-            image_files.delete(other)
+    if others := [other for other in present.get(image, []) if other != path]:
+        image_files.delete(others)
     present[image] = [path]
     return path
 

@@ -106,7 +106,7 @@ class Collection:
             self._answers.append(line, now_s)
         except OSError:
             if is_new:
-                image_files.delete(path)
+                image_files.delete([path])
             raise
         if not image_files.is_whole(path, len(body)):  # reviewed or deleted by another process in the meantime
             path = image_files.write(folder, label, body, name)

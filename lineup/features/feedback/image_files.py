@@ -2,8 +2,9 @@
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 
 from lineup.features.feedback import records
@@ -61,17 +62,21 @@ def is_whole(path: Path, size: int) -> bool:
     return stat.S_ISREG(found.st_mode) and found.st_size == size
 
 
-def delete(path: Path) -> None:
-    """Delete an image, and its label's folder if that has no other.
+def delete(paths: Iterable[Path]) -> None:
+    """Delete images, and then the folders of labels that have no other.
 
     Raises:
-        OSError: when the image cannot be deleted.
+        OSError: when one cannot be deleted.
     """
-    path.unlink(missing_ok=True)
-    with suppress(OSError):
-        if {each.name for each in path.parent.iterdir()} <= {labelled_folder.LABEL_FILE}:
-            (path.parent / labelled_folder.LABEL_FILE).unlink(missing_ok=True)
-            path.parent.rmdir()
+    folders = set[Path]()
+    for path in paths:
+        path.unlink(missing_ok=True)
+        folders.add(path.parent)
+    for folder in folders:
+        with suppress(OSError):
+            if {entry.name for entry in islice(records.entries(folder), 2)} <= {labelled_folder.LABEL_FILE}:
+                (folder / labelled_folder.LABEL_FILE).unlink(missing_ok=True)
+                folder.rmdir()
 
 
 def _is_image(entry: os.DirEntry[str]) -> bool:

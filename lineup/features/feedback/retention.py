@@ -63,8 +63,7 @@ def delete_old(root: Path, now_s: float, keep_s: float, check: ClockCheck) -> li
     for name, paths in images.items():
         if old := [path for path in paths if ages_s[path] > keep_s]:
             moves.append(Move(name, "expired", "", "", tuple(path.relative_to(root).as_posix() for path in old)))
-        for path in old:
-            image_files.delete(path)
+    image_files.delete(root / name for move in moves for name in move.deleted)
     for path in answers:
         if ages_s[path] > keep_s:
             path.unlink(missing_ok=True)

@@ -224,8 +224,7 @@ class Review:
         decisions = [{"id": move.image, "decision": decision, "label": move.label, "time": now} for move in moves]
         records.append(self._root / records.ANSWERS, [row.to_line() for row in rows])
         records.append(self._root / records.REVIEWS, [records.to_line(each) for each in decisions])
-        for name in (name for move in moves for name in move.deleted):
-            image_files.delete(self._root / name)
+        image_files.delete(self._root / name for move in moves for name in move.deleted)
         return moves
 
     def _keep_late_answers(self) -> None:

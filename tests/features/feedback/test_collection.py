@@ -5,6 +5,8 @@ import json
 import os
 import subprocess
 import sys
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,8 +15,9 @@ from feedback import START_S, Feedbacks, numbered_image, said
 from PIL import Image
 
 from lineup.errors import BusyError, LineupError
-from lineup.features.feedback import collection, records
+from lineup.features.feedback import collection, image_files, records
 from lineup.features.feedback.records import AnswerRow
+from lineup.images import labelled_folder
 
 ROOT = Path(__file__).parents[3]
 
@@ -122,6 +125,42 @@ def test_two_hundred_answers_at_once_lose_none(kept):
     assert [len(image.answers) for image in pending] == [1] * 200
 
 
+def test_same_image_at_once_is_new_once(kept, monkeypatch):
+    encode, barrier = labelled_folder.encode, threading.Barrier(8)
+
+    def encode_together(image):
+        barrier.wait()
+        return encode(image)
+
+    monkeypatch.setattr(labelled_folder, "encode", encode_together)
+    write = image_files.write
+
+    def write_slowly(*arguments):
+        time.sleep(0.05)
+        return write(*arguments)
+
+    monkeypatch.setattr(image_files, "write", write_slowly)
+    with ThreadPoolExecutor(8) as pool:
+        receipts = list(pool.map(lambda number: kept.add(1, f"class {number}"), range(8)))
+    assert sum(receipt.is_new for receipt in receipts) == 1
+    assert len(kept.files) == 1
+    assert len(rows(kept)) == 8
+
+
+def test_image_that_is_reviewed_during_an_answer_is_kept_again(kept, monkeypatch):
+    receipt = kept.add(1, "jay")
+    append = records.append
+
+    def review_first(path, lines):
+        monkeypatch.undo()
+        Feedbacks(kept.root).review.reject([receipt.image])
+        append(path, lines)
+
+    monkeypatch.setattr(records, "append", review_first)
+    kept.add(1, "owl")
+    assert [image.labels for image in kept.review.pending()] == [(("owl", 1),)]
+
+
 WRITER = """
 import sys
 from pathlib import Path
@@ -174,7 +213,8 @@ def full_disk(monkeypatch):
     return lambda: monkeypatch.setattr(os, "write", limited)
 
 
-def test_full_disk_keeps_nothing_of_an_answer(kept, full_disk, monkeypatch):
+def test_full_disk_keeps_nothing_of_an_answer(tmp_path, full_disk, monkeypatch):
+    kept = Feedbacks(tmp_path / "feedback", per_visitor=2)
     kept.add(1, "jay")
     before = kept.files, rows(kept)
     full_disk()
@@ -187,7 +227,7 @@ def test_full_disk_keeps_nothing_of_an_answer(kept, full_disk, monkeypatch):
         kept.add(1, "owl")
     assert (kept.files, rows(kept)) == before
     monkeypatch.undo()
-    kept.add(2, "wren")
+    kept.add(2, "wren")  # those that failed do not count
     assert len(rows(kept)) == 2
 
 

@@ -155,6 +155,14 @@ def test_image_without_answers_has_the_label_of_its_folder(kept):
     assert kept.review.accept([receipt.image]) == 1
 
 
+def test_deleting_lists_each_folder_once(kept, monkeypatch):
+    ids = [kept.add(number, "jay").image for number in range(30)]
+    listed, entries = [], records.entries
+    monkeypatch.setattr(records, "entries", lambda folder: listed.append(folder.name) or entries(folder))
+    kept.review.reject(ids)
+    assert listed.count("jay") <= 3
+
+
 @pytest.mark.parametrize("step", ["write_metadata", "append", "delete"])
 def test_review_that_is_interrupted_is_completed_by_the_next(kept, monkeypatch, step):
     ids = [kept.add(number, "jay").image for number in range(3)]
@@ -201,9 +209,10 @@ def test_answer_that_is_given_during_a_review_is_not_lost(kept, monkeypatch):
     receipt = kept.add(1, "jay")
     delete = image_files.delete
 
-    def give_another(path):
-        kept.add(1, "owl")
-        delete(path)
+    def give_another(paths):
+        if paths := list(paths):
+            kept.add(1, "owl")
+        delete(paths)
 
     monkeypatch.setattr(review.image_files, "delete", give_another)
     kept.review.accept([receipt.image])
