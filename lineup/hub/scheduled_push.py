@@ -79,13 +79,12 @@ class ScheduledPush:
         """Push once, although an earlier failure is recent, and return whether it succeeded in time."""
         if self._is_forked:
             return False
-        self.wake()
         with self._changed:
             if self._is_stopped:
                 return False
             self._asked += 1
             asked = self._asked
-            self._changed.notify_all()
+            self.wake(now=True)  # under the same lock, so that this is one push and not two
             ended = self._changed.wait_for(lambda: self._answered >= asked or self._is_stopped, timeout_s)
             return ended and self._answered >= asked and not self.error
 

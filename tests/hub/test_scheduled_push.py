@@ -327,7 +327,8 @@ def test_flush_repeats_a_push_that_fails(make_push, spaces, tmp_path):
 
 
 @pytest.mark.parametrize("fault", ["401", "403"])
-def test_flush_does_not_repeat_what_the_token_forbids(make_push, spaces, tmp_path, fault):
+def test_flush_does_not_repeat_what_the_token_forbids(make_push, spaces, tmp_path, monkeypatch, fault):
+    monkeypatch.setattr(scheduled_push, "FIRST_RETRY_S", 100)
     push = make_push()
     put(tmp_path, "0.jpg")
     spaces.faults["create"] = fault

@@ -156,7 +156,8 @@ def test_images_reviewed_by_one_replica_leave_the_other(replica, spaces):
     assert images(spaces) == a.files()  # nothing comes back
 
 
-def test_decisions_of_two_replicas_at_once_are_merged(replica, spaces):
+def test_decisions_of_two_replicas_at_once_are_merged(replica, spaces, monkeypatch):
+    monkeypatch.setattr(scheduled_push, "FIRST_RETRY_S", 100)  # a conflict is no failure
     a, b = replica("a"), replica("b")
     first, second = a.add(1), a.add(2, "cat")
     assert a.copy.flush(10)
@@ -175,16 +176,17 @@ def test_decisions_of_two_replicas_at_once_are_merged(replica, spaces):
     assert len(spaces.files(KEY)["answers.jsonl"].splitlines()) == 2
 
 
-def test_later_of_two_decisions_on_an_image_counts(replica, spaces):
+@pytest.mark.parametrize("pushes_first", [True, False], ids=["pushed first", "pushed last"])
+def test_later_of_two_decisions_on_an_image_counts(replica, spaces, pushes_first):
     a, b = replica("a"), replica("b")
     name = a.add(1)
     assert a.copy.flush(10)
     assert b.copy.pull(10)
     b.now_s = a.now_s + 100
-    b.review.accept([name], "finch")
-    assert b.copy.flush(10)
-    a.review.accept([name], "robin")  # earlier by its clock, and pushed later
-    assert a.copy.flush(10)
+    decisions = [(b, "finch"), (a, "robin")]  # b's is the later one
+    for each, label in decisions if pushes_first else reversed(decisions):
+        each.review.accept([name], label)
+        assert each.copy.flush(10)
     assert images(spaces) == [f"accepted/finch/{name}.jpg"]
     assert metadata(spaces) == {f"finch/{name}.jpg": "finch"}
     assert a.copy.pull(10)
