@@ -1,21 +1,25 @@
-"""Answers to the question below an answer, in the browser: by keyboard, for a comparison, and on a phone."""
+"""Answers to the question below an answer, in the browser: by keyboard, on a phone, and until they are accepted."""
 
 import json
 import re
 
+import datasets
 import pytest
+import torchvision
 from gradio_client import Client, handle_file
 from page_actions import choose, screenshot
+from PIL import Image
 from playwright.sync_api import expect
 from serving import ROOT, serving, without_hub
 
+TOKEN = "a-secret-of-the-owner"
 CONFIG = """
 backbones:
   - {{name: lite0, backbone: "local-dir:{root}/bundled/efficientnet_lite0"}}
   - {{name: lite2, backbone: "local-dir:{root}/bundled/efficientnet_lite2"}}
 engine: torch
 examples: {root}/examples
-feedback: {{to: {kept}, per_visitor: 4}}
+feedback: {{to: {kept}, per_visitor: 5}}
 """
 
 
@@ -28,7 +32,8 @@ def kept(tmp_path_factory):
 def address(tmp_path_factory, kept):
     home = tmp_path_factory.mktemp("asking")
     (home / "config.yaml").write_text(CONFIG.format(root=ROOT, kept=kept))
-    with serving(home / "config.yaml", without_hub(home), home / "log.txt") as app:
+    env = {**without_hub(home), "LINEUP_OWNER_TOKEN": TOKEN}
+    with serving(home / "config.yaml", env, home / "log.txt") as app:
         yield app.url
 
 
@@ -68,7 +73,9 @@ def images(kept):
 
 
 def rows(kept):
-    return [json.loads(line) for path in kept.rglob("answers*.jsonl") for line in path.read_text().splitlines()]
+    """Return the answers, each once: those to accepted images are in two files."""
+    lines = [json.loads(line) for path in kept.rglob("answers*.jsonl") for line in path.read_text().splitlines()]
+    return list({line["key"]: line for line in lines}.values())
 
 
 def test_answer_is_corrected_by_keyboard(tab, kept):
@@ -119,13 +126,37 @@ def test_comparison_is_answered_once_on_a_phone(phone, kept):
     assert [[each["backbone"] for each in row["said"]] for row in rows(kept)[n_before:]] == [["lite2", "lite0"]]
 
 
+def test_accepted_correction_is_read_by_datasets_and_torchvision(tab, address, kept):
+    ask(tab, "owl")
+    tab.locator("[data-act=other]").click()
+    tab.locator("#feedback-label").fill("boreal owl")
+    tab.keyboard.press("Enter")
+    expect(question(tab)).to_contain_text("Thank you. Recorded: it is “boreal owl”")
+    owner = tab.context.new_page()
+    owner.goto(f"{address}owner")
+    owner.get_by_label("Token").fill(TOKEN)
+    owner.keyboard.press("Enter")
+    row = owner.locator(".lu-row", has_text="boreal owl")
+    row.get_by_role("button", name="Accept").click()
+    expect(row).to_have_count(0)
+    owner.close()
+
+    accepted = kept / "accepted"
+    rows = datasets.load_dataset("imagefolder", data_dir=str(accepted), split="train", cache_dir=str(kept / "cache"))
+    [found] = [row for row in rows if row["label"] == "boreal owl"]
+    folder = torchvision.datasets.ImageFolder(str(accepted))
+    assert "boreal owl" in folder.classes
+    [image] = [image for image, index in folder if folder.classes[index] == "boreal owl"]
+    assert found["image"].size == image.size == Image.open(ROOT / "examples" / "owl.jpg").size
+
+
 def test_refusal_is_shown_in_place_and_the_text_stays(tab, address, kept):
     client = Client(address, verbose=False)
     image = handle_file(ROOT / "examples" / "koala.jpg")
     answer = client.predict(image, "bear", "lite2", api_name="/feedback")
     assert (answer["said"], answer["sentence"]) == ("koala", "Recorded: it is “bear”, not “koala”.")
     assert ("unreviewed", "bear") in images(kept)
-    while len(rows(kept)) < 4:
+    while len(rows(kept)) < 5:
         client.predict(image, "bear", None, api_name="/feedback")
     assert "feedback" not in json.dumps(client.view_api(return_format="dict", print_info=False))
     ask(tab, "macaw")
@@ -136,4 +167,4 @@ def test_refusal_is_shown_in_place_and_the_text_stays(tab, address, kept):
     expect(tab.locator("#feedback-label")).to_have_value("a red bird")
     expect(tab.locator("#announcer")).to_have_text("Not recorded. Today's are given; try again tomorrow.")
     screenshot(tab, "feedback-refused")
-    assert len(rows(kept)) == 4
+    assert len(rows(kept)) == 5

@@ -34,7 +34,7 @@ def address(root, tmp_path_factory):
     config = home / "config.yaml"
     config.write_text(f"backbones: ['local-dir:{ROOT}/bundled/efficientnet_lite0']\nfeedback: {{to: '{root}'}}\n")
     env = {**without_hub(home), "LINEUP_OWNER_TOKEN": TOKEN}
-    with serving(config, env, home / "log.txt", script="tests/support/owner_page.py") as app:
+    with serving(config, env, home / "log.txt") as app:
         yield app.url
         assert TOKEN not in app.log.read_text()
 
