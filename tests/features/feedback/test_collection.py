@@ -216,7 +216,8 @@ def full_disk(monkeypatch):
 def test_full_disk_keeps_nothing_of_an_answer(tmp_path, full_disk, monkeypatch):
     kept = Feedbacks(tmp_path / "feedback", per_visitor=2)
     kept.add(1, "jay")
-    before = kept.files, rows(kept)
+    [path] = records.answers_files(kept.root / "unreviewed")
+    before, body = (kept.files, rows(kept)), path.read_bytes()
     full_disk()
     with pytest.raises(LineupError) as caught:
         kept.add(2, "wren")
@@ -225,7 +226,7 @@ def test_full_disk_keeps_nothing_of_an_answer(tmp_path, full_disk, monkeypatch):
     assert (kept.files, rows(kept)) == before
     with pytest.raises(LineupError):  # of the image that was kept before
         kept.add(1, "owl")
-    assert (kept.files, rows(kept)) == before
+    assert (kept.files, rows(kept), path.read_bytes()) == (*before, body)
     monkeypatch.undo()
     kept.add(2, "wren")  # those that failed do not count
     assert len(rows(kept)) == 2

@@ -123,7 +123,7 @@ def test_files_of_others_are_not_accepted(kept):
     """Others may write to the data set on the Hub."""
     good = kept.add(1, "jay")
     folder = kept.root / "unreviewed" / "jay"
-    (folder / f"{'0' * 16}.jpg").write_bytes(b"<script>")
+    (folder / f"{'0' * 16}.jpg").write_bytes(labelled_folder.encode(numbered_image(2)))
     (folder / f"{'1' * 16}.html").write_bytes(b"<script>")
     (folder / f"{'2' * 16}.jpg").mkdir()
     (folder / "deep").mkdir()

@@ -17,7 +17,7 @@ KEPT = {
     "<script>alert(1)</script>": "<script>alert(1)</script>",
     "../../etc/passwd": "../../etc/passwd",
     "{{ 7*7 }}": "{{ 7*7 }}",
-    "x" * 100: "x" * 100,
+    "  " + "x" * 100: "x" * 100,
 }
 REFUSED = {
     "": "label: expected a label; it is empty; name what the image shows",
@@ -30,7 +30,7 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize(("given", "label"), KEPT.items(), ids=map(ascii, KEPT))
+@pytest.mark.parametrize(("given", "label"), KEPT.items(), ids=[ascii(text[:12]) for text in KEPT])
 def test_label_has_one_form(given, label):
     assert normalized_label(given) == label
     assert normalized_label(label) == normalized_class(label) == label
