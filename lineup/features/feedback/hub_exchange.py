@@ -44,12 +44,13 @@ class Exchange:
                 ours = set(exchanged_lines.lines_of(self._root / name))
                 unknown = [line for line in dict.fromkeys(lines) if line not in ours]
                 new[name] = [line for line in unknown if exchanged_lines.parsed(line) is not None]
-            times = {id_: time_s for id_, _, _, time_s in exchanged_lines.decisions(new[records.REVIEWS])}
-            image_files.delete(
-                path  # unless it was uploaded again since
-                for path, image in list(self._unreviewed())
-                if image in times and _modified_s(path) < times[image]
-            )
+            times = dict[str, float]()
+            for id_, _, _, time_s in exchanged_lines.decisions(new[records.REVIEWS]):  # in any order
+                times[id_] = max(time_s, times.get(id_, 0.0))
+            reviewed = [
+                path for path, image in self._unreviewed() if image in times and _modified_s(path) < times[image]
+            ]
+            image_files.delete(reviewed)  # others were uploaded again since
             for name, lines in new.items():
                 if lines:
                     records.append(self._root / name, lines)
