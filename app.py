@@ -16,7 +16,8 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,8 @@ os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # Gradio's client, which serves MCP, would send telemetry
 # A folder of its own: old uploads are removed, and those of other apps on this machine must not be.
 os.environ.setdefault("GRADIO_TEMP_DIR", str(Path(tempfile.gettempdir()) / "lineup-uploads"))
+
+STOP_S = 10.0  # how long the features may take to stop, once running requests are answered
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -87,6 +90,7 @@ if TYPE_CHECKING:
 
 def build(service: Service, features: Iterable[Feature] = FEATURES.values()) -> gr.Blocks:
     """Assemble the page of a service and its features. Loads no backbone: `service.start` does."""
+    features = list(features)
     with gr.Blocks(title=service.config.title, analytics_enabled=False) as demo:
         page = Page(service, CONNECTIONS, IMAGES)
         page.add_header()
@@ -100,11 +104,10 @@ def build(service: Service, features: Iterable[Feature] = FEATURES.values()) -> 
                 page.add_comparison()
                 page.add_top_k()
                 page.add_results()
+                answer_panels = _panels(service, [feature.answer_panel for feature in features])
         page.add_table()
-        panels = _panels(service, features)
-        for panel in panels:
-            panel.build(service)
-        wiring.connect(demo, page, panels)
+        panels = _panels(service, [feature.panel for feature in features])
+        wiring.connect(demo, page, [*answer_panels, *panels])
         api.add(service, CONNECTIONS)
     for feature in features:
         if feature.pages:
@@ -115,10 +118,13 @@ def build(service: Service, features: Iterable[Feature] = FEATURES.values()) -> 
     return demo
 
 
-def _panels(service: Service, features: Iterable[Feature]) -> list[Panel]:
-    """Return the panels that apply to this service, in the order of their features."""
-    panels: list[Panel] = [resolve_name(feature.panel)() for feature in features if feature.panel]
-    return [panel for panel in panels if panel.applies(service)]
+def _panels(service: Service, names: Iterable[str]) -> list[Panel]:
+    """Add the panels that apply to this service, and return them; features without one have an empty name."""
+    panels: list[Panel] = [resolve_name(name)() for name in names if name]
+    panels = [panel for panel in panels if panel.applies(service)]
+    for panel in panels:
+        panel.build(service)
+    return panels
 
 
 if gr.NO_RELOAD:  # `gradio app.py` runs this file again after each change: loaded backbones survive it
@@ -143,7 +149,8 @@ def launch(
     limits, features = service.config.limits, list(features)
     blocks = page or build(service, features)
     slots, known = admission.Admission(service, CONNECTIONS), sessions.Sessions(blocks, CONNECTIONS)
-    routes = [*health.routes(service), *privacy.routes(), *_routes(service, features)]
+    warnings = [resolve_name(feature.warnings) for feature in features if feature.warnings]
+    routes = [*health.routes(service, warnings), *privacy.routes(), *_routes(service, features)]
     middleware = stack.middleware(service, blocks, CONNECTIONS, slots, known, routes)
     image_bytes = limits.max_upload_mb * 10**6
     mcp_tools.adapt(body_limit.max_body_bytes(allowlist.MCP, image_bytes), limits.max_upload_mb)
@@ -171,8 +178,42 @@ def launch(
     return blocks, slots
 
 
+@contextmanager
+def background(service: Service, features: Iterable[Feature] = FEATURES.values()) -> Iterator[None]:
+    """Run what the features do beside the page inside the block; at its end, they have up to STOP_S in all.
+
+    One that fails to start is logged: the page is served without it.
+    """
+    log, running = logging.getLogger("lineup"), list[tuple[str, AbstractContextManager[None]]]()
+
+    def stop() -> None:
+        for name, context in reversed(running):
+            try:
+                context.__exit__(None, None, None)
+            except Exception:
+                log.exception("%s: it did not stop cleanly", name)
+
+    for feature in features:
+        if feature.background:
+            try:
+                context = resolve_name(feature.background)(service)
+                context.__enter__()
+            except Exception:
+                log.exception("%s: it does not run in the background", feature.name)
+            else:
+                running.append((feature.name, context))
+    try:
+        yield
+    finally:
+        stopping = threading.Thread(target=stop, name="stop", daemon=True)
+        stopping.start()
+        stopping.join(STOP_S)
+        if stopping.is_alive():
+            log.error("the features did not stop within %g s", STOP_S)
+
+
 def main() -> None:
-    """Serve the page until SIGTERM or Control+C."""
+    """Serve the page until SIGTERM or Control+C; then running requests and features may finish."""
     devices.limit_malloc_arenas()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
@@ -184,14 +225,20 @@ def main() -> None:
         got = f"{ARGUMENTS.port} is in use" if ARGUMENTS.port else "all from 7860 to 7959 are in use"
         print(f"error: --port: expected a free port; {got}; choose another one", file=sys.stderr, flush=True)
         os._exit(2)
-    stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    try:
+    stop, received = threading.Event(), list[int]()
+
+    def end(number: int, _: object) -> None:
+        received.append(number)
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a second Control+C ends the process at once
+        stop.set()
+
+    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGINT, end)
+    with suppress(KeyboardInterrupt), background(SERVICE):
         stop.wait()
-        logging.getLogger("lineup").info("stopping; running requests may finish")
-        slots.drain()
-    except KeyboardInterrupt:  # at a terminal
-        pass
+        if received[0] == signal.SIGTERM:
+            logging.getLogger("lineup").info("stopping; running requests may finish")
+            slots.drain()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)  # without waiting for threads that compute or download

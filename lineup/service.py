@@ -38,6 +38,7 @@ class Service:
     Attributes:
         config: the current config. It may be replaced: its limits apply at once, and its other keys are read once.
         loads_on_demand: whether backbones load in the background; otherwise `start` comes before the page is served.
+        fingerprint: returns what identifies the backbone that has given an answer; see `Classifier.fingerprint`.
 
     Raises:
         ConfigError: when the config names an engine that is not in ENGINES.
@@ -48,9 +49,9 @@ class Service:
         self.config = config
         self.examples, self.example_problems = examples.find(config)
         self._execution = execution.choose(lambda: self.config)
-        self.loads_on_demand = self._execution.loads_on_demand
-        self._pool = self._execution.pool
+        self._pool, self.loads_on_demand = self._execution.pool, self._execution.loads_on_demand
         self._classifier = Classifier(self._execution, lambda: self.config)
+        self.fingerprint = self._classifier.fingerprint
         self._startup = Startup(lambda: self.config, self._execution)
         self.default_resolved, self.probed = self._startup.default_resolved, self._startup.probed
 

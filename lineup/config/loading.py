@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from lineup.config import yaml_source
+from lineup.config import feedback_target, yaml_source
 from lineup.config.models import Config
 from lineup.config.problems import explain, location
 from lineup.config.yaml_source import Document
@@ -30,7 +30,7 @@ def build(source: Document, folder: Path) -> Config:
         details = sorted(error.errors(), key=lambda detail: source.position(location(source, detail)))
         messages = dict.fromkeys(explain(source, detail) for detail in details)  # without duplicates
         raise ConfigError(*source.problems, *messages) from None
-    problems = (*source.problems, *_name_problems(config, source))
+    problems = (*source.problems, *_name_problems(config, source), *_feedback_problems(config, source, folder))
     if problems:
         raise ConfigError(*problems)
     config._folder = folder
@@ -47,3 +47,15 @@ def _name_problems(config: Config, source: Document) -> Iterator[str]:
     if config.default and config.default not in names:
         hint = did_you_mean(config.default, names) or f"use one of: {', '.join(dict.fromkeys(names))}"
         yield f"{source.where(('default',))}: expected the name of an entry; got {config.default!r}; {hint}"
+
+
+def _feedback_problems(config: Config, source: Document, folder: Path) -> Iterator[str]:
+    """Yield a problem if the folder of feedback is one that is served, or uploaded with a Space."""
+    if not config.feedback.to or config.feedback.repo:
+        return
+    examples = [config.examples] if isinstance(config.examples, str) else []
+    files = [] if examples else [example.image for example in config.examples if not isinstance(example, str)]
+    uploaded = [entry.spec.target for entry in config.backbones if entry.spec.source == "local-dir"]
+    problem = feedback_target.folder_problem(config.feedback.to, folder, [*examples, *uploaded], files)
+    if problem:
+        yield f"{source.where(('feedback', 'to'))}: {problem}"

@@ -7,9 +7,10 @@ exists when it is used: neither prevents the page from opening.
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, PrivateAttr, Tag, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, PrivateAttr, Tag, model_validator
 
 from lineup.config import class_indices, normalization
+from lineup.config.sections import Evaluation, Feedback, Section, Training
 from lineup.config.spec import Spec, parse_spec
 from lineup.config.yaml_source import Document, format_value
 
@@ -45,16 +46,11 @@ _Text = Annotated[str, Tag("text")]
 _by_type = Discriminator(lambda value: "list" if isinstance(value, list) else "text")
 
 
-class _Section(BaseModel):
-    # strict: the text "3" is no integer, and a YAML 1.1 "yes" parsed as True is no name
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-
 def _labels_in_order(value: Any) -> Any:
     return class_indices.from_config(value) if isinstance(value, dict) else value
 
 
-class Entry(_Section):
+class Entry(Section):
     """A backbone of the line-up, in its long form."""
 
     name: str = Field("", description="unique name in the page, the API and links; the value of `backbone` if left out")
@@ -177,7 +173,7 @@ class Entry(_Section):
         return self.spec.source if self.pretrained else "untrained"
 
 
-class Example(_Section):
+class Example(Section):
     """An example image on the page."""
 
     image: str = Field(description="a path or a URL")
@@ -189,7 +185,7 @@ class Example(_Section):
         return {"image": value} if isinstance(value, str) else value
 
 
-class Limits(_Section):
+class Limits(Section):
     """Resource limits."""
 
     memory_mb: int | None = Field(
@@ -208,28 +204,7 @@ class Limits(_Section):
     queue_size: int = Field(64, ge=1, le=1000, description="requests in the queue, the one that is computing included")
 
 
-class Evaluation(_Section):
-    """The page and the API that evaluate backbones on a folder of images; the command line has no limits."""
-
-    enabled: bool = Field(True, description="false: no such page, and no such endpoint")
-    max_images: int = Field(500, ge=2, le=100_000, description="most files of one evaluation")
-    max_mb: int = Field(200, ge=1, le=100_000, description="largest total size of its files, in millions of bytes")
-
-
-class Training(_Section):
-    """The page that trains classifiers for a user's own classes; the command line has no limits."""
-
-    enabled: bool = Field(True, description="false: no such page")
-    public: bool = Field(
-        False,
-        description="true: any user of the page may add a classifier to it for all; otherwise only on a "
-        "machine of your own, which is neither a Space nor shared",
-    )
-    max_images: int = Field(500, ge=2, le=100_000, description="most images of one training")
-    max_mb: int = Field(200, ge=1, le=100_000, description="largest total size of its files, in millions of bytes")
-
-
-class Space(_Section):
+class Space(Section):
     """Metadata and hardware of the Space on the Hub, applied by `python -m lineup push`."""
 
     emoji: str = Field("🖼️", description="the Space's emoji")
@@ -248,7 +223,7 @@ def _require_list(value: Any) -> Any:
     return value
 
 
-class Config(_Section):
+class Config(Section):
     """The root of config.yaml."""
 
     title: str = Field("Lineup", description="title of the page")
@@ -279,6 +254,10 @@ class Config(_Section):
     training: Training = Field(
         default_factory=Training,  # type: ignore[arg-type]
         description="training of classifiers for your own classes",
+    )
+    feedback: Feedback = Field(
+        default_factory=Feedback,  # type: ignore[arg-type]
+        description="images that users label on the page",
     )
     space: Space = Field(default_factory=Space, description="metadata and hardware of the Space on the Hub")  # type: ignore[arg-type]
 

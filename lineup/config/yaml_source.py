@@ -13,7 +13,7 @@ from lineup.config.bounded_loader import BoundedLoader
 from lineup.errors import ConfigError, LineupError, brief
 
 MAX_NUMBER_LENGTH = 100  # characters
-_PATHS = ("backbone", "checkpoint", "labels", "examples", "image")
+_PATHS = ("backbone", "checkpoint", "labels", "examples", "image", "to")
 _NO_BACKSLASHES = "write / instead of \\, or use single quotes"
 _COLLECTIONS = (yaml.SafeLoader.DEFAULT_MAPPING_TAG, yaml.SafeLoader.DEFAULT_SEQUENCE_TAG)
 

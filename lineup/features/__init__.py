@@ -16,20 +16,28 @@ class Feature:
     Attributes:
         name: unique among the features.
         panel: a class that implements `lineup.page.panels.Panel`.
+        answer_panel: the same, for a panel directly below the answers.
         commands: a function that adds subcommands, given argparse's subparsers and the parent parser with the
             shared options.
         notes: a function that returns notes for `check`, given the service and the config's path.
         pages: a function that adds pages with `Blocks.route`, given the Blocks, the service, the `Connections` that run
             its requests, and the `Handover` of images between pages.
         routes: a function that returns Starlette routes, given the service; they are served beside the page.
+        background: a function that returns a context manager, given the service; it is entered when the page is served,
+            and left when the server stops, for which it has a few seconds.
+        warnings: a function that returns sentences, given the service: what the owner should know although the page
+            works. ``/readyz`` shows them, at every request, so it must be fast.
     """
 
     name: str
     panel: str = ""
+    answer_panel: str = ""
     commands: str = ""
     notes: str = ""
     pages: str = ""
     routes: str = ""
+    background: str = ""
+    warnings: str = ""
 
 
 _FEATURES = [
@@ -39,6 +47,14 @@ _FEATURES = [
         commands="lineup.features.evaluation.commands:add",
         pages="lineup.features.evaluation.panel:add",
         routes="lineup.features.evaluation.panel:routes",
+    ),
+    Feature(
+        "feedback",
+        answer_panel="lineup.features.feedback.panel:FeedbackPanel",
+        commands="lineup.features.feedback.commands:add",
+        routes="lineup.features.feedback.panel:routes",
+        background="lineup.features.feedback.background:running",
+        warnings="lineup.features.feedback.background:warnings",
     ),
     Feature(
         "training",

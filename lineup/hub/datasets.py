@@ -10,7 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from huggingface_hub import HfApi, constants
+from huggingface_hub import HfApi, constants, get_session, hf_hub_url
+from huggingface_hub.errors import RepositoryNotFoundError
+from huggingface_hub.utils import build_hf_headers, hf_raise_for_status  # type: ignore[attr-defined]
 
 from lineup.errors import HubError, LineupError, UnreachableError, writing_errors
 from lineup.hub import atomic_write, downloads
@@ -52,6 +54,44 @@ def list_files(repo: str, revision: str | None = None) -> Listing:
     path.parent.mkdir(parents=True, exist_ok=True)
     atomic_write.write_text(path, json.dumps(asdict(found)))
     return found
+
+
+@dataclass(frozen=True)
+class Head:
+    """The files of a data set that others write to, with their sizes, at its newest commit."""
+
+    repo: str
+    commit: str
+    sizes: dict[str, int]
+
+
+def head(repo: str) -> Head | None:
+    """Return the newest commit of a data set, or None if there is no such data set; it is never a cached one.
+
+    Raises:
+        HubError: when the request fails.
+    """
+    with download_errors(repo, downloads.server(HubFile(repo, ("",)))):
+        try:
+            info = HfApi().dataset_info(
+                repo, revision="main", files_metadata=True, timeout=downloads.METADATA_TIMEOUT_S
+            )
+        except RepositoryNotFoundError:
+            return None
+    return Head(repo, info.sha or "", {each.rfilename: each.size or 0 for each in info.siblings or ()})
+
+
+def read(head: Head, name: str, timeout_s: float) -> bytes:
+    """Return the content of a file, which is not cached: what is deleted later must not remain on this machine.
+
+    Raises:
+        HubError: when the request fails.
+    """
+    url = hf_hub_url(head.repo, name, repo_type="dataset", revision=head.commit)
+    with download_errors(f"{head.repo}/{name}", downloads.server(HubFile(head.repo, ("",)))):
+        response = get_session().get(url, headers=build_hf_headers(), timeout=timeout_s)
+        hf_raise_for_status(response)
+        return response.content
 
 
 def fetch(listing: Listing, name: str, timeout_s: float) -> Path:

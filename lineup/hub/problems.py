@@ -1,6 +1,7 @@
 """Translates what the Hub's client, httpx and urllib raise into one sentence each, with a remedy."""
 
 import errno
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,10 @@ TOKENS = "https://huggingface.co/settings/tokens"
 
 class HubRequestError(LineupError):
     """A request to the Hub failed."""
+
+
+class ConflictError(HubRequestError):
+    """Another commit came first."""
 
 
 class Explanation(NamedTuple):
@@ -147,7 +152,39 @@ def hub_errors(repo: str, expected: str, hardware: str = "", command: str = "pus
         known: dict[type[BaseException], tuple[str, str]] = {errors.OfflineModeIsEnabled: offline}
         wording = Wording("the Hub", retry, f"{retry}{done}", network, status, known)
         explanation = _explain(root, wording) or Explanation(brief(root, max_chars=300), f"fix that, and {retry}")
-        raise HubRequestError(repo, expected, explanation.got, explanation.remedy) from error
+        response = _response_of(root)
+        conflicts = response is not None and response.status_code in (409, 412) and "create" not in expected
+        kind = ConflictError if conflicts else HubRequestError
+        raise kind(repo, expected, explanation.got, explanation.remedy) from error
+
+
+def retry_after_s(error: BaseException) -> float:
+    """Return how long the server asks to wait, in the response behind an error: 0 if it does not say."""
+    response = _response_of(error)
+    if response is None:
+        return 0.0
+    asked = re.fullmatch(r"[0-9]{1,9}", response.headers.get("Retry-After", ""))
+    # the Hub's own: "api";r=0;t=55, for none left and 55 s, which it sends with every response
+    left = re.search(r";\s*r\s*=\s*0\s*;\s*t\s*=\s*([0-9]{1,9})", response.headers.get("RateLimit", ""))
+    return max(float(asked[0]) if asked else 0.0, float(left[1]) if left else 0.0)
+
+
+def is_transient(error: BaseException) -> bool:
+    """Return whether the same request may succeed a moment later: not with a token that has been refused."""
+    response = _response_of(error)
+    if response is None:
+        return error.__cause__ is not None  # a failed connection; what Lineup refuses itself has no cause
+    return response.status_code >= 500 or response.status_code in (408, 409, 412, 429)
+
+
+def _response_of(error: BaseException) -> httpx2.Response | None:
+    """Return the response behind the first error of a chain of causes that has one."""
+    cause: BaseException | None = error
+    while cause:
+        if isinstance(cause, HfHubHTTPError) and (response := getattr(cause, "response", None)) is not None:
+            return response
+        cause = cause.__cause__ or cause.__context__
+    return None
 
 
 def _request_status(status: int, repo: str, expected: str, hardware: str, retry: str) -> Explanation | None:

@@ -5,12 +5,20 @@ by the next one: a commit is atomic, and large files that have arrived are not s
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, constants, get_session
+from huggingface_hub import (
+    CommitOperationAdd,
+    CommitOperationDelete,
+    CommitScheduler,
+    HfApi,
+    constants,
+    get_session,
+)
 
-from lineup.hub.problems import hub_errors
+from lineup.hub.problems import HubRequestError, hub_errors
 
 ANSWER_TIMEOUT_S = 120.0  # the Hub's client has no timeout of its own
 
@@ -35,9 +43,16 @@ def create_space(repo: str, hardware: str, private: bool) -> None:
         )
 
 
-def create_repo(repo: str, repo_type: Literal["model", "dataset"], private: bool = True) -> None:
-    """Create a repository of a model or a data set, unless it exists; `private` is ignored if it does."""
-    with hub_errors(repo, f"to create the {repo_type} repository"):
+def create_repo(repo: str, repo_type: Literal["model", "dataset"], private: bool = True, command: str = "push") -> None:
+    """Create a repository of a model or a data set, unless it exists.
+
+    Args:
+        repo: owner/name.
+        repo_type: what the repository holds.
+        private: hide it from others; ignored if it exists.
+        command: the verb of the errors' remedies.
+    """
+    with hub_errors(repo, f"to create the {repo_type} repository", command=command):
         _api().create_repo(repo, repo_type=repo_type, private=private, exist_ok=True)
 
 
@@ -84,6 +99,7 @@ def commit(
     files: Mapping[str, bytes | Path] | Mapping[str, Path],
     deleted: Iterable[str] = (),
     parent: str = "",
+    command: str = "push",
 ) -> str:
     """Add, replace and delete files in one commit, and return its id.
 
@@ -94,15 +110,74 @@ def commit(
         files: contents, or local files, by path in the repository.
         deleted: paths of files to delete.
         parent: the commit that this one has to follow, so that nothing is overwritten unseen; empty for any.
+        command: the verb of the errors' remedies.
+
+    Raises:
+        ConflictError: when another commit has followed the parent.
     """
     operations: list[CommitOperationAdd | CommitOperationDelete]
     operations = [CommitOperationAdd(path, content) for path, content in files.items()]
     operations += [CommitOperationDelete(path) for path in deleted]
-    with hub_errors(repo, f"to commit {len(operations)} files"):
+    with hub_errors(repo, f"to commit {len(operations)} files", command=command):
         done = _api().create_commit(
             repo, operations, commit_message=message, repo_type=repo_type, parent_commit=parent or None
         )
     return str(done.oid)
+
+
+class PushClock(CommitScheduler):
+    """Reports every few minutes that a push is due, and pushes when the interpreter ends, unless it was stopped.
+
+    The base class would push all changes in one commit on a thread of its own, where a failure is only logged. Its
+    constructor starts a daemon thread that waits, and that ends some time after `stop`.
+
+    Args:
+        due: called when a push is due, from the constructor on.
+        push: called when the interpreter ends.
+        settings: those of the base class.
+    """
+
+    def __init__(self, due: Callable[[], None], push: Callable[[], object], **settings: Any) -> None:
+        self._due, self._push = due, push
+        super().__init__(**settings)
+
+    def trigger(self) -> "Future[None]":
+        """Report that a push is due, instead of pushing."""
+        self._due()
+        done = Future[None]()
+        done.set_result(None)
+        return done
+
+    def push_to_hub(self) -> None:
+        """Push; the base class calls this when the interpreter ends."""
+        self._push()
+
+
+def start_clock(
+    repo: str, folder: Path, private: bool, every_s: float, due: Callable[[], None], push: Callable[[], object]
+) -> PushClock:
+    """Create a data set unless it exists, and return a running clock for pushes of a folder to it.
+
+    Raises:
+        HubRequestError: when a request fails, or the data set is public although it should be private.
+    """
+    create_repo(repo, "dataset", private, command="try")
+    with hub_errors(repo, "to read whether it is private", command="try"):
+        is_public = not _api().dataset_info(repo).private
+    if private and is_public:
+        remedy = "make it private on its page, or set private: false if everyone may see what is pushed"
+        raise HubRequestError(repo, "a private data set", "it is public", remedy)
+    with hub_errors(repo, "to push to it", command="try"):
+        return PushClock(
+            due,
+            push,
+            repo_id=repo,
+            repo_type="dataset",
+            folder_path=folder,
+            private=private,
+            every=every_s / 60,
+            hf_api=_api(),
+        )
 
 
 def _api() -> HfApi:

@@ -45,7 +45,8 @@ IGNORED_FILES = frozenset(("thumbs.db", "desktop.ini"))  # of Windows
 _HASHED = re.compile(r"%[0-9a-f]{16}$")
 # `datasets` takes a folder with such a word, set off by digits or these signs, for a split: "bullet train"
 _SPLIT_WORD = re.compile(rf"(?<![^-._ 0-9])({'|'.join(SPLITS)})(?![^-._ 0-9])")
-_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # on Windows
+# on Windows, and beside a metadata file
+_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?|metadata\.\w+", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,7 @@ def read(folder: Path) -> LabelledFolder:
         else:
             split, depth = layout.of(parts)
             label = next(iter(given.get(name, ())), None) or (
-                _label_of(folder.joinpath(*parts[:depth])) if depth else None
+                label_of(folder.joinpath(*parts[:depth])) if depth else None
             )
             images.append(LabelledImage(path, label, split, digest, groups.get(name, "")))
     return LabelledFolder(tuple(images), tuple(sorted(problems, key=lambda problem: problem.where)))
@@ -142,25 +143,41 @@ def write(folder: Path, label: str, image: Image.Image) -> Path:
     Raises:
         LineupError: when the label is empty, or the file cannot be written.
     """
+    body = encode(image)
+    with writing_errors(str(folder), "a folder for images", "check it and the disk"):
+        return write_encoded(folder, label, body, f"{hashlib.sha256(body).hexdigest()[:32]}.jpg")
+
+
+def encode(image: Image.Image) -> bytes:
+    """Return an image as a JPEG without metadata; the same pixels give the same bytes."""
     bare = Image.frombytes("RGB", image.size, image.convert("RGB").tobytes())  # Pillow would keep a JPEG's comment
     buffer = BytesIO()
     bare.save(buffer, "JPEG", quality=JPEG_QUALITY)
-    body, name = buffer.getvalue(), folder_name(label)
-    path = folder / name / f"{hashlib.sha256(body).hexdigest()[:32]}.jpg"
-    with writing_errors(str(folder), "a folder for images", "check it and the disk"):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if _HASHED.search(name):
-            atomic_write.write_text(path.with_name(LABEL_FILE), _normal(label))
-        if not path.exists():
-            atomic_write.write_bytes(path, body)
+    return buffer.getvalue()
+
+
+def write_encoded(folder: Path, label: str, body: bytes, file_name: str) -> Path:
+    """Write the content of an image as ``<label>/<file name>``, unless that exists, and return the path.
+
+    Raises:
+        LineupError: when the label is empty.
+        OSError: when the file cannot be written.
+    """
+    name = folder_name(label)
+    path = folder / name / file_name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if _HASHED.search(name):
+        atomic_write.write_text(path.with_name(LABEL_FILE), _normal(label))
+    if not path.exists():
+        atomic_write.write_bytes(path, body)
     return path
 
 
 def folder_name(label: str) -> str:
     """Return the name of a label's folder: the label itself, with percent-encoding where a file system may reject it.
 
-    Encoded are separators, characters that are not printable, and what makes a name hidden, reserved or a split. A name
-    that would be too long is cut off, and ends in a hash.
+    Encoded are separators, characters that are not printable, $ (`datasets` expands variables in paths), and what makes
+    a name hidden, reserved or a split. A name that would be too long is cut off, and ends in a hash.
 
     Raises:
         LineupError: when the label is empty.
@@ -168,7 +185,7 @@ def folder_name(label: str) -> str:
     if not label:
         raise LineupError("label", "a label", "it is empty", "name the class")
     label = _normal(label)
-    name = "".join(_quoted(char) if char in '/\\:*?"<>|%' or not char.isprintable() else char for char in label)
+    name = "".join(_quoted(char) if char in '/\\:*?"<>|%$' or not char.isprintable() else char for char in label)
     # the last letter, because "%65val" would be taken for a split like "eval"
     name = _SPLIT_WORD.sub(lambda match: match[0][:-1] + _quoted(match[0][-1]), name)
     if name[0] in ". " or name.startswith("__") or _RESERVED.fullmatch(name):
@@ -189,7 +206,7 @@ def _quoted(char: str) -> str:
     return "".join(f"%{byte:02X}" for byte in char.encode())
 
 
-def _label_of(folder: Path) -> str:
+def label_of(folder: Path) -> str:
     """Return the label of a folder: its name, decoded if `folder_name` has encoded it."""
     name = unicodedata.normalize("NFC", printable(folder.name))
     label = unquote(name)

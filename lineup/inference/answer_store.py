@@ -12,9 +12,10 @@ import time
 import zlib
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing, suppress
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
 import numpy as np
 
@@ -22,7 +23,6 @@ from lineup.engines import versions
 from lineup.hub import checksums
 
 if TYPE_CHECKING:
-    from lineup.engines.engine import Engine
     from lineup.registry import Plan
 
 _log = logging.getLogger(__name__)
@@ -38,7 +38,25 @@ Kind = Literal["logits", "features"]
 T = TypeVar("T")
 
 
-def fingerprint(plan: "Plan", path: Path | None, engine: "Engine", device: str, min_side_px: int = 0) -> str:
+class _Precise(Protocol):
+    """What decides the results of an engine: every engine has it."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def hint(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class EngineName:
+    """An engine's name and precision, without its memory."""
+
+    name: str
+    hint: str
+
+
+def fingerprint(plan: "Plan", path: Path | None, engine: _Precise, device: str, min_side_px: int = 0) -> str:
     """Return a hash of everything that decides what a backbone computes for an image.
 
     These are the weights, the architecture, the transform and the scale of decoding, the engine with its precision, the

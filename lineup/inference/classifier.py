@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 
 from lineup.config import Config
 from lineup.errors import ClientDisconnected, ImageError, LineupError
+from lineup.inference import answer_store
 from lineup.inference.backbone_state import Loaded
 from lineup.inference.execution import Execution
 from lineup.inference.pool import Pin
 from lineup.inference.postprocessing import classifications
-from lineup.inference.preprocessing import ImagePath, PreparedImage, jpeg
+from lineup.inference.preprocessing import ImagePath, PreparedImage, decode_side_px, jpeg
 from lineup.inference.queue import Cancelled
 from lineup.results import Answer, Classification, LatencyStats, StageTimings
 
@@ -42,6 +43,7 @@ class Classifier:
     def __init__(self, execution: Execution, config: Callable[[], Config]) -> None:
         self._execution, self._pool, self._config = execution, execution.pool, config
         self._forward_ms = defaultdict[str, deque[float]](lambda: deque(maxlen=MAX_LATENCIES))
+        self._fingerprints = dict[tuple[str, str], Callable[[], str]]()  # by backbone and engine; none keeps a network
 
     def latency(self, name: str) -> LatencyStats | None:
         """Return the latency of a backbone's last forward passes, or None before the first."""
@@ -49,6 +51,14 @@ class Classifier:
         if not forward_ms:
             return None
         return LatencyStats(len(forward_ms), forward_ms[-1], statistics.median(forward_ms))
+
+    def fingerprint(self, answer: Classification) -> str:
+        """Return the fingerprint of the backbone that has given an answer, as `PinnedBackbone` has it.
+
+        It may read the weights file. It is empty if nothing identifies the backbone, or another process has answered.
+        """
+        compute = self._fingerprints.get((answer.backbone, answer.engine))
+        return compute() if compute else ""
 
     def answers(
         self, image: ImagePath, names: Sequence[str], top_k: int, max_k: int, cancelled: Cancelled
@@ -122,6 +132,9 @@ class Classifier:
         output = self._execution.forward(name, loaded.engine, batch.copy())
         timings = StageTimings(prepared.decode_ms, preprocess_ms, output.forward_ms)
         [answer] = classifications(loaded, output, len(batch), top_k, max_k, timings)
+        engine = answer_store.EngineName(loaded.engine.name, loaded.engine.hint)
+        parts = loaded.plan, loaded.path, engine, loaded.device, decode_side_px(transform)
+        self._fingerprints[name, output.engine] = partial(answer_store.fingerprint, *parts)
         if not output.cached:
             self._forward_ms[name].append(output.forward_ms)
         seen = transform.as_image(batch)

@@ -46,7 +46,7 @@ def add(service: Service, connections: Connections) -> None:
             backbone: a name that the tool backbones lists; the default one if left out.
             top_k: how many labels to return, most probable first; the config's top_k if left out.
         """
-        path = _path(image)
+        path = uploaded(image)
         answer = await connections.run(lambda cancelled: service.classify(path, backbone, top_k, cancelled))
         return answer.to_json()
 
@@ -59,7 +59,7 @@ def add(service: Service, connections: Connections) -> None:
             backbones: names that the tool backbones lists, each once; the first available ones if left out.
             top_k: how many labels of each to return, most probable first; the config's top_k if left out.
         """
-        path = _path(image)
+        path = uploaded(image)
         comparison = await connections.run(lambda cancelled: service.compare(path, backbones, top_k, cancelled))
         return comparison.to_json()
 
@@ -78,5 +78,6 @@ def address(request: gr.Request) -> str:
     return str(request.headers.get("referer") or request.request.base_url).partition("?")[0]
 
 
-def _path(image: Any) -> Path:
+def uploaded(image: Any) -> Path:
+    """Return the file of an image argument; raises ImageError as `resolve_upload` does."""
     return resolve_upload(image.get("path") if isinstance(image, dict) else getattr(image, "path", None))

@@ -14,6 +14,14 @@ def max_top_k(service: Service) -> int:
     return max(20, service.config.top_k)
 
 
+def shows_example(image: Path | None, example: tuple[str, str] | None) -> bool:
+    """Return whether an image has the content of an example, given as its name and file."""
+    try:
+        return bool(image and example and filecmp.cmp(image, example[1], shallow=False))
+    except OSError:  # the upload was removed
+        return False
+
+
 def write(names: Sequence[str], top_k: int, example: tuple[str, str] | None, image: Path | None) -> str:
     """Return the query string for a state of the page.
 
@@ -25,7 +33,7 @@ def write(names: Sequence[str], top_k: int, example: tuple[str, str] | None, ima
             cannot be linked to.
     """
     pairs = [("backbone", name) for name in names] + [("top_k", str(top_k))]
-    if image and example and filecmp.cmp(image, example[1], shallow=False):
+    if example and shows_example(image, example):
         pairs.append(("example", example[0]))
     return "?" + urlencode(pairs)
 

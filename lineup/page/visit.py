@@ -31,6 +31,7 @@ class Visit:
     compare_all_selection: tuple[frozenset[str], Mapping[str, LineupError | str]] = frozenset(), {}
     is_selection_asked: bool = False  # the page's own requests before that, as for the fallback, do not end it
     address: str = ""  # the server's URL as the browser sees it: that of the newest event
+    panels: dict[str, Any] = field(default_factory=dict)  # what panels keep between their refreshes, by feature
 
     @property
     def left_out(self) -> Mapping[str, LineupError | str]:

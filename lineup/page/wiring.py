@@ -50,8 +50,8 @@ async def ending(
     last: Changes = {}
     order = visit.order
     async for each in changes:
-        last |= {key: each[key] for key in repeated if key in each}
-        order = visit.order
+        if new := {key: each[key] for key in repeated if key in each}:
+            last, order = last | new, visit.order
         yield each
     yield {output: gr.skip(), **(last if visit.order == order else {})}
 

@@ -2,6 +2,7 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -114,6 +115,21 @@ def test_fingerprint_differs_between_outputs_and_is_empty_without_weights(make_s
     with service.pinned("a") as classes, service.pinned("a", "features") as features, service.pinned("b") as random:
         assert len({classes.fingerprint, features.fingerprint, ""}) == 3
         assert random.fingerprint == ""
+
+
+def test_answer_has_the_fingerprint_of_the_backbone_that_gave_it(make_service, images):
+    service = make_service(
+        "engine: torch\nbackbones: [{name: a, backbone: 'local-dir:bundled/efficientnet_lite0'}, "
+        "{name: b, backbone: test_resnet, pretrained: false}]",
+        __import__("serving").ROOT,
+    )
+    compared = service.compare(images[0], ["a", "b"]).answers
+    with service.pinned("a") as pinned:
+        assert (
+            service.fingerprint(compared["a"]) == service.fingerprint(service.classify(images[0])) == pinned.fingerprint
+        )
+    assert service.fingerprint(compared["b"]) == ""
+    assert service.fingerprint(replace(compared["a"], engine="of another process")) == ""
 
 
 def test_a_request_overtakes_the_slices_of_a_job(make_service, fakes, images, image):

@@ -585,6 +585,21 @@ def test_last_value_is_repeated_until_a_newer_event_comes(newest, is_repeated):
     assert ("link" in asyncio.run(collect())[-1]) == is_repeated
 
 
+def test_value_from_before_a_newer_event_is_not_repeated():
+    """The opening of the page goes on after the first answer: its link must not replace that of the answer."""
+    visit = Visit(order=4)
+
+    async def updates():
+        yield {"link": "a"}
+        visit.order = 5
+        yield {"choices": "b"}
+
+    async def collect():
+        return [update async for update in ending(updates(), visit, "status", ["link"])]
+
+    assert "link" not in asyncio.run(collect())[-1]
+
+
 def test_same_request_again_needs_no_second_run(make_service, image):
     service, visit = make_service(TWO), Visit()
     for _ in range(2):

@@ -53,6 +53,7 @@ precision: float32
 share: false
 limits:
   queue_size: 9
+feedback: {to: kept, per_day: 9}
 space:
   emoji: 🐦
   color_from: red
@@ -228,6 +229,8 @@ NOT_YAML = [  # config, message; … matches any text
         "3:2: expected a line that begins in the same column as one above, such as … that it belongs to",
     ),
 ]
+_DATASET = "or hf://datasets/OWNER/NAME"
+_OWNER = "write the owner and the name of the data set"
 WRONG = [  # config, all messages; … matches any text
     (
         "backbones:\n - resnet18\n  - vit\n",
@@ -303,7 +306,7 @@ WRONG = [  # config, all messages; … matches any text
     ),
     (
         "backbones: [a]\nmodels: [b]\n",
-        "2:1: models: expected a known key; got 'models'; remove it, … share, limits, evaluation, training, space",
+        "2:1: models: expected a known key; got 'models'; remove it, … training, feedback, space",
     ),
     (
         "backbones: [a]\nbackbones: [b]\n",
@@ -311,7 +314,7 @@ WRONG = [  # config, all messages; … matches any text
     ),
     (
         "backbones: [a]\n<<: {title: x}\n",
-        "2:1: <<: expected a known key; got '<<'; remove it, or use … share, limits, evaluation, training, space",
+        "2:1: <<: expected a known key; got '<<'; remove it, or use … training, feedback, space",
     ),
     (
         "backbones: [a]\nlimits: {memory: 5}\n",
@@ -540,6 +543,39 @@ WRONG = [  # config, all messages; … matches any text
         "backbones: [{backbone: torchvision/a@B, checkpoint: x}]\n",
         "1:13: backbones[0]: expected no @B beside `checkpoint`; remove one of the two",
     ),
+    *(
+        (f"backbones: [a]\nfeedback:\n  to: {to}\n", f"3:3: feedback.to: expected a folder, {message}")
+        for to, message in (
+            ("''", f"{_DATASET}; got ''; write one, or leave `to` out"),
+            ("' '", f"{_DATASET}; got ' '; write one, or leave `to` out"),
+            ("' a'", f"{_DATASET}; got ' a', with … not printable; fix it"),
+            ("~no-user/x", f"{_DATASET}; got '~no-user/x', which cannot be resolved; write the whole path"),
+            ("a" * 256, f"{_DATASET}; got … which is too long; write a shorter one"),
+            ("a/" * 1001, f"{_DATASET}; got … which is too long; write a shorter one"),
+            ("a\\b", f"{_DATASET}; got 'a\\\\b'; write / instead of \\"),
+            ("hf://datasets/x", f"{_DATASET}; got 'hf://datasets/x'; {_OWNER}"),
+            ("hf://datasets/me/../x", f"{_DATASET}; got 'hf://datasets/me/../x'; {_OWNER}"),
+            ("hf://datasets/me/a/b", f"{_DATASET}; got 'hf://datasets/me/a/b'; {_OWNER}"),
+            ("hf://datasets/me/x@v1", f"{_DATASET}, without a revision; got 'hf://datasets/me/x@v1'; remove '@v1'"),
+            ("https://huggingface.co/datasets/me/x", f"{_DATASET}; got … write hf://datasets/me/x"),
+            ("s3://me/x", f"{_DATASET}; got 's3://me/x'; write one of the two"),
+            ("hf:me/x", f"{_DATASET}; got 'hf:me/x'; write one of the two"),
+        )
+    ),
+    ("backbones: [a]\nfeedback:\n  to: /\n", "3:3: feedback.to: expected a folder that is neither … such as feedback"),
+    (
+        "backbones: [a]\nfeedback: kept\n",
+        "2:1: feedback: expected keys and values; got 'kept'; fix it, or leave `feedback` out",
+    ),
+    (
+        "backbones: [a]\nfeedback: {keep_days: 0}\n",
+        "2:12: feedback.keep_days: expected 1 or more; got 0; fix it, or leave `keep_days` out",
+    ),
+    (
+        "backbones: [a]\nfeedback: {folder: x}\n",
+        "2:12: feedback.folder: expected a known key; got 'folder'; remove … per_day, keep_days",
+    ),
+    ('backbones: [a]\nfeedback:\n  to: "a\\0b"\n', "3:7: expected YAML; got the path … or use single quotes"),
 ]
 
 

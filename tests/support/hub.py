@@ -136,7 +136,9 @@ def _handler_of(hub: Hub) -> type[BaseHTTPRequestHandler]:
             name, (revision, _, path) = unquote(owner_and_name), rest.partition("/")
             if listed:
                 name, revision = listed[1], listed[2]
-            fault, repo = hub.faults.get(name, ""), hub.repos.get(name)
+            fault, repo = hub.faults.get(name, ""), hub.repos.get(name) or hub.repos.get(f"spaces/{name}")
+            if name in hub.spaces.all and hub.spaces.all[name].private:  # one that was created
+                fault = fault or "private"
             if fault == "hung":
                 hub.resume.wait(MAX_HANG_S)
                 return
@@ -151,8 +153,11 @@ def _handler_of(hub: Hub) -> type[BaseHTTPRequestHandler]:
             elif (commit := repo.commit(unquote(revision))) is None:
                 self._refuse(404, "RevisionNotFound")
             elif listed:
-                siblings = [{"rfilename": each} for each in sorted(repo.commits[commit])]
+                sizes = {each: len(body) for each, body in repo.commits[commit].items()}
+                siblings = [{"rfilename": each, "size": sizes[each]} for each in sorted(sizes)]
+                is_private = name in hub.spaces.all and hub.spaces.all[name].private
                 listing = {"id": name.removeprefix("datasets/"), "sha": commit, "siblings": siblings}
+                listing["private"] = is_private
                 self._send(json.dumps(listing).encode(), commit, "", "")
             elif (body := repo.commits[commit].get(unquote(path))) is None:
                 self._refuse(404, "EntryNotFound", commit)

@@ -2,7 +2,7 @@
 
 Repositories of models and data sets are created and written in the same way, and named ``models/owner/name`` here. The
 files of a Space are a repository of the fake Hub, ``spaces/owner/name``; lfs_hub.py handles large files, which
-are uploaded first. Writing needs a token, as on the Hub::
+are uploaded first. Writing needs a token, as on the Hub, and so does reading a private data set::
 
     hub.spaces.faults["commit"] = "cut off"
     hub.spaces.stages = ["BUILDING", "BUILD_ERROR"]
@@ -12,6 +12,7 @@ import base64
 import hashlib
 import json
 import re
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -65,10 +66,13 @@ class Spaces:
 
     def __init__(self, hub: "Hub") -> None:
         self.hub = hub
+        self._committing = threading.Lock()
         self.reset()
 
     def reset(self) -> None:
         """Remove all Spaces and faults."""
+        self.retry_after = ""  # seconds, which a refusal with 429 names
+        self.before_commit: list[Callable[[], object]] = []  # each is called once, as another writer in between
         self.all: dict[str, Space] = {}
         self.faults: dict[str, str] = {}
         self.me: dict[str, Any] | None = ME  # the owner of every token; None rejects all tokens
@@ -109,7 +113,8 @@ class Spaces:
                 raise Refusal(401, "Invalid username or password.")
             result = act(*arguments, body)
         except Refusal as refusal:
-            headers = {"X_Error_Code": refusal.code, "X_Error_Message": str(refusal)}
+            retry_after = {"Retry_After": self.retry_after} if refusal.status == 429 else {}
+            headers = {"X_Error_Code": refusal.code, "X_Error_Message": str(refusal), **retry_after}
             return refusal.status, headers, json.dumps(refusal.body).encode()
         headers = {"X_Xet_Cas_Url": self.storage or self.hub.url} if step == "xet" else {}
         body = result if isinstance(result, bytes) else json.dumps(result).encode()
@@ -123,8 +128,8 @@ class Spaces:
             return "whoami", lambda _: self.me, ()
         if re.fullmatch(r"/api/models/[^/]+/[^/]+/xet-read-token/\w+", path):
             return "xet", lambda _: {"accessToken": "xet_token", "casUrl": self.storage or self.hub.url, "exp": 0}, ()
-        if match := re.fullmatch(r"/(spaces/)?(.+)\.git/info/lfs/(?:objects/)?(batch|verify)", path):
-            name = match[2] if match[1] else f"models/{match[2]}"
+        if match := re.fullmatch(r"/(spaces/|datasets/)?(.+)\.git/info/lfs/(?:objects/)?(batch|verify)", path):
+            name = match[2] if match[1] == "spaces/" else f"{match[1] or 'models/'}{match[2]}"
             return match[3], getattr(self, f"_lfs_{match[3]}"), (name,)
         if match := re.fullmatch(r"/lfs/([0-9a-f]{64})", path):
             return "upload", self._upload, (match[1],)
@@ -206,6 +211,12 @@ class Spaces:
         return {}
 
     def _post_commit(self, name: str, body: bytes) -> Any:
+        while self.before_commit:
+            self.before_commit.pop()()
+        with self._committing:
+            return self._commit(name, body)
+
+    def _commit(self, name: str, body: bytes) -> Any:
         space, files = self._space(name), self.files(name)
         header, *operations = (json.loads(line) for line in body.splitlines())
         head, attributes = self.hub.repos[f"spaces/{name}"].branches["main"], files.get(".gitattributes", b"")

@@ -22,6 +22,7 @@ NOT_IN_SCHEMA = (  # constraints that the JSON Schema does not express
     "expected (the name of|a name with|a name of 1 to)",
     "expected (resnet18, without|hf-hub:|source:|torchvision/)",
     "expected (the class indices|an index (on|and)|each class index once)",
+    "expected a folder(, or hf:| that is neither)",
     "expected (a finite number|labels that are not empty|mean and std of|either `checkpoint`|a checkpoint only|no @B)",
 )
 
