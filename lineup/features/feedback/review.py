@@ -34,6 +34,9 @@ class Copy(Protocol):
     def pull(self, timeout_s: float) -> object:
         """Get what other replicas have kept."""
 
+    def server_time(self) -> float | None:
+        """Return the time by the Hub's clock; None if it is unknown."""
+
     def apply(self, moves: Sequence[Move]) -> None:
         """Take over what became of unreviewed images."""
 
@@ -90,7 +93,7 @@ class Review:
 
     def __init__(self, collection: Collection, hub_copy: Copy | None = None) -> None:
         self._collection, self._root, self._hub_copy = collection, collection.root, hub_copy
-        self._clock_check = retention.ClockCheck(self._root / records.UNREVIEWED)
+        self._clock_check = retention.ClockCheck(self._root / records.UNREVIEWED, self._server_time)
         self._reviewed = records.KeysReader(self._root / records.ANSWERS)
         self._paths = dict[str, Path]()  # of unreviewed images, as they were listed last
 
@@ -168,10 +171,12 @@ class Review:
         """
         if not (self._root / records.UNREVIEWED).is_dir():
             return 0
+        now_s, keep_s = self._collection.clock(), self._collection.settings.keep_days * 86_400.0
+        with writing_errors(str(self._root), "a folder", "check it and the disk"):
+            is_trusted = self._clock_check.is_trusted(now_s)  # before the lock: it may ask the Hub
         with self._writing():
             self._keep_late_answers()
-            now_s, keep_s = self._collection.clock(), self._collection.settings.keep_days * 86_400.0
-            moves = retention.delete_old(self._root, now_s, keep_s, self._clock_check)
+            moves = retention.delete_old(self._root, now_s, keep_s) if is_trusted else []
         self._tell_copy(moves)
         return len(moves)
 
@@ -252,6 +257,9 @@ class Review:
 
     def _below(self, path: Path) -> str:
         return path.relative_to(self._root).as_posix()
+
+    def _server_time(self) -> float | None:
+        return self._hub_copy.server_time() if self._hub_copy else None
 
     def _tell_copy(self, moves: Sequence[Move]) -> None:
         if self._hub_copy and moves:
