@@ -99,8 +99,15 @@ class Review:
 
     def pending(self) -> list[PendingImage]:
         """Return the unreviewed images: first those on which backbones and users disagree, then by time."""
+        return self._pending_of(self._answers())
+
+    def ids(self) -> set[str]:
+        """Return the ids of the unreviewed images, without reading the answers."""
+        return set(self._unreviewed())
+
+    def _pending_of(self, rows: Sequence[AnswerRow]) -> list[PendingImage]:
         answers, done = dict[str, list[AnswerRow]](), self._reviewed_keys()
-        for row in self._answers():
+        for row in rows:
             if row.key not in done:
                 answers.setdefault(row.image, []).append(row)
         files = self._unreviewed()
@@ -140,9 +147,10 @@ class Review:
 
     def stats(self) -> Stats:
         """Return what the answers tell."""
-        pending, last = self.pending(), self._last_decisions()
+        rows = self._answers(self._root / records.ANSWERS)  # of all images: reading them takes longest
+        pending, last = self._pending_of(rows), self._last_decisions()
         rejected = {name for name, decision in last.items() if decision == "rejected"} - {each.id for each in pending}
-        rows = [row for row in self._answers(self._root / records.ANSWERS) if row.image not in rejected]
+        rows = [row for row in rows if row.image not in rejected]
         judged = ((said.backbone, said.label, said.label != row.given) for row in rows for said in row.said)
         return Stats(
             n_pending=len(pending),
