@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 from huggingface_hub import HfApi, constants, get_session, hf_hub_url
@@ -79,6 +80,21 @@ def head(repo: str) -> Head | None:
         except RepositoryNotFoundError:
             return None
     return Head(repo, info.sha or "", {each.rfilename: each.size or 0 for each in info.siblings or ()})
+
+
+def server_time(repo: str, timeout_s: float) -> float | None:
+    """Return the time by the Hub's clock, in seconds since 1970, to some seconds; None if the Hub does not tell it.
+
+    Raises:
+        HubError: when the request fails; a refusal has the time, too.
+    """
+    url = hf_hub_url(repo, ".gitattributes", repo_type="dataset")
+    with download_errors(repo, downloads.server(HubFile(repo, ("",)))):
+        date = get_session().head(url, headers=build_hf_headers(), timeout=timeout_s).headers.get("Date", "")
+    try:
+        return parsedate_to_datetime(date).timestamp()
+    except ValueError:
+        return None
 
 
 def read(head: Head, name: str, timeout_s: float) -> bytes:

@@ -1,5 +1,6 @@
 """The accepted images: a folder that `datasets`, torchvision, `evaluate` and `train` read."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -78,11 +79,12 @@ def export(root: Path, folder: Path) -> int:
     Raises:
         LineupError: when there are none, the folder is not new, or cannot be written. Then it is not created.
     """
-    place, root = folder.resolve(), root.resolve()
+    place, root = Path(os.path.realpath(folder)), root.resolve()
     if root == place or root in place.parents:
         raise LineupError(str(folder), "a folder outside that of feedback", "it is inside", "choose another one")
-    if folder.is_symlink() or (folder.exists() and not (folder.is_dir() and not any(folder.iterdir()))):
-        raise LineupError(str(folder), "a new folder", "there is one", "choose another name")
+    with writing_errors(str(folder), "a folder that can be written", "choose another name"):  # too long a name
+        if folder.is_symlink() or (folder.exists() and not (folder.is_dir() and not any(folder.iterdir()))):
+            raise LineupError(str(folder), "a new folder", "there is one", "choose another name")
     draft = atomic_write.draft_of(place)
     try:
         with locked(root), writing_errors(str(folder), "a folder that can be written", "check it and the disk"):

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+import secrets
 import shutil
 import socket
 import threading
@@ -146,7 +147,8 @@ class _AnswersFile:
         if (day, pid) != (self._day, self._pid):  # the process may have been forked
             start = re.sub(r"[-:]|\+.*", "", records.timestamp(now_s))
             host = re.sub(r"[^A-Za-z0-9.-]", "", socket.gethostname())[:60]
-            self._path = self._folder / f"answers-{start}Z-{host}-{pid}.jsonl"
+            # containers may have equal hosts and pids, and start at the same moment
+            self._path = self._folder / f"answers-{start}Z-{host}-{pid}-{secrets.token_hex(4)}.jsonl"
             self._day, self._pid = day, pid
         self._folder.mkdir(parents=True, exist_ok=True)
         records.append(self._path, [line])

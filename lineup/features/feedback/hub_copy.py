@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lineup.config import Feedback
+from lineup.errors import HubError
 from lineup.features.feedback import records
 from lineup.features.feedback.hub_download import download
 from lineup.features.feedback.hub_exchange import Exchange
@@ -20,11 +21,14 @@ from lineup.hub.scheduled_push import ScheduledPush
 _log = logging.getLogger(__name__)
 
 MAX_CONFLICTS = 5  # in a row, before the exchange is put off
+TIME_TIMEOUT_S = 10.0
 STOP_S = 8.0  # for a last push, of the seconds that the server has to stop
 
 
 class HubCopy:
-    """A copy of a collection in a data set. No method waits for the Hub unless it takes a timeout, and none raises.
+    """A copy of a collection in a data set.
+
+    No method raises, and none waits for the Hub but `server_time` and those that take a timeout.
 
     Args:
         root: the collection's folder.
@@ -81,6 +85,13 @@ class HubCopy:
         with self._lock:
             self._gone.update(name for move in moves for name in move.deleted)
         self._push.wake(now=True)
+
+    def server_time(self) -> float | None:
+        """Return the time by the Hub's clock, which is asked for some seconds at most; None if it cannot be reached."""
+        try:
+            return datasets.server_time(self._settings.repo, TIME_TIMEOUT_S)
+        except HubError:
+            return None
 
     def flush(self, timeout_s: float) -> bool:
         """Push everything, and return whether that succeeded in time."""

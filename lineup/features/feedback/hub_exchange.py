@@ -57,10 +57,11 @@ class Exchange:
 
     def take_answers(self, everything: bool) -> None:
         """Take over longer files of answers, new ones if `everything`; ours that are as long need not be pushed."""
+        expired = self._files.gone(self._oldest_s)  # deleted here, and to be deleted there
         for name in sorted(self._remote.names):
             if is_answers(name):
                 ours, theirs = _size(self._root / name), self._remote.sizes.get(name, 0)
-                if theirs > ours and (ours or everything):
+                if theirs > ours and (ours or (everything and name not in expired)):
                     self._take_answers(name)
                 elif theirs == ours:
                     self._files.mark_sent([name])
@@ -69,8 +70,6 @@ class Exchange:
         path, body = self._root / name, self._remote.read(name)
         times = [str(row.get("time")) for line in exchanged_lines.split(body) if (row := exchanged_lines.parsed(line))]
         time_s = max(filter(None, map(exchanged_lines.seconds, times)), default=0.0)
-        if time_s < self._oldest_s:
-            return
         with self._locked():
             if len(body) > _size(path):
                 path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,7 @@
 """Deletes what was not reviewed in time, unless the clock may be wrong."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 from lineup.features.feedback import image_files, records
@@ -9,27 +10,35 @@ from lineup.hub import atomic_write
 
 STEADY_S = 86_400.0  # how long the clock must have run without a jump
 MAX_GAP_S = 7 * 86_400.0  # between two readings of it
+MAX_ERROR_S = 3600.0  # of the clock, by that of a server
 _MARK = ".clock.json"
 
 
 class ClockCheck:
-    """Remembers in a file since when the clock has run without a jump, so that a wrong one does not delete all.
+    """Tells whether the clock can be trusted, so that a wrong one does not delete all.
 
-    A jump is a step back, or one of more than a week: a server that slept for longer waits a day before it deletes.
+    The clock of a server decides where there is one: the disk of a Space is lost whenever it restarts. Otherwise, a
+    file has since when the clock has run without a jump. A jump is a step back, or one of more than a week: a server
+    that slept for longer waits a day before it deletes.
 
     Args:
         folder: has the file.
+        server_time: returns the time by the clock of a server; None if that is unknown.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / _MARK
+    def __init__(self, folder: Path, server_time: Callable[[], float | None] = lambda: None) -> None:
+        self._path, self._server_time = folder / _MARK, server_time
 
-    def is_steady(self, now_s: float) -> bool:
-        """Return whether the clock has run without a jump for a day, and remember the time.
+    def is_trusted(self, now_s: float) -> bool:
+        """Return whether the time is that of the server, or has run without a jump for a day; and remember it.
 
         Raises:
-            OSError: when it cannot be written.
+            OSError: when the file cannot be written.
         """
+        is_steady, server_s = self._is_steady(now_s), self._server_time()
+        return is_steady if server_s is None else abs(server_s - now_s) <= MAX_ERROR_S
+
+    def _is_steady(self, now_s: float) -> bool:
         since_s, last_s = self._read()
         if not last_s <= now_s <= last_s + MAX_GAP_S:
             since_s = now_s
@@ -44,10 +53,10 @@ class ClockCheck:
             return float("inf"), float("inf")
 
 
-def delete_old(root: Path, now_s: float, keep_s: float, check: ClockCheck) -> list[Move]:
+def delete_old(root: Path, now_s: float, keep_s: float) -> list[Move]:
     """Delete unreviewed images and files of answers by their age, and return what became of the images.
 
-    Nothing is deleted when the clock has jumped, or is before the newest file.
+    Nothing is deleted when the time is before the newest file.
 
     Raises:
         OSError: when the folder cannot be written.
@@ -57,7 +66,7 @@ def delete_old(root: Path, now_s: float, keep_s: float, check: ClockCheck) -> li
     ages_s = {
         path: now_s - _modified_s(path) for path in [*answers, *(each for found in images.values() for each in found)]
     }
-    if not check.is_steady(now_s) or min(ages_s.values(), default=0) < 0:
+    if min(ages_s.values(), default=0) < 0:
         return []
     moves = list[Move]()
     for name, paths in images.items():

@@ -34,6 +34,9 @@ class Copy(Protocol):
     def pull(self, timeout_s: float) -> object:
         """Get what other replicas have kept."""
 
+    def server_time(self) -> float | None:
+        """Return the time by the Hub's clock; None if it is unknown."""
+
     def apply(self, moves: Sequence[Move]) -> None:
         """Take over what became of unreviewed images."""
 
@@ -90,14 +93,21 @@ class Review:
 
     def __init__(self, collection: Collection, hub_copy: Copy | None = None) -> None:
         self._collection, self._root, self._hub_copy = collection, collection.root, hub_copy
-        self._clock_check = retention.ClockCheck(self._root / records.UNREVIEWED)
+        self._clock_check = retention.ClockCheck(self._root / records.UNREVIEWED, self._server_time)
         self._reviewed = records.KeysReader(self._root / records.ANSWERS)
         self._paths = dict[str, Path]()  # of unreviewed images, as they were listed last
 
     def pending(self) -> list[PendingImage]:
         """Return the unreviewed images: first those on which backbones and users disagree, then by time."""
+        return self._pending_of(self._answers())
+
+    def ids(self) -> set[str]:
+        """Return the ids of the unreviewed images, without reading the answers."""
+        return set(self._unreviewed())
+
+    def _pending_of(self, rows: Sequence[AnswerRow]) -> list[PendingImage]:
         answers, done = dict[str, list[AnswerRow]](), self._reviewed_keys()
-        for row in self._answers():
+        for row in rows:
             if row.key not in done:
                 answers.setdefault(row.image, []).append(row)
         files = self._unreviewed()
@@ -137,9 +147,10 @@ class Review:
 
     def stats(self) -> Stats:
         """Return what the answers tell."""
-        pending, last = self.pending(), self._last_decisions()
+        rows = self._answers(self._root / records.ANSWERS)  # of all images: reading them takes longest
+        pending, last = self._pending_of(rows), self._last_decisions()
         rejected = {name for name, decision in last.items() if decision == "rejected"} - {each.id for each in pending}
-        rows = [row for row in self._answers(self._root / records.ANSWERS) if row.image not in rejected]
+        rows = [row for row in rows if row.image not in rejected]
         judged = ((said.backbone, said.label, said.label != row.given) for row in rows for said in row.said)
         return Stats(
             n_pending=len(pending),
@@ -168,10 +179,12 @@ class Review:
         """
         if not (self._root / records.UNREVIEWED).is_dir():
             return 0
+        now_s, keep_s = self._collection.clock(), self._collection.settings.keep_days * 86_400.0
+        with writing_errors(str(self._root), "a folder", "check it and the disk"):
+            is_trusted = self._clock_check.is_trusted(now_s)  # before the lock: it may ask the Hub
         with self._writing():
             self._keep_late_answers()
-            now_s, keep_s = self._collection.clock(), self._collection.settings.keep_days * 86_400.0
-            moves = retention.delete_old(self._root, now_s, keep_s, self._clock_check)
+            moves = retention.delete_old(self._root, now_s, keep_s) if is_trusted else []
         self._tell_copy(moves)
         return len(moves)
 
@@ -252,6 +265,9 @@ class Review:
 
     def _below(self, path: Path) -> str:
         return path.relative_to(self._root).as_posix()
+
+    def _server_time(self) -> float | None:
+        return self._hub_copy.server_time() if self._hub_copy else None
 
     def _tell_copy(self, moves: Sequence[Move]) -> None:
         if self._hub_copy and moves:

@@ -172,7 +172,7 @@ class ReviewPage:
         if action not in ("accept", "reject"):
             raise LineupError("action", "accept or reject", f"got {str(action)[:60]}", "reload the page")
         review = self._parts.review
-        pending = {image.id for image in review.pending()}
+        pending = review.ids()
         ids = [each for each in ids if each in pending]  # others were reviewed in another tab, or by another process
         return {"done": review.accept(ids, label) if action == "accept" else review.reject(ids)}
 

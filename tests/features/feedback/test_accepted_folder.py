@@ -153,8 +153,13 @@ def test_export_refuses_what_would_be_overwritten_or_is_inside(kept, tmp_path):
     for folder in (kept.root, kept.root / "accepted" / "out", kept.root / "x" / ".." / "out"):
         with pytest.raises(LineupError, match="outside that of feedback"):
             kept.review.export(folder)
-    with pytest.raises(LineupError, match="writing failed"):
-        kept.review.export(tmp_path / "file" / "out")
+    for name in ("file/out", "x" * 300):
+        with pytest.raises(LineupError, match="writing failed"):
+            kept.review.export(tmp_path / name)
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    with pytest.raises(LineupError, match="expected a new folder"):
+        kept.review.export(loop)
     assert not [path for path in tmp_path.iterdir() if path.name.endswith(".partial")]
 
 

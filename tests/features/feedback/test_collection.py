@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -50,8 +51,14 @@ def test_image_is_kept_by_its_label_without_metadata_and_answer_beside_it(kept, 
     )
     [path] = records.answers_files(kept.root / "unreviewed")
     assert path.name.startswith("answers-20300317T174640.000000Z-")
-    assert path.name.endswith(f"-{os.getpid()}.jsonl")
+    assert re.fullmatch(rf".*-{os.getpid()}-[0-9a-f]{{8}}\.jsonl", path.name)
     assert b"10.0.0.1" not in path.read_bytes()
+
+
+def test_processes_with_equal_names_have_files_of_their_own(kept, tmp_path):
+    kept.add(1, "wren")
+    Feedbacks(tmp_path / "feedback").add(2, "owl")  # as another container, with the same host, pid and time
+    assert len(records.answers_files(kept.root / "unreviewed")) == 2
 
 
 def test_same_image_is_one_file_with_two_answers(kept):

@@ -288,3 +288,13 @@ def test_pending_does_not_compare_each_answer_with_each_image(kept, monkeypatch)
         Path(kept.root, "unreviewed", "jay", f"{row.image}.jpg").touch()
     assert len(kept.review.pending()) == 500
     assert len(parsed) == 3000
+
+
+def test_stats_read_each_answer_once(kept, monkeypatch):
+    for number in range(3):
+        kept.add(number, "jay")
+    parsed = []
+    from_json = records.AnswerRow.from_json
+    monkeypatch.setattr(records.AnswerRow, "from_json", lambda value: parsed.append(1) or from_json(value))
+    assert kept.review.stats().n_answers == 3
+    assert len(parsed) == 3

@@ -3,6 +3,7 @@
 import json
 import os
 import threading
+import time
 
 import pytest
 from PIL import Image
@@ -261,8 +262,9 @@ def test_answers_of_another_process_are_not_replaced_by_an_older_copy(replica, s
     assert len(rows) == 3
 
 
-def test_old_images_and_answers_are_deleted_in_the_dataset_too(replica, spaces):
+def test_old_images_and_answers_are_deleted_in_the_dataset_too(replica, spaces, monkeypatch):
     a = replica()
+    monkeypatch.setattr(a.copy, "server_time", lambda: a.now_s)
     a.add(1, LONG)
     [answers] = a.root.glob("unreviewed/answers-*")
     os.utime(answers, (a.now_s, a.now_s))
@@ -273,6 +275,31 @@ def test_old_images_and_answers_are_deleted_in_the_dataset_too(replica, spaces):
     assert a.files() == []
     assert a.copy.flush(10)
     assert [path for path in spaces.files(KEY) if path.startswith("unreviewed/")] == []
+
+
+def test_old_images_are_deleted_after_a_restart_that_lost_the_disk(replica, spaces, monkeypatch):
+    a = replica()
+    a.add(1)
+    assert a.copy.flush(10)
+    a.copy.stop(10)
+    restarted = replica("empty")
+    restarted.now_s = a.now_s + 91 * 86_400
+    monkeypatch.setattr(restarted.copy, "server_time", lambda: restarted.now_s)
+    assert restarted.copy.pull(10)
+    assert restarted.review.delete_old() == 1
+    assert restarted.copy.pull(10)
+    assert restarted.copy.flush(10)
+    assert [path for path in spaces.files(KEY) if path.startswith("unreviewed/")] == []
+    assert list(restarted.root.glob("unreviewed/answers-*")) == []
+
+
+def test_clock_that_is_not_the_hubs_deletes_nothing(replica, spaces):
+    a = replica()
+    a.add(1)
+    for _ in range(100):  # steadily, but far from the time that the Hub tells
+        a.now_s += 86_400
+        assert a.review.delete_old() == 0
+    assert abs(a.copy.server_time() - time.time()) < 1000
 
 
 @pytest.mark.parametrize("fault", ["401", "403", "429", "503", "cut off"])

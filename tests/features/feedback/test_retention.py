@@ -51,7 +51,8 @@ def test_old_images_and_their_answers_are_deleted_the_others_stay(kept):
 
 def test_copy_is_told_what_was_deleted(kept):
     moves = []
-    kept.review = Review(kept.collection, type("Copy", (), {"apply": lambda self, more: moves.extend(more)})())
+    copy = {"apply": lambda self, more: moves.extend(more), "server_time": lambda self: None}
+    kept.review = Review(kept.collection, type("Copy", (), copy)())
     run_daily(kept, 12)
     [move] = moves
     assert (move.decision, move.added, len(move.deleted)) == ("expired", "", 1)

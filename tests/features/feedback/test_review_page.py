@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 
 from lineup.errors import LineupError
 from lineup.features.feedback import feature, review_page
-from lineup.features.feedback.records import Said
+from lineup.features.feedback.records import AnswerRow, Said
 from lineup.server.allowlist import AllowlistMiddleware
 
 TOKEN = "a-secret-of-the-owner"
@@ -75,6 +75,14 @@ def test_tile_says_what_each_backbone_said(owner):
     assert "cat fake: a 12.5%" in text
     assert "owl fake: b 12.5%" in text
     assert 'aria-label="Visitors: dog, hound; fake:a: cat; fake:b: owl"' in owner.page()
+
+
+def test_decision_reads_each_answer_once(owner, monkeypatch):
+    image, parsed = owner.give("dog"), []
+    from_json = AnswerRow.from_json
+    monkeypatch.setattr(AnswerRow, "from_json", lambda value: parsed.append(1) or from_json(value))
+    assert owner.decide(action="accept", ids=[image]).json() == {"done": 1}
+    assert len(parsed) == 1
 
 
 def test_accepting_and_rejecting_move_the_images(owner):
