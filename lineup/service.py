@@ -18,7 +18,7 @@ from lineup.inference.backbone_state import Loaded
 from lineup.inference.classifier import Classifier
 from lineup.inference.pinned_backbone import PinnedBackbone
 from lineup.inference.preprocessing import ImagePath
-from lineup.inference.queue import Cancelled, never_cancelled
+from lineup.inference.queue import PAGE, Cancelled, never_cancelled
 from lineup.inference.startup import Startup
 from lineup.results import Answer, BackboneStatus, Classification, LatencyStats
 
@@ -178,7 +178,7 @@ class Service:
 
     def turn(self, cancelled: Cancelled = never_cancelled) -> AbstractContextManager[None]:
         """Wait until all earlier requests are done, and block later ones; see `ComputeQueue.turn`."""
-        return self._execution.turn(cancelled, on_wait=lambda: None)
+        return self._execution.turn(cancelled, lambda: None, PAGE)
 
     def background_turn(self, cancelled: Cancelled = never_cancelled) -> AbstractContextManager[None]:
         """Wait until a job may compute a slice, which requests overtake; see `ComputeQueue.background_turn`."""
@@ -223,6 +223,7 @@ class Service:
         backbone: str | None = None,
         top_k: int | None = None,
         cancelled: Cancelled = never_cancelled,
+        client: str = PAGE,
     ) -> Classification:
         """Classify an image.
 
@@ -231,6 +232,7 @@ class Service:
             backbone: name of an entry; the config's default if None.
             top_k: number of classes to return, most probable first; the config's if None.
             cancelled: the request's cancel flag.
+            client: the kind of clients that the request is from; they take turns.
 
         Raises:
             ImageError: when the file is not an image that can be decoded.
@@ -239,7 +241,7 @@ class Service:
             ClientDisconnected: when the request is cancelled.
         """
         names = [self.config.default_name if backbone is None else backbone]
-        ((_, answer),) = self.answers(image, names, top_k, cancelled=cancelled)
+        ((_, answer),) = self.answers(image, names, top_k, cancelled=cancelled, client=client)
         if isinstance(answer, LineupError):
             raise answer
         return answer
@@ -250,19 +252,22 @@ class Service:
         backbones: object = None,
         top_k: int | None = None,
         cancelled: Cancelled = never_cancelled,
+        client: str = PAGE,
     ) -> Comparison:
         """Classify an image with several backbones, and report how far they agree.
 
         Args:
             image: path of an image file.
             backbones: distinct names of entries; those of `comparable_all` if None.
-            top_k: as for `classify`, and so is `cancelled`.
+            top_k: as for `classify`, and so are `cancelled` and `client`.
 
         Raises:
             LineupError: as `classify` does, but an error of one backbone is a result beside the others.
         """
         names, left_out = self.comparable_all() if backbones is None else (self.comparable(backbones), {})
-        return self.comparison(names, dict(self.answers(image, names, top_k, cancelled=cancelled)), left_out)
+        return self.comparison(
+            names, dict(self.answers(image, names, top_k, cancelled=cancelled, client=client)), left_out
+        )
 
     def answers(
         self,
@@ -271,6 +276,7 @@ class Service:
         top_k: int | None = None,
         max_k: int = 0,
         cancelled: Cancelled = never_cancelled,
+        client: str = PAGE,
     ) -> Iterator[tuple[str, Answer]]:
         """Yield each backbone's answer as soon as it is there; an error of one backbone is its answer.
 
@@ -281,7 +287,7 @@ class Service:
                 cancelled.
         """
         count, names = arguments.top_k(top_k, self.config.top_k), [self.known(name) for name in backbones]
-        yield from self._classifier.answers(image, names, count, max_k, cancelled)
+        yield from self._classifier.answers(image, names, count, max_k, cancelled, client)
 
     def comparable(self, names: object) -> list[str]:
         """Return the names of a comparison.
