@@ -13,14 +13,15 @@ from lineup.engines import choice
 from lineup.errors import BackboneError, BusyError, HubError, LineupError, UnreachableError
 from lineup.hub.files import Weights
 from lineup.images import examples
+from lineup.images.image_bytes import ImageSource
 from lineup.inference import arguments, execution
 from lineup.inference.backbone_state import Loaded
 from lineup.inference.classifier import Classifier
 from lineup.inference.pinned_backbone import PinnedBackbone
-from lineup.inference.preprocessing import ImagePath
+from lineup.inference.postprocessing import AnswerOptions
 from lineup.inference.queue import PAGE, Cancelled, never_cancelled
 from lineup.inference.startup import Startup
-from lineup.results import Answer, BackboneStatus, Classification, LatencyStats
+from lineup.results import Answer, BackboneStatus, Classification, LatencyStats, ScoreFunction
 
 if TYPE_CHECKING:
     from torch import nn
@@ -219,20 +220,18 @@ class Service:
 
     def classify(
         self,
-        image: ImagePath,
+        image: ImageSource,
         backbone: str | None = None,
         top_k: int | None = None,
         cancelled: Cancelled = never_cancelled,
-        client: str = PAGE,
     ) -> Classification:
         """Classify an image.
 
         Args:
-            image: path of an image file.
+            image: path of an image file, or its content.
             backbone: name of an entry; the config's default if None.
             top_k: number of classes to return, most probable first; the config's if None.
             cancelled: the request's cancel flag.
-            client: the kind of clients that the request is from; they take turns.
 
         Raises:
             ImageError: when the file is not an image that can be decoded.
@@ -241,53 +240,60 @@ class Service:
             ClientDisconnected: when the request is cancelled.
         """
         names = [self.config.default_name if backbone is None else backbone]
-        ((_, answer),) = self.answers(image, names, top_k, cancelled=cancelled, client=client)
+        ((_, answer),) = self.answers(image, names, top_k, cancelled=cancelled)
         if isinstance(answer, LineupError):
             raise answer
         return answer
 
     def compare(
         self,
-        image: ImagePath,
+        image: ImageSource,
         backbones: object = None,
         top_k: int | None = None,
         cancelled: Cancelled = never_cancelled,
-        client: str = PAGE,
     ) -> Comparison:
         """Classify an image with several backbones, and report how far they agree.
 
         Args:
-            image: path of an image file.
+            image: path of an image file, or its content.
             backbones: distinct names of entries; those of `comparable_all` if None.
-            top_k: as for `classify`, and so are `cancelled` and `client`.
+            top_k: as for `classify`, and so is `cancelled`.
 
         Raises:
             LineupError: as `classify` does, but an error of one backbone is a result beside the others.
         """
         names, left_out = self.comparable_all() if backbones is None else (self.comparable(backbones), {})
-        return self.comparison(
-            names, dict(self.answers(image, names, top_k, cancelled=cancelled, client=client)), left_out
-        )
+        return self.comparison(names, dict(self.answers(image, names, top_k, cancelled=cancelled)), left_out)
 
     def answers(
         self,
-        image: ImagePath,
+        image: ImageSource,
         backbones: Sequence[object],
         top_k: int | None = None,
         max_k: int = 0,
         cancelled: Cancelled = never_cancelled,
+        scores: ScoreFunction | None = None,
+        model_input: bool = True,
         client: str = PAGE,
     ) -> Iterator[tuple[str, Answer]]:
         """Yield each backbone's answer as soon as it is there; an error of one backbone is its answer.
 
-        An answer has `top_k` classes, or `max_k` if that is more.
+        Args:
+            image: path of an image file, or its content.
+            backbones: names of entries.
+            top_k: as for `classify`, and so is `cancelled`.
+            max_k: number of classes in an answer, if that is more.
+            scores: the function of the logits; the activation of each head if None.
+            model_input: whether to encode the input of each network as JPEG.
+            client: the kind of clients that the request is from; they take turns.
 
         Raises:
             LineupError: when the image cannot be read, a name is unknown, `top_k` is invalid, or the request is
                 cancelled.
         """
         count, names = arguments.top_k(top_k, self.config.top_k), [self.known(name) for name in backbones]
-        yield from self._classifier.answers(image, names, count, max_k, cancelled, client)
+        options = AnswerOptions(count, max_k, scores, model_input)
+        yield from self._classifier.answers(image, names, options, cancelled, client)
 
     def comparable(self, names: object) -> list[str]:
         """Return the names of a comparison.

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 
 from lineup.config import Config
 from lineup.errors import ClientDisconnected, ImageError, LineupError
+from lineup.images.image_bytes import ImageSource
 from lineup.inference.backbone_state import Loaded
 from lineup.inference.execution import Execution
 from lineup.inference.pool import Pin
-from lineup.inference.postprocessing import classifications
-from lineup.inference.preprocessing import ImagePath, PreparedImage, jpeg
+from lineup.inference.postprocessing import AnswerOptions, classifications
+from lineup.inference.preprocessing import PreparedImage, jpeg
 from lineup.inference.queue import PAGE, Cancelled
 from lineup.results import Answer, Classification, LatencyStats, StageTimings
 
@@ -52,10 +53,9 @@ class Classifier:
 
     def answers(
         self,
-        image: ImagePath,
+        image: ImageSource,
         names: Sequence[str],
-        top_k: int,
-        max_k: int,
+        options: AnswerOptions,
         cancelled: Cancelled,
         client: str = PAGE,
     ) -> Iterator[tuple[str, Answer]]:
@@ -64,10 +64,9 @@ class Classifier:
         The image is decoded once. An error of one backbone is its answer.
 
         Args:
-            image: path of an image file.
+            image: path of an image file, or its content.
             names: names of entries.
-            top_k: number of classes that are asked for.
-            max_k: number of classes in the answer, if that is more.
+            options: what an answer has.
             cancelled: the request's cancel flag.
             client: the kind of clients that the request is from; they take turns.
 
@@ -92,7 +91,7 @@ class Classifier:
                 try:
                     with _logged(name) as outcome:
                         turn = self._execution.turn(cancelled, prepared.release, client)
-                        answer = self._answer_or_error(name, pin, prepared, top_k, max_k, turn)
+                        answer = self._answer_or_error(name, pin, prepared, options, turn)
                         outcome.append("ok" if isinstance(answer, Classification) else type(answer).__name__)
                 finally:
                     del pins[name]
@@ -111,8 +110,7 @@ class Classifier:
         name: str,
         pin: Pin,
         prepared: PreparedImage,
-        top_k: int,
-        max_k: int,
+        options: AnswerOptions,
         turn: AbstractContextManager[None],
     ) -> Answer:
         try:
@@ -120,7 +118,7 @@ class Classifier:
             with turn:
                 if problem := pin.problem():  # a forward pass has timed out meanwhile
                     return problem
-                return self.answer(name, loaded, prepared, top_k, max_k)
+                return self.answer(name, loaded, prepared, options)
         except (ImageError, ClientDisconnected):
             raise
         except LineupError as error:
@@ -128,17 +126,17 @@ class Classifier:
         except Exception as error:  # a user's own network may raise anything; the others still answer
             return self._execution.failure(name, error)
 
-    def answer(self, name: str, loaded: Loaded, prepared: PreparedImage, top_k: int, max_k: int) -> Classification:
+    def answer(self, name: str, loaded: Loaded, prepared: PreparedImage, options: AnswerOptions) -> Classification:
         """Return the answer of one loaded backbone."""
         transform = loaded.plan.transform
         batch, preprocess_ms = prepared.batch_for(transform)
         # a network may write into its input, and other backbones share the batch
         output = self._execution.forward(name, loaded.engine, batch.copy())
         timings = StageTimings(prepared.decode_ms, preprocess_ms, output.forward_ms)
-        [answer] = classifications(loaded, output, len(batch), top_k, max_k, timings)
+        [answer] = classifications(loaded, output, len(batch), options, timings)
         if not output.cached:
             self._forward_ms[name].append(output.forward_ms)
-        seen = transform.as_image(batch)
+        seen = transform.as_image(batch) if options.model_input else None
         return replace(
             answer,
             notes=(*prepared.notes, *answer.notes),
