@@ -10,8 +10,10 @@ import copy
 import difflib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 from typing import Any, Self, TypeVar
 
+PROBLEM_TYPE = "application/problem+json"  # the media type of `LineupError.to_problem`
 INTERNAL_ERROR = "Something went wrong on the server; its log has the details."  # shown for any other exception
 T = TypeVar("T")
 
@@ -53,6 +55,11 @@ class LineupError(Exception):
         """Return the error as the API returns it: the message and its parts."""
         fields = {"where": self.where, "expected": self.expected, "got": self.got.removeprefix("got ")}
         return {"error": str(self), **fields, "remedy": self.remedy}
+
+    def to_problem(self, status: int) -> dict[str, Any]:
+        """Return the error as problem details (RFC 9457); its parts and ``error``, its message, are more members."""
+        title = HTTPStatus(status).phrase if status in list(HTTPStatus) else "Error"
+        return {"type": "about:blank", "title": title, "status": status, "detail": str(self), **self.to_json()}
 
 
 @contextmanager

@@ -251,6 +251,7 @@ class Service:
         backbones: object = None,
         top_k: int | None = None,
         cancelled: Cancelled = never_cancelled,
+        model_input: bool = True,
     ) -> Comparison:
         """Classify an image with several backbones, and report how far they agree.
 
@@ -258,12 +259,14 @@ class Service:
             image: path of an image file, or its content.
             backbones: distinct names of entries; those of `comparable_all` if None.
             top_k: as for `classify`, and so is `cancelled`.
+            model_input: as for `answers`.
 
         Raises:
             LineupError: as `classify` does, but an error of one backbone is a result beside the others.
         """
         names, left_out = self.comparable_all() if backbones is None else (self.comparable(backbones), {})
-        return self.comparison(names, dict(self.answers(image, names, top_k, cancelled=cancelled)), left_out)
+        answers = self.answers(image, names, top_k, cancelled=cancelled, model_input=model_input)
+        return self.comparison(names, dict(answers), left_out)
 
     def answers(
         self,

@@ -229,6 +229,24 @@ class Training(_Section):
     max_mb: int = Field(200, ge=1, le=100_000, description="largest total size of its files, in millions of bytes")
 
 
+class Rest(_Section):
+    """The HTTP API below /v1."""
+
+    enabled: bool = Field(True, description="false: no route below /v1")
+    cors: list[str] = Field(
+        default_factory=list,
+        description="origins whose pages may call it from a browser, such as `https://example.org`, or `*` for all",
+    )
+    trusted_proxies: list[str] = Field(
+        default_factory=list,
+        description="addresses or networks, such as `10.0.0.0/8`, of proxies whose X-Forwarded-For is believed",
+    )
+    rate_limit: str = Field(
+        "",
+        description="most requests of one key or client address, such as `60/minute`; none if left out",
+    )
+
+
 class Space(_Section):
     """Metadata and hardware of the Space on the Hub, applied by `python -m lineup push`."""
 
@@ -280,6 +298,7 @@ class Config(_Section):
         default_factory=Training,  # type: ignore[arg-type]
         description="training of classifiers for your own classes",
     )
+    rest: Rest = Field(default_factory=Rest, description="the HTTP API below /v1")  # type: ignore[arg-type]
     space: Space = Field(default_factory=Space, description="metadata and hardware of the Space on the Hub")  # type: ignore[arg-type]
 
     _folder: Path = PrivateAttr(default=Path())

@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from lineup.config import yaml_source
-from lineup.config.models import Config, Entry, Evaluation, Example, Limits, Space, Training
+from lineup.config.models import Config, Entry, Evaluation, Example, Limits, Rest, Space, Training
 from lineup.config.yaml_source import Document, Location, format_value
 from lineup.errors import did_you_mean
 
@@ -94,6 +94,7 @@ def _model_at(trail: Location) -> type[BaseModel]:
         "limits": Limits,
         "evaluation": Evaluation,
         "training": Training,
+        "rest": Rest,
         "space": Space,
     }
     return models[trail[0]] if trail else Config

@@ -47,6 +47,7 @@ _FEATURES = [
         pages="lineup.features.training.panel:add",
         routes="lineup.features.training.panel:routes",
     ),
+    Feature("rest", routes="lineup.features.rest.routes:routes"),
     Feature("benchmark", panel="lineup.features.benchmark.panel:BenchmarkPanel"),
     Feature("snippets", panel="lineup.features.snippets.panel:SnippetsPanel"),
     Feature("publish", commands="lineup.features.publish.commands:add", notes="lineup.features.publish.commands:notes"),

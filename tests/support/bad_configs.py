@@ -303,7 +303,7 @@ WRONG = [  # config, all messages; … matches any text
     ),
     (
         "backbones: [a]\nmodels: [b]\n",
-        "2:1: models: expected a known key; got 'models'; remove it, … share, limits, evaluation, training, space",
+        "2:1: models: expected a known key; got 'models'; remove it, … share, limits, evaluation, training, rest, space",
     ),
     (
         "backbones: [a]\nbackbones: [b]\n",
@@ -311,7 +311,7 @@ WRONG = [  # config, all messages; … matches any text
     ),
     (
         "backbones: [a]\n<<: {title: x}\n",
-        "2:1: <<: expected a known key; got '<<'; remove it, or use … share, limits, evaluation, training, space",
+        "2:1: <<: expected a known key; got '<<'; remove it, or use … share, limits, evaluation, training, rest, space",
     ),
     (
         "backbones: [a]\nlimits: {memory: 5}\n",
