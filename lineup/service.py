@@ -19,7 +19,7 @@ from lineup.inference.backbone_state import Loaded
 from lineup.inference.classifier import Classifier
 from lineup.inference.pinned_backbone import PinnedBackbone
 from lineup.inference.postprocessing import AnswerOptions
-from lineup.inference.queue import Cancelled, never_cancelled
+from lineup.inference.queue import PAGE, Cancelled, never_cancelled
 from lineup.inference.startup import Startup
 from lineup.results import Answer, BackboneStatus, Classification, LatencyStats, ScoreFunction
 
@@ -179,7 +179,7 @@ class Service:
 
     def turn(self, cancelled: Cancelled = never_cancelled) -> AbstractContextManager[None]:
         """Wait until all earlier requests are done, and block later ones; see `ComputeQueue.turn`."""
-        return self._execution.turn(cancelled, on_wait=lambda: None)
+        return self._execution.turn(cancelled, lambda: None, PAGE)
 
     def background_turn(self, cancelled: Cancelled = never_cancelled) -> AbstractContextManager[None]:
         """Wait until a job may compute a slice, which requests overtake; see `ComputeQueue.background_turn`."""
@@ -277,6 +277,7 @@ class Service:
         cancelled: Cancelled = never_cancelled,
         scores: ScoreFunction | None = None,
         model_input: bool = True,
+        client: str = PAGE,
     ) -> Iterator[tuple[str, Answer]]:
         """Yield each backbone's answer as soon as it is there; an error of one backbone is its answer.
 
@@ -287,6 +288,7 @@ class Service:
             max_k: number of classes in an answer, if that is more.
             scores: the function of the logits; the activation of each head if None.
             model_input: whether to encode the input of each network as JPEG.
+            client: the kind of clients that the request is from; they take turns.
 
         Raises:
             LineupError: when the image cannot be read, a name is unknown, `top_k` is invalid, or the request is
@@ -294,7 +296,7 @@ class Service:
         """
         count, names = arguments.top_k(top_k, self.config.top_k), [self.known(name) for name in backbones]
         options = AnswerOptions(count, max_k, scores, model_input)
-        yield from self._classifier.answers(image, names, options, cancelled)
+        yield from self._classifier.answers(image, names, options, cancelled, client)
 
     def comparable(self, names: object) -> list[str]:
         """Return the names of a comparison.

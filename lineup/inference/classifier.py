@@ -7,7 +7,7 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, wait
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -20,7 +20,7 @@ from lineup.inference.execution import Execution
 from lineup.inference.pool import Pin
 from lineup.inference.postprocessing import AnswerOptions, classifications
 from lineup.inference.preprocessing import PreparedImage, jpeg
-from lineup.inference.queue import Cancelled
+from lineup.inference.queue import PAGE, Cancelled
 from lineup.results import Answer, Classification, LatencyStats, StageTimings
 
 if TYPE_CHECKING:
@@ -52,7 +52,12 @@ class Classifier:
         return LatencyStats(len(forward_ms), forward_ms[-1], statistics.median(forward_ms))
 
     def answers(
-        self, image: ImageSource, names: Sequence[str], options: AnswerOptions, cancelled: Cancelled
+        self,
+        image: ImageSource,
+        names: Sequence[str],
+        options: AnswerOptions,
+        cancelled: Cancelled,
+        client: str = PAGE,
     ) -> Iterator[tuple[str, Answer]]:
         """Yield the answer of each backbone as soon as it is there; loaded ones do not wait for a download.
 
@@ -63,6 +68,7 @@ class Classifier:
             names: names of entries.
             options: what an answer has.
             cancelled: the request's cancel flag.
+            client: the kind of clients that the request is from; they take turns.
 
         Raises:
             ImageError: when the image cannot be read.
@@ -84,7 +90,8 @@ class Classifier:
                 name, pin = next((name, pin) for name, pin in pins.items() if pin.load in done)
                 try:
                     with _logged(name) as outcome:
-                        answer = self._answer_or_error(name, pin, prepared, options, cancelled)
+                        turn = self._execution.turn(cancelled, prepared.release, client)
+                        answer = self._answer_or_error(name, pin, prepared, options, turn)
                         outcome.append("ok" if isinstance(answer, Classification) else type(answer).__name__)
                 finally:
                     del pins[name]
@@ -99,11 +106,16 @@ class Classifier:
         return [self._pool.plan(name) for name in names if not self._pool.problem(name)]
 
     def _answer_or_error(
-        self, name: str, pin: Pin, prepared: PreparedImage, options: AnswerOptions, cancelled: Cancelled
+        self,
+        name: str,
+        pin: Pin,
+        prepared: PreparedImage,
+        options: AnswerOptions,
+        turn: AbstractContextManager[None],
     ) -> Answer:
         try:
             loaded = pin.load.result()
-            with self._execution.turn(cancelled, on_wait=prepared.release):
+            with turn:
                 if problem := pin.problem():  # a forward pass has timed out meanwhile
                     return problem
                 return self.answer(name, loaded, prepared, options)

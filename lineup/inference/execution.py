@@ -58,7 +58,7 @@ class Execution(Protocol):
     def start(self) -> None:
         """Load what has to be loaded before the page is served."""
 
-    def turn(self, cancelled: Cancelled, on_wait: Callable[[], None]) -> AbstractContextManager[None]:
+    def turn(self, cancelled: Cancelled, on_wait: Callable[[], None], client: str) -> AbstractContextManager[None]:
         """Wait until a request may compute, and call `on_wait` first; raise BusyError or ClientDisconnected."""
 
     def background_turn(self, cancelled: Cancelled) -> AbstractContextManager[None]:
@@ -95,8 +95,8 @@ class LocalExecution:
     def start(self) -> None:
         """Do nothing: backbones are loaded on demand."""
 
-    def turn(self, cancelled: Cancelled, on_wait: Callable[[], None]) -> AbstractContextManager[None]:
-        return self._queue.turn(cancelled, on_wait)
+    def turn(self, cancelled: Cancelled, on_wait: Callable[[], None], client: str) -> AbstractContextManager[None]:
+        return self._queue.turn(cancelled, on_wait, client)
 
     def background_turn(self, cancelled: Cancelled) -> AbstractContextManager[None]:
         return self._queue.background_turn(cancelled)
@@ -148,7 +148,7 @@ class ZeroGPUExecution:
                 self._engines[name] = loaded.engine
         self._started = True
 
-    def turn(self, cancelled: Cancelled, on_wait: Callable[[], None]) -> AbstractContextManager[None]:
+    def turn(self, cancelled: Cancelled, on_wait: Callable[[], None], client: str) -> AbstractContextManager[None]:
         return nullcontext()
 
     def background_turn(self, cancelled: Cancelled) -> AbstractContextManager[None]:

@@ -224,3 +224,45 @@ def test_a_job_that_fails_passes_its_turn_on(compute_queue):
             raise ValueError("no")
     with compute_queue.turn():
         assert len(compute_queue) == 1
+
+
+from_rest = partial(enqueue, turn=partial(ComputeQueue.turn, client="rest"))
+
+
+def test_kinds_of_clients_take_turns_and_each_in_order_of_arrival(compute_queue):
+    served = []
+    with ThreadPoolExecutor(12) as threads:
+        with compute_queue.turn():  # of the page
+            take_in_background(threads, compute_queue, "job", served)
+            for number in range(4):
+                from_rest(threads, compute_queue, f"rest {number}", served)
+            for number in range(2):
+                enqueue(threads, compute_queue, f"page {number}", served)
+        until(lambda: len(served) == 7)
+    assert served == ["rest 0", "page 0", "rest 1", "page 1", "rest 2", "rest 3", "job"]
+
+
+def test_two_saturated_kinds_of_clients_each_get_half_of_the_turns():
+    compute_queue, served = ComputeQueue(lambda: 100), []
+    with ThreadPoolExecutor(64) as threads:
+        with compute_queue.turn():
+            for number in range(60):  # five requests over REST for one of the page
+                enqueue_one = enqueue if number % 6 == 5 else from_rest
+                enqueue_one(threads, compute_queue, "page" if number % 6 == 5 else "rest", served)
+        until(lambda: len(served) == 60)
+    assert served[:20].count("page") == 10
+
+
+def test_a_full_queue_of_one_kind_of_clients_leaves_room_for_another():
+    compute_queue, served = ComputeQueue(lambda: 2), []
+    with ThreadPoolExecutor(4) as threads:
+        with compute_queue.turn(client="rest"):
+            from_rest(threads, compute_queue, "rest", served)
+            with pytest.raises(BusyError, match="busy: 2 requests"), compute_queue.turn(client="rest"):
+                pass
+            for number in range(2):
+                enqueue(threads, compute_queue, f"page {number}", served)
+            with pytest.raises(BusyError, match="busy: 2 requests"), compute_queue.turn():
+                pass
+        until(lambda: len(served) == 3)
+    assert served == ["page 0", "rest", "page 1"]
