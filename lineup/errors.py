@@ -92,6 +92,10 @@ class FeaturesOnlyError(BackboneError):
     """A backbone returns features, and no classes."""
 
 
+class ClassesOnlyError(BackboneError):
+    """A backbone returns classes, and no features."""
+
+
 class ForwardTimeout(BackboneError):
     """A forward pass exceeded its timeout; it may still finish later."""
 

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from lineup.config import Activation, Entry
-from lineup.errors import BackboneError
+from lineup.errors import BackboneError, ClassesOnlyError
 from lineup.hub.downloads import cached_sha256
 from lineup.hub.files import HubFile, Weights
 from lineup.registry import label_files, labels
@@ -153,7 +153,7 @@ class Plan:
         """The number of features of an image; it needs no weights, and a second at first use.
 
         Raises:
-            BackboneError: the backbone cannot return features.
+            ClassesOnlyError: the backbone cannot return features.
         """
         return self._embedding.dim
 
@@ -173,7 +173,7 @@ class Plan:
         They are the input of the classification layer, or the output of a network without one.
 
         Raises:
-            BackboneError: the backbone cannot return features.
+            ClassesOnlyError: the backbone cannot return features.
         """
         if self.output == "features":
             return self
@@ -194,7 +194,7 @@ class Plan:
     @property
     def _embedding(self) -> "Embedding":
         if self.embedding is None:
-            raise BackboneError(self.name, "a backbone that returns features", f"{self.source} gives only classes")
+            raise ClassesOnlyError(self.name, "a backbone that returns features", f"{self.source} gives only classes")
         return self.embedding
 
 

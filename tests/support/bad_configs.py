@@ -303,7 +303,7 @@ WRONG = [  # config, all messages; … matches any text
     ),
     (
         "backbones: [a]\nmodels: [b]\n",
-        "2:1: models: expected a known key; got 'models'; remove it, … share, limits, evaluation, training, rest, space",
+        "2:1: models: expected a known key; got 'models'; remove it, … limits, evaluation, training, rest, space",
     ),
     (
         "backbones: [a]\nbackbones: [b]\n",

@@ -9,6 +9,7 @@ from lineup.errors import (
     PROBLEM_TYPE,
     BackboneError,
     BusyError,
+    ClassesOnlyError,
     ClientDisconnected,
     FeaturesOnlyError,
     ForwardTimeout,
@@ -21,6 +22,7 @@ _MAX_RETRY_AFTER_S = 60
 _STATUS: dict[type[LineupError], int] = {  # the first class that an error is an instance of
     ImageError: 422,
     FeaturesOnlyError: 422,
+    ClassesOnlyError: 422,
     ForwardTimeout: 504,
     HubError: 503,
     BusyError: 503,

@@ -9,11 +9,11 @@ from typing import Any, TypeVar
 
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from lineup.errors import INTERNAL_ERROR, BackboneError, ClientDisconnected, LineupError
-from lineup.features.rest import answers, bodies, parameters, problems
+from lineup.features.rest import answers, bodies, openapi, parameters, problems
 from lineup.features.rest.problems import RequestError
 from lineup.inference.queue import Cancelled
 from lineup.page.connections import on_thread
@@ -24,6 +24,7 @@ T = TypeVar("T")
 Call = Callable[[Service, str, bodies.Body, parameters.Parameters, Cancelled], Any]
 
 EMBEDDING = "/embedding"
+_CSP = "default-src 'none'; style-src 'unsafe-inline'"
 _HEADERS = {"Cache-Control": "no-store", "Vary": "Accept"}
 
 
@@ -36,6 +37,8 @@ def routes(service: Service) -> list[BaseRoute]:
         ApiRoute("/v1/models/{name:path}", _model, "GET", service),
         ApiRoute("/v1/models/{name:path}", _post_model, "POST", service),
         ApiRoute("/v1/compare", _post_compare, "POST", service),
+        ApiRoute("/v1/openapi.json", _openapi, "GET", service),
+        ApiRoute("/v1/docs", _docs, "GET", service),
     ]
 
 
@@ -68,6 +71,15 @@ class ApiRoute(Route):
 
 
 # --- what there is ---
+
+
+async def _openapi(service: Service, request: Request) -> Response:
+    return JSONResponse(openapi.document(request.scope.get("root_path", "")))
+
+
+async def _docs(service: Service, request: Request) -> Response:
+    address = str(request.base_url).rstrip("/")
+    return HTMLResponse(openapi.page(address, service.names), headers={"Content-Security-Policy": _CSP})
 
 
 async def _models(service: Service, request: Request) -> Response:
