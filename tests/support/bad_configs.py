@@ -323,7 +323,7 @@ WRONG = [  # config, all messages; … matches any text
         "write no path after it",
         "2:52: rest.trusted_proxies[0]: expected an address or a network such as 10.0.0.0/8; "
         "got 'localhost'; write its address, not its name",
-        "2:75: rest.rate_limit: expected text; got 60; …",
+        "2:64: rest.rate_limit: expected text; got 60; put it in quotes",
     ),
     (
         "backbones: [a]\nrest: {rate_limit: 1/second;9/day}\n",
