@@ -7,9 +7,19 @@ exists when it is used: neither prevents the page from opening.
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, PrivateAttr, Tag, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    PrivateAttr,
+    Tag,
+    model_validator,
+)
 
-from lineup.config import class_indices, normalization
+from lineup.config import class_indices, normalization, rest
 from lineup.config.spec import Spec, parse_spec
 from lineup.config.yaml_source import Document, format_value
 
@@ -233,15 +243,15 @@ class Rest(_Section):
     """The HTTP API below /v1."""
 
     enabled: bool = Field(True, description="false: no route below /v1")
-    cors: list[str] = Field(
+    cors: list[Annotated[str, AfterValidator(rest.origin)]] = Field(
         default_factory=list,
         description="origins whose pages may call it from a browser, such as `https://example.org`, or `*` for all",
     )
-    trusted_proxies: list[str] = Field(
+    trusted_proxies: list[Annotated[str, AfterValidator(rest.network)]] = Field(
         default_factory=list,
         description="addresses or networks, such as `10.0.0.0/8`, of proxies whose X-Forwarded-For is believed",
     )
-    rate_limit: str = Field(
+    rate_limit: Annotated[str, AfterValidator(rest.rate_limit)] = Field(
         "",
         description="most requests of one key or client address, such as `60/minute`; none if left out",
     )

@@ -22,6 +22,8 @@ class Feature:
         pages: a function that adds pages with `Blocks.route`, given the Blocks, the service, the `Connections` that run
             its requests, and the `Handover` of images between pages.
         routes: a function that returns Starlette routes, given the service; they are served beside the page.
+        middleware: a function that returns Starlette middleware, given the service: it sees every request first, before
+            Gradio's own.
     """
 
     name: str
@@ -30,6 +32,7 @@ class Feature:
     notes: str = ""
     pages: str = ""
     routes: str = ""
+    middleware: str = ""
 
 
 _FEATURES = [
@@ -47,7 +50,7 @@ _FEATURES = [
         pages="lineup.features.training.panel:add",
         routes="lineup.features.training.panel:routes",
     ),
-    Feature("rest", routes="lineup.features.rest.routes:routes"),
+    Feature("rest", routes="lineup.features.rest.routes:routes", middleware="lineup.features.rest.guard:middleware"),
     Feature("benchmark", panel="lineup.features.benchmark.panel:BenchmarkPanel"),
     Feature("snippets", panel="lineup.features.snippets.panel:SnippetsPanel"),
     Feature("publish", commands="lineup.features.publish.commands:add", notes="lineup.features.publish.commands:notes"),

@@ -18,7 +18,8 @@ from lineup.errors import BusyError
 from lineup.inference.queue import PAGE
 from lineup.page.connections import Connections
 from lineup.server.allowlist import API, is_mcp
-from lineup.server.bodies import LimitedBody, client_kind
+from lineup.server.bodies import LimitedBody
+from lineup.server.clients import client_of
 from lineup.server.responses import detail
 from lineup.server.sessions import Sessions
 from lineup.server.uploads import SPARE_DISK_BYTES, free_bytes
@@ -69,10 +70,10 @@ class Admission:
     @property
     def n_reading(self) -> int:
         """The number of bodies that are read and occupy a queue slot, of all kinds of clients."""
-        return sum(map(self._n_reading, {body.client for body in list(self._bodies)}))
+        return sum(map(self._n_reading, {body.kind for body in list(self._bodies)}))
 
-    def _n_reading(self, client: str) -> int:
-        own = [(body, ends) for body, ends in list(self._bodies.items()) if body.client == client]
+    def _n_reading(self, kind: str) -> int:
+        own = [(body, ends) for body, ends in list(self._bodies.items()) if body.kind == kind]
         return sum(not body.is_slow and not (ends and body.complete) for body, ends in own)
 
     @contextmanager
@@ -85,18 +86,18 @@ class Admission:
             ends_complete: whether it does only until it is complete: a call over MCP then joins the queue itself.
         """
         if occupies:
-            self._stop_slowest(body.client)
+            self._stop_slowest(body.kind)
             self._bodies[body] = ends_complete
         try:
             yield
         finally:
             self._bodies.pop(body, None)
 
-    def _stop_slowest(self, client: str) -> None:
-        own = (body for body in self._bodies if body.is_slow and body.client == client)
+    def _stop_slowest(self, kind: str) -> None:
+        own = (body for body in self._bodies if body.is_slow and body.kind == kind)
         slow = sorted(own, key=lambda body: body.bytes_per_s)
         for body in slow[: max(0, len(slow) + 1 - self._service.config.limits.queue_size)]:
-            retry_after_s = self.retry_after_s(client)
+            retry_after_s = self.retry_after_s(kind)
             body.stop(
                 _busy(f"{len(slow)} images are being received more slowly than most", retry_after_s), retry_after_s
             )
@@ -118,7 +119,7 @@ class Admission:
             _log.error("the disk with the uploads is full: uploads are rejected")
             return "there is no disk space for images"
         limits, waiting = self._service.config.limits, self._waiting(kind)
-        if self._connections.n_requests < max_requests(limits):
+        if kind != PAGE or self._connections.n_requests < max_requests(limits):
             own = next((slot for slot in self._reserved if slot[1] == client), None)
             if own and kind == PAGE and not is_upload and not is_mcp:
                 self._reserved.remove(own)
@@ -136,7 +137,7 @@ class Admission:
 
     def retry_after_s(self, kind: str = PAGE) -> int:
         """Return how long a queue of one kind of clients is expected to be, 1 to 60 s; it takes turns with others."""
-        n_pending = {each: self._n_reading(each) for each in {body.client for body in list(self._bodies)} - {PAGE}}
+        n_pending = {each: self._n_reading(each) for each in {body.kind for body in list(self._bodies)} - {PAGE}}
         n_pending[PAGE] = self.pending
         own = n_pending.get(kind, 0)
         n_turns = sum(min(own, others) for others in n_pending.values())
@@ -172,7 +173,7 @@ class AdmissionMiddleware:
         if scope["type"] != "http" or not needs_slot(scope):
             await self._app(scope, receive, send)
             return
-        path, client, kind = scope["path"].rstrip("/"), (scope.get("client") or [""])[0], client_kind(scope)
+        path, client, kind = scope["path"].rstrip("/"), (scope.get("client") or [""])[0], client_of(scope).kind
         admission, is_upload = self._admission, path == f"{API}upload"
         if problem := admission.rejection(is_upload, is_mcp(path), client, kind):
             retry_after_s = admission.retry_after_s(kind)

@@ -7,20 +7,13 @@ from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive, Scope, Send
 
 from lineup.errors import LineupError
-from lineup.inference.queue import PAGE
+from lineup.server.clients import client_of
 from lineup.server.responses import detail
 
 PAUSE_S = 30.0  # the longest time without a byte
 MIN_BYTES_PER_S = 8000  # the least average rate, as of an old mobile network
 GRACE_S = 30.0  # how long no rate is required
 SLOW_AFTER_S = 2.0  # a body that takes longer is slow, and occupies no queue slot meanwhile
-
-CLIENT_KIND = "lineup.client_kind"  # key of an ASGI scope
-
-
-def client_kind(scope: Scope) -> str:
-    """Return the kind of clients that a request is from: PAGE, unless a feature's middleware has set another one."""
-    return str(scope.get(CLIENT_KIND, PAGE))
 
 
 class LimitedBody:
@@ -47,9 +40,9 @@ class LimitedBody:
         self.rejection: HTTPException | None = None
 
     @property
-    def client(self) -> str:
+    def kind(self) -> str:
         """The kind of clients that the request is from."""
-        return client_kind(self._scope)
+        return client_of(self._scope).kind
 
     @property
     def is_slow(self) -> bool:
