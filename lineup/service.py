@@ -177,9 +177,9 @@ class Service:
         """
         return PinnedBackbone(self._execution, lambda: self.config, self.known(name), output)
 
-    def turn(self, cancelled: Cancelled = never_cancelled) -> AbstractContextManager[None]:
+    def turn(self, cancelled: Cancelled = never_cancelled, client: str = PAGE) -> AbstractContextManager[None]:
         """Wait until all earlier requests are done, and block later ones; see `ComputeQueue.turn`."""
-        return self._execution.turn(cancelled, lambda: None, PAGE)
+        return self._execution.turn(cancelled, lambda: None, client)
 
     def background_turn(self, cancelled: Cancelled = never_cancelled) -> AbstractContextManager[None]:
         """Wait until a job may compute a slice, which requests overtake; see `ComputeQueue.background_turn`."""
@@ -252,6 +252,7 @@ class Service:
         top_k: int | None = None,
         cancelled: Cancelled = never_cancelled,
         model_input: bool = True,
+        client: str = PAGE,
     ) -> Comparison:
         """Classify an image with several backbones, and report how far they agree.
 
@@ -259,13 +260,13 @@ class Service:
             image: path of an image file, or its content.
             backbones: distinct names of entries; those of `comparable_all` if None.
             top_k: as for `classify`, and so is `cancelled`.
-            model_input: as for `answers`.
+            model_input: as for `answers`, and so is `client`.
 
         Raises:
             LineupError: as `classify` does, but an error of one backbone is a result beside the others.
         """
         names, left_out = self.comparable_all() if backbones is None else (self.comparable(backbones), {})
-        answers = self.answers(image, names, top_k, cancelled=cancelled, model_input=model_input)
+        answers = self.answers(image, names, top_k, cancelled=cancelled, model_input=model_input, client=client)
         return self.comparison(names, dict(answers), left_out)
 
     def answers(

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from lineup.config import Activation, Entry
-from lineup.errors import BackboneError, ClassesOnlyError
+from lineup.errors import ClassesOnlyError
 from lineup.hub.downloads import cached_sha256
 from lineup.hub.files import HubFile, Weights
 from lineup.registry import label_files, labels

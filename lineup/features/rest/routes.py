@@ -13,7 +13,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from lineup.errors import INTERNAL_ERROR, BackboneError, ClientDisconnected, LineupError
-from lineup.features.rest import answers, bodies, openapi, parameters, problems
+from lineup.features.rest import REST, answers, bodies, openapi, parameters, problems
 from lineup.features.rest.problems import RequestError
 from lineup.inference.queue import Cancelled
 from lineup.page.connections import on_thread
@@ -159,7 +159,7 @@ def _classify(
 ) -> Any:
     found = []
     for image in body.images:
-        options: dict[str, Any] = {"cancelled": cancelled, "scores": asked.scores, "model_input": False}
+        options: dict[str, Any] = {"cancelled": cancelled, "scores": asked.scores, "model_input": False, "client": REST}
         ((_, answer),) = service.answers(image, [name], asked.top_k, **options)
         if isinstance(answer, LineupError):
             raise answer
@@ -173,7 +173,8 @@ def _compare(service: Service, _: str, body: bodies.Body, asked: parameters.Para
     except BackboneError as error:
         raise RequestError(400, error) from None
     found = [
-        service.compare(image, names, asked.top_k, cancelled, model_input=False).to_json() for image in body.images
+        service.compare(image, names, asked.top_k, cancelled, model_input=False, client=REST).to_json()
+        for image in body.images
     ]
     return found if body.is_list else found[0]
 
@@ -183,7 +184,7 @@ def _embed(service: Service, name: str, body: bodies.Body, asked: parameters.Par
     with service.pinned(name, "features") as pinned:
         for image in body.images:
             batch = pinned.prepared(image)
-            with service.turn(cancelled):
+            with service.turn(cancelled, REST):
                 output = pinned.forward(batch)
             features = output.logits[0].tolist()
             details = {"backbone": name, "embedding": features, "engine": output.engine}
