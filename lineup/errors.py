@@ -88,6 +88,10 @@ class BackboneError(LineupError):
     """A backbone cannot be built or run, and a retry will not help."""
 
 
+class UnknownBackboneError(BackboneError):
+    """There is no backbone of that name in the line-up."""
+
+
 class FeaturesOnlyError(BackboneError):
     """A backbone returns features, and no classes."""
 

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lineup.analysis.agreement import Comparison, Vote, agreement
@@ -18,10 +19,10 @@ from lineup.inference import arguments, execution
 from lineup.inference.backbone_state import Loaded
 from lineup.inference.classifier import Classifier
 from lineup.inference.pinned_backbone import PinnedBackbone
-from lineup.inference.postprocessing import AnswerOptions
+from lineup.inference.postprocessing import DEFAULT_OPTIONS, AnswerOptions
 from lineup.inference.queue import PAGE, Cancelled, never_cancelled
 from lineup.inference.startup import Startup
-from lineup.results import Answer, BackboneStatus, Classification, LatencyStats, ScoreFunction
+from lineup.results import Answer, BackboneStatus, Classification, LatencyStats
 
 if TYPE_CHECKING:
     from torch import nn
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from lineup.registry import Plan
     from lineup.registry.labels import LabelSet
     from lineup.registry.plan import OutputKind
+
+LeftOut = Mapping[str, LineupError | str]  # why entries are not compared, by name
 
 _log = logging.getLogger(__name__)
 
@@ -251,8 +254,6 @@ class Service:
         backbones: object = None,
         top_k: int | None = None,
         cancelled: Cancelled = never_cancelled,
-        model_input: bool = True,
-        client: str = PAGE,
     ) -> Comparison:
         """Classify an image with several backbones, and report how far they agree.
 
@@ -260,14 +261,12 @@ class Service:
             image: path of an image file, or its content.
             backbones: distinct names of entries; those of `comparable_all` if None.
             top_k: as for `classify`, and so is `cancelled`.
-            model_input: as for `answers`, and so is `client`.
 
         Raises:
             LineupError: as `classify` does, but an error of one backbone is a result beside the others.
         """
         names, left_out = self.comparable_all() if backbones is None else (self.comparable(backbones), {})
-        answers = self.answers(image, names, top_k, cancelled=cancelled, model_input=model_input, client=client)
-        return self.comparison(names, dict(answers), left_out)
+        return self.comparison(names, dict(self.answers(image, names, top_k, cancelled=cancelled)), left_out)
 
     def answers(
         self,
@@ -276,9 +275,7 @@ class Service:
         top_k: int | None = None,
         max_k: int = 0,
         cancelled: Cancelled = never_cancelled,
-        scores: ScoreFunction | None = None,
-        model_input: bool = True,
-        client: str = PAGE,
+        options: AnswerOptions = DEFAULT_OPTIONS,
     ) -> Iterator[tuple[str, Answer]]:
         """Yield each backbone's answer as soon as it is there; an error of one backbone is its answer.
 
@@ -287,17 +284,14 @@ class Service:
             backbones: names of entries.
             top_k: as for `classify`, and so is `cancelled`.
             max_k: number of classes in an answer, if that is more.
-            scores: the function of the logits; the activation of each head if None.
-            model_input: whether to encode the input of each network as JPEG.
-            client: the kind of clients that the request is from; they take turns.
+            options: what else an answer has, and which clients the request takes turns with.
 
         Raises:
             LineupError: when the image cannot be read, a name is unknown, `top_k` is invalid, or the request is
                 cancelled.
         """
         count, names = arguments.top_k(top_k, self.config.top_k), [self.known(name) for name in backbones]
-        options = AnswerOptions(count, max_k, scores, model_input)
-        yield from self._classifier.answers(image, names, options, cancelled, client)
+        yield from self._classifier.answers(image, names, replace(options, top_k=count, max_k=max_k), cancelled)
 
     def comparable(self, names: object) -> list[str]:
         """Return the names of a comparison.
@@ -332,10 +326,7 @@ class Service:
         return names[:max_compared], left_out
 
     def comparison(
-        self,
-        names: Sequence[str],
-        answers: Mapping[str, Answer],
-        left_out: Mapping[str, LineupError | str] | None = None,
+        self, names: Sequence[str], answers: Mapping[str, Answer], left_out: LeftOut | None = None
     ) -> Comparison:
         """Return answers in the order of `names`, and how far they agree; some may still be missing."""
         ordered = {name: answers[name] for name in names if name in answers}

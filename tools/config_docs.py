@@ -14,7 +14,7 @@ from pydantic.fields import FieldInfo
 from pydantic.json_schema import GenerateJsonSchema
 
 from lineup.config import Config, Entry, Example, Limits, Space
-from lineup.config.models import Evaluation, Rest, Training
+from lineup.config.sections import Evaluation, Rest, Training
 from lineup.engines.choice import ENGINES
 
 ROOT = Path(__file__).parents[1]

@@ -7,19 +7,10 @@ exists when it is used: neither prevents the page from opening.
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Discriminator,
-    Field,
-    PrivateAttr,
-    Tag,
-    model_validator,
-)
+from pydantic import BeforeValidator, Discriminator, Field, PrivateAttr, Tag, model_validator
 
-from lineup.config import class_indices, normalization, rest
+from lineup.config import class_indices, normalization
+from lineup.config.sections import Evaluation, Rest, Section, Training
 from lineup.config.spec import Spec, parse_spec
 from lineup.config.yaml_source import Document, format_value
 
@@ -55,16 +46,11 @@ _Text = Annotated[str, Tag("text")]
 _by_type = Discriminator(lambda value: "list" if isinstance(value, list) else "text")
 
 
-class _Section(BaseModel):
-    # strict: the text "3" is no integer, and a YAML 1.1 "yes" parsed as True is no name
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-
 def _labels_in_order(value: Any) -> Any:
     return class_indices.from_config(value) if isinstance(value, dict) else value
 
 
-class Entry(_Section):
+class Entry(Section):
     """A backbone of the line-up, in its long form."""
 
     name: str = Field("", description="unique name in the page, the API and links; the value of `backbone` if left out")
@@ -187,7 +173,7 @@ class Entry(_Section):
         return self.spec.source if self.pretrained else "untrained"
 
 
-class Example(_Section):
+class Example(Section):
     """An example image on the page."""
 
     image: str = Field(description="a path or a URL")
@@ -199,7 +185,7 @@ class Example(_Section):
         return {"image": value} if isinstance(value, str) else value
 
 
-class Limits(_Section):
+class Limits(Section):
     """Resource limits."""
 
     memory_mb: int | None = Field(
@@ -218,46 +204,7 @@ class Limits(_Section):
     queue_size: int = Field(64, ge=1, le=1000, description="requests in the queue, the one that is computing included")
 
 
-class Evaluation(_Section):
-    """The page and the API that evaluate backbones on a folder of images; the command line has no limits."""
-
-    enabled: bool = Field(True, description="false: no such page, and no such endpoint")
-    max_images: int = Field(500, ge=2, le=100_000, description="most files of one evaluation")
-    max_mb: int = Field(200, ge=1, le=100_000, description="largest total size of its files, in millions of bytes")
-
-
-class Training(_Section):
-    """The page that trains classifiers for a user's own classes; the command line has no limits."""
-
-    enabled: bool = Field(True, description="false: no such page")
-    public: bool = Field(
-        False,
-        description="true: any user of the page may add a classifier to it for all; otherwise only on a "
-        "machine of your own, which is neither a Space nor shared",
-    )
-    max_images: int = Field(500, ge=2, le=100_000, description="most images of one training")
-    max_mb: int = Field(200, ge=1, le=100_000, description="largest total size of its files, in millions of bytes")
-
-
-class Rest(_Section):
-    """The HTTP API below /v1."""
-
-    enabled: bool = Field(True, description="false: no route below /v1")
-    cors: list[Annotated[str, AfterValidator(rest.origin)]] = Field(
-        default_factory=list,
-        description="origins whose pages may call it from a browser, such as `https://example.org`, or `*` for all",
-    )
-    trusted_proxies: list[Annotated[str, AfterValidator(rest.network)]] = Field(
-        default_factory=list,
-        description="addresses or networks, such as `10.0.0.0/8`, of proxies whose X-Forwarded-For is believed",
-    )
-    rate_limit: Annotated[str, AfterValidator(rest.rate_limit)] = Field(
-        "",
-        description="most requests of one key or client address, such as `60/minute`; none if left out",
-    )
-
-
-class Space(_Section):
+class Space(Section):
     """Metadata and hardware of the Space on the Hub, applied by `python -m lineup push`."""
 
     emoji: str = Field("🖼️", description="the Space's emoji")
@@ -276,7 +223,7 @@ def _require_list(value: Any) -> Any:
     return value
 
 
-class Config(_Section):
+class Config(Section):
     """The root of config.yaml."""
 
     title: str = Field("Lineup", description="title of the page")

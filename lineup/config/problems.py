@@ -6,7 +6,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from lineup.config import yaml_source
-from lineup.config.models import Config, Entry, Evaluation, Example, Limits, Rest, Space, Training
+from lineup.config.models import Config, Entry, Example, Limits, Space
+from lineup.config.sections import Evaluation, Rest, Training
 from lineup.config.yaml_source import Document, Location, format_value
 from lineup.errors import did_you_mean
 

@@ -20,7 +20,7 @@ from lineup.inference.execution import Execution
 from lineup.inference.pool import Pin
 from lineup.inference.postprocessing import AnswerOptions, classifications
 from lineup.inference.preprocessing import PreparedImage, jpeg
-from lineup.inference.queue import PAGE, Cancelled
+from lineup.inference.queue import Cancelled
 from lineup.results import Answer, Classification, LatencyStats, StageTimings
 
 if TYPE_CHECKING:
@@ -52,12 +52,7 @@ class Classifier:
         return LatencyStats(len(forward_ms), forward_ms[-1], statistics.median(forward_ms))
 
     def answers(
-        self,
-        image: ImageSource,
-        names: Sequence[str],
-        options: AnswerOptions,
-        cancelled: Cancelled,
-        client: str = PAGE,
+        self, image: ImageSource, names: Sequence[str], options: AnswerOptions, cancelled: Cancelled
     ) -> Iterator[tuple[str, Answer]]:
         """Yield the answer of each backbone as soon as it is there; loaded ones do not wait for a download.
 
@@ -66,9 +61,8 @@ class Classifier:
         Args:
             image: path of an image file, or its content.
             names: names of entries.
-            options: what an answer has.
+            options: what the answers have.
             cancelled: the request's cancel flag.
-            client: the kind of clients that the request is from; they take turns.
 
         Raises:
             ImageError: when the image cannot be read.
@@ -90,7 +84,7 @@ class Classifier:
                 name, pin = next((name, pin) for name, pin in pins.items() if pin.load in done)
                 try:
                     with _logged(name) as outcome:
-                        turn = self._execution.turn(cancelled, prepared.release, client)
+                        turn = self._execution.turn(cancelled, prepared.release, options.client)
                         answer = self._answer_or_error(name, pin, prepared, options, turn)
                         outcome.append("ok" if isinstance(answer, Classification) else type(answer).__name__)
                 finally:

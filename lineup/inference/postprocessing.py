@@ -9,6 +9,7 @@ from lineup.engines.engine import probabilities
 from lineup.errors import BackboneError
 from lineup.inference.backbone_state import Loaded
 from lineup.inference.execution import Output
+from lineup.inference.queue import PAGE
 from lineup.results import Classification, Prediction, ScoreFunction, StageTimings
 
 if TYPE_CHECKING:
@@ -17,24 +18,29 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class AnswerOptions:
-    """What an answer has.
+    """What the answers to a request have.
 
     Attributes:
         top_k: number of classes that are asked for.
         max_k: number of classes in the answer, if that is more.
         scores: the function of the logits; the activation of the head if None.
         model_input: whether to encode the input of the network as JPEG.
+        client: the kind of clients that the request is from; they take turns.
     """
 
-    top_k: int
+    top_k: int = 1
     max_k: int = 0
     scores: ScoreFunction | None = None
     model_input: bool = True
+    client: str = PAGE
 
     @property
     def count(self) -> int:
         """The number of classes in the answer."""
         return max(self.top_k, self.max_k)
+
+
+DEFAULT_OPTIONS = AnswerOptions()
 
 
 def checked(plan: "Plan", outputs: np.ndarray, n_images: int) -> np.ndarray:

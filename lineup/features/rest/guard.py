@@ -17,7 +17,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from lineup.config.models import Rest
+from lineup.config.sections import Rest
 from lineup.errors import INTERNAL_ERROR, PROBLEM_TYPE, LineupError
 from lineup.features.rest import problems
 from lineup.features.rest.callers import KEYS, Keys, Proxies

@@ -16,11 +16,13 @@ from lineup.errors import (
     HubError,
     ImageError,
     LineupError,
+    UnknownBackboneError,
 )
 
 _MAX_RETRY_AFTER_S = 60
 _STATUS: dict[type[LineupError], int] = {  # the first class that an error is an instance of
     ImageError: 422,
+    UnknownBackboneError: 404,
     FeaturesOnlyError: 422,
     ClassesOnlyError: 422,
     ForwardTimeout: 504,

@@ -3,24 +3,27 @@
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute, Match, Route
+from starlette.types import Scope
 
-from lineup.errors import INTERNAL_ERROR, BackboneError, ClientDisconnected, LineupError
+from lineup.errors import INTERNAL_ERROR, BackboneError, ClientDisconnected, LineupError, UnknownBackboneError
 from lineup.features.rest import REST, answers, bodies, openapi, parameters, problems
 from lineup.features.rest.problems import RequestError
+from lineup.inference.postprocessing import AnswerOptions
 from lineup.inference.queue import Cancelled
 from lineup.page.connections import on_thread
 from lineup.service import Service
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
+Endpoint = Callable[[Service, Request], Awaitable[Response]]
 Call = Callable[[Service, str, bodies.Body, parameters.Parameters, Cancelled], Any]
 
 EMBEDDING = "/embedding"
@@ -33,21 +36,36 @@ def routes(service: Service) -> list[BaseRoute]:
     if not service.config.rest.enabled:
         return []
     return [
-        ApiRoute("/v1/models", _models, "GET", service),
-        ApiRoute("/v1/models/{name:path}", _model, "GET", service),
-        ApiRoute("/v1/models/{name:path}", _post_model, "POST", service),
-        ApiRoute("/v1/compare", _post_compare, "POST", service),
-        ApiRoute("/v1/openapi.json", _openapi, "GET", service),
-        ApiRoute("/v1/docs", _docs, "GET", service),
+        ApiRoute("/v1/models", service, GET=_models),
+        EmbeddingRoute("/v1/models/{name:path}/embedding", service, POST=_post_embedding),
+        ApiRoute("/v1/models/{name:path}", service, GET=_model, POST=_post_model),
+        ApiRoute("/v1/compare", service, POST=_post_compare),
+        ApiRoute("/v1/openapi.json", service, GET=_openapi),
+        ApiRoute("/v1/docs", service, GET=_docs),
     ]
 
 
 class ApiRoute(Route):
-    """A route whose errors are problem details. The limit of its body is for the server's middleware."""
+    """A route whose errors are problem details. The limit of its body is for the server's middleware.
 
-    def __init__(self, path: str, answer: Callable[..., Any], method: str, service: Service) -> None:
-        self._service, self._answer = service, answer
-        super().__init__(path, self._respond, methods=[method])
+    Args:
+        path: the path.
+        service: the service.
+        answers: the function that answers, by method.
+    """
+
+    def __init__(self, path: str, service: Service, **answers: Endpoint) -> None:
+        self._service, self._answers = service, answers
+        super().__init__(path, self._respond, methods=[*answers, "OPTIONS"])
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Return whether the route has a request; the shorter of two paths has those of a longer one that does not."""
+        match, found = super().matches(scope)
+        name = found.get("path_params", {}).get("name", "")
+        return (match, found) if self._has(name) else (Match.NONE, {})
+
+    def _has(self, name: str) -> bool:
+        return not name.endswith(EMBEDDING) or name in self._service.names
 
     @property
     def max_body_bytes(self) -> int:
@@ -55,9 +73,10 @@ class ApiRoute(Route):
         return bodies.max_body_bytes(self._service.config.limits)
 
     async def _respond(self, request: Request) -> Response:
+        if request.method == "OPTIONS":
+            return Response(status_code=204, headers={"Allow": ", ".join(sorted(self.methods or ()))})
         try:
-            response: Response = await self._answer(self._service, request)
-            return response
+            return await self._answers["GET" if request.method == "HEAD" else request.method](self._service, request)
         except LineupError as error:
             limits = self._service.config.limits
             return problems.response(error, limits.queue_size * self._service.mean_compute_s)
@@ -68,6 +87,13 @@ class ApiRoute(Route):
         except Exception:
             _log.exception("%s failed", request.url.path)
             return problems.response(RequestError(500, LineupError("", "", INTERNAL_ERROR)))
+
+
+class EmbeddingRoute(ApiRoute):
+    """Returns features, unless a backbone has the name that the path is then."""
+
+    def _has(self, name: str) -> bool:
+        return f"{name}{EMBEDDING}" not in self._service.names
 
 
 # --- what there is ---
@@ -90,31 +116,19 @@ async def _models(service: Service, request: Request) -> Response:
 
 async def _model(service: Service, request: Request) -> Response:
     answers.accepted(request)
-    return JSONResponse(service.status(_known(service, request)).to_json(), headers=_HEADERS)
-
-
-def _known(service: Service, request: Request) -> str:
-    """Return the name of the backbone in the path.
-
-    Raises:
-        RequestError: when there is none.
-    """
-    try:
-        return service.known(request.path_params["name"])
-    except BackboneError as error:
-        raise RequestError(404, error) from None
+    return JSONResponse(service.status(request.path_params["name"]).to_json(), headers=_HEADERS)
 
 
 # --- answers ---
 
 
 async def _post_model(service: Service, request: Request) -> Response:
-    path = request.path_params["name"]
-    if path.endswith(EMBEDDING) and path not in service.names:
-        request.path_params["name"] = path.removesuffix(EMBEDDING)
-        return await _answered(service, request, _known(service, request), ("details",), _embed)
     allowed = ("top_k", "function_to_apply", "details")
-    return await _answered(service, request, _known(service, request), allowed, _classify)
+    return await _answered(service, request, service.known(request.path_params["name"]), allowed, _classify)
+
+
+async def _post_embedding(service: Service, request: Request) -> Response:
+    return await _answered(service, request, service.known(request.path_params["name"]), ("details",), _embed)
 
 
 async def _post_compare(service: Service, request: Request) -> Response:
@@ -159,8 +173,8 @@ def _classify(
 ) -> Any:
     found = []
     for image in body.images:
-        options: dict[str, Any] = {"cancelled": cancelled, "scores": asked.scores, "model_input": False, "client": REST}
-        ((_, answer),) = service.answers(image, [name], asked.top_k, **options)
+        options = AnswerOptions(scores=asked.scores, model_input=False, client=REST)
+        ((_, answer),) = service.answers(image, [name], asked.top_k, cancelled=cancelled, options=options)
         if isinstance(answer, LineupError):
             raise answer
         found.append(answer.to_json() if asked.details else answers.scored(answer))
@@ -169,13 +183,16 @@ def _classify(
 
 def _compare(service: Service, _: str, body: bodies.Body, asked: parameters.Parameters, cancelled: Cancelled) -> Any:
     try:
-        names = None if asked.backbones is None else service.comparable(asked.backbones)
-    except BackboneError as error:
+        everything = asked.backbones is None
+        names, left_out = service.comparable_all() if everything else (service.comparable(asked.backbones), {})
+    except UnknownBackboneError:
+        raise
+    except BackboneError as error:  # no list of distinct names
         raise RequestError(400, error) from None
-    found = [
-        service.compare(image, names, asked.top_k, cancelled, model_input=False, client=REST).to_json()
-        for image in body.images
-    ]
+    found, options = [], AnswerOptions(model_input=False, client=REST)
+    for image in body.images:
+        answer = dict(service.answers(image, names, asked.top_k, cancelled=cancelled, options=options))
+        found.append(service.comparison(names, answer, left_out).to_json())
     return found if body.is_list else found[0]
 
 

@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from lineup.config.models import Rest
+from lineup.config.sections import Rest
 from lineup.errors import LineupError
 from lineup.features.rest import guard
 from lineup.features.rest.callers import KEYS, Keys, Proxies

@@ -38,12 +38,21 @@ def address():
     demo.close(verbose=False)
 
 
-schema = schemathesis.openapi.from_dict(openapi.document())
+# a schema cannot say which bytes are an image, or how many backbones there are
+ACCEPTED = {"positive_data_acceptance": {"expected-statuses": ["2xx", "404", "422"]}}
+ACCEPTED_TO_COMPARE = {"positive_data_acceptance": {"expected-statuses": ["2xx", "400", "404", "422"]}}
+SETTINGS = {
+    "checks": ACCEPTED,
+    "operations": [{"include-name": "POST /v1/compare", "checks": ACCEPTED_TO_COMPARE}],
+}
+schema = schemathesis.openapi.from_dict(openapi.document(), config=schemathesis.Config.from_dict(SETTINGS))
 
 
 @schema.parametrize()
 @settings(max_examples=20, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck))
 def test_answers_are_as_described(case, address):
+    if isinstance(case.body, dict):
+        case.query = {}  # a parameter may be there once
     if case.path_parameters and case.meta and case.meta.phase.name.value != "coverage":
         case.path_parameters["name"] = "lite0"
     case.call_and_validate(base_url=address)

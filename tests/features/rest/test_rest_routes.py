@@ -163,7 +163,7 @@ def refused(answer):
             400,
             "expected one of top_k, function_to_apply, details",
         ),
-        ("/v1/compare?backbones=fake:c", {"content": b"x"}, 400, "got 'fake:c'; did you mean"),
+        ("/v1/compare?backbones=fake:c", {"content": b"x"}, 404, "got 'fake:c'; did you mean"),
         ("/v1/compare?backbones=fake:a&backbones=fake:a", {"content": b"x"}, 400, "expected each name once"),
         (MODEL, {"json": []}, 400, 'request: expected {"inputs": …, "parameters": {…}}; got JSON without inputs'),
         (MODEL, {"json": {"inputs": "http://a/b.jpg"}}, 400, "inputs: expected an image as base64; got an address"),
