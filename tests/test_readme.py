@@ -243,7 +243,7 @@ def test_evaluation_example_works(served, home, capsys):
 
 
 def test_number_of_python_blocks():
-    assert len(blocks("python")) == 4
+    assert len(blocks("python")) == 5  # tests/features/rest/test_rest_clients.py runs the first of the calls
     assert len(blocks("python", CONTRIBUTING)) == 4
 
 

@@ -84,7 +84,7 @@ class Classifier:
                 name, pin = next((name, pin) for name, pin in pins.items() if pin.load in done)
                 try:
                     with _logged(name) as outcome:
-                        turn = self._execution.turn(cancelled, prepared.release, options.client)
+                        turn = partial(self._execution.turn, cancelled, prepared.release, options.client)
                         answer = self._answer_or_error(name, pin, prepared, options, turn)
                         outcome.append("ok" if isinstance(answer, Classification) else type(answer).__name__)
                 finally:
@@ -105,11 +105,11 @@ class Classifier:
         pin: Pin,
         prepared: PreparedImage,
         options: AnswerOptions,
-        turn: AbstractContextManager[None],
+        turn: Callable[[Callable[[], object]], AbstractContextManager[None]],
     ) -> Answer:
         try:
             loaded = pin.load.result()
-            with turn:
+            with turn(partial(prepared.batch_for, loaded.plan.transform)):
                 if problem := pin.problem():  # a forward pass has timed out meanwhile
                     return problem
                 return self.answer(name, loaded, prepared, options)

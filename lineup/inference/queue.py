@@ -2,8 +2,12 @@
 
 Each kind of clients has a FIFO queue of its own, and these take turns: many clients of one kind do not lock out
 those of another. Jobs compute in slices between requests: a slice begins only while no request waits.
+
+A request has a part that needs no turn, such as decoding. The next ones in line do it while another one computes: no
+core is idle then, and only few decoded images are in memory.
 """
 
+import itertools
 import threading
 import time
 from collections import defaultdict
@@ -14,6 +18,7 @@ from dataclasses import dataclass, field
 from lineup.errors import BusyError, ClientDisconnected
 
 POLL_S = 0.25  # how often a queued request checks its cancel flag
+AHEAD = 2  # requests that prepare while another one computes
 PAGE = "page"  # the kind of clients of a request that names no other: the page, and Gradio's API
 
 Cancelled = Callable[[], bool]  # a request's cancel flag: True once its answer is no longer needed
@@ -29,7 +34,9 @@ class _Waiter:
     flag: Cancelled
     client: str = PAGE
     in_background: bool = False
-    granted: threading.Event = field(default_factory=threading.Event)
+    is_next: bool = False  # it may prepare
+    is_granted: bool = False
+    woken: threading.Event = field(default_factory=threading.Event)  # one of the two has changed
     was_cancelled: bool = False
 
     def cancelled(self) -> bool:
@@ -66,6 +73,7 @@ class ComputeQueue:
         cancelled: Cancelled = never_cancelled,
         on_wait: Callable[[], None] = lambda: None,
         client: str = PAGE,
+        prepare: Callable[[], object] = lambda: None,
     ) -> Iterator[None]:
         """Wait until all earlier requests of this kind of clients are done, and block others while the block runs.
 
@@ -73,15 +81,17 @@ class ComputeQueue:
             cancelled: the request's cancel flag.
             on_wait: called once if the request has to wait, to free what it does not need meanwhile.
             client: the kind of clients that the request is from.
+            prepare: called once if the request has to wait, when it is one of the next ones; what it raises ends the
+                wait.
 
         Raises:
             BusyError: when the queue is full.
             ClientDisconnected: when the request is cancelled before its turn.
         """
         waiter = self._enqueue(_Waiter(cancelled, client))
-        if not waiter.granted.is_set():
+        if not waiter.is_granted:
             on_wait()
-        self._wait(waiter)
+        self._wait(waiter, prepare)
         started = time.monotonic()
         try:
             yield
@@ -116,6 +126,7 @@ class ComputeQueue:
                 raise BusyError("busy", "", f"{waiting} requests are waiting already", "try again in some seconds")
             else:
                 self._queued.append(waiter)
+                self._wake_next()
         return waiter
 
     def _n_requests(self, client: str) -> int:
@@ -125,23 +136,45 @@ class ComputeQueue:
         is_own = computing is not None and computing.client == client and not computing.in_background
         return sum(not waiter.cancelled() for waiter in own) + is_own
 
-    def _wait(self, waiter: _Waiter) -> None:
-        while not waiter.granted.wait(POLL_S):
+    def _wait(self, waiter: _Waiter, prepare: Callable[[], object] = lambda: None) -> None:
+        is_prepared = False
+        try:
+            while not waiter.is_granted:
+                if not waiter.woken.wait(POLL_S) and waiter.cancelled():
+                    raise ClientDisconnected
+                waiter.woken.clear()
+                if waiter.is_next and not is_prepared:
+                    is_prepared = True
+                    prepare()
             if waiter.cancelled():
-                with self._lock:
-                    if not waiter.granted.is_set():
-                        self._queued.remove(waiter)
-                        raise ClientDisconnected
-        if waiter.cancelled():
-            self._grant_next()
-            raise ClientDisconnected
+                raise ClientDisconnected
+        except BaseException:
+            self._leave(waiter)
+            raise
+
+    def _leave(self, waiter: _Waiter) -> None:
+        """Give up a turn, or the wait for it."""
+        with self._lock:
+            if not waiter.is_granted:
+                self._queued.remove(waiter)
+                self._wake_next()
+                return
+        self._grant_next()
+
+    def _in_order(self) -> Iterator[_Waiter]:
+        """Yield what waits in the order in which it is granted, unless something else arrives."""
+        last_turn, queued = self._last_turn.copy(), list(self._queued)
+        for turn in range(len(queued)):
+            # stable: equals keep their order of arrival
+            waiter = min(queued, key=lambda waiter: (waiter.in_background, last_turn[waiter.client]))
+            queued.remove(waiter)
+            last_turn[waiter.client] = self._n_turns + 1 + turn
+            yield waiter
 
     def _grant_next(self) -> None:
         with self._lock:
             self._computing = None
-            # stable: equals keep their order of arrival
-            queued = sorted(self._queued, key=lambda waiter: (waiter.in_background, self._last_turn[waiter.client]))
-            if waiter := next((waiter for waiter in queued if not waiter.cancelled()), None):
+            if waiter := next((waiter for waiter in self._in_order() if not waiter.cancelled()), None):
                 self._queued.remove(waiter)
                 self._grant(waiter)
 
@@ -150,4 +183,13 @@ class ComputeQueue:
         if not waiter.in_background:
             self._n_turns += 1
             self._last_turn[waiter.client] = self._n_turns
-        waiter.granted.set()
+        waiter.is_granted = True
+        waiter.woken.set()
+        self._wake_next()
+
+    def _wake_next(self) -> None:
+        """Let the next requests prepare; one that is overtaken afterwards has done so earlier than necessary."""
+        for waiter in itertools.islice(self._in_order(), AHEAD):
+            if not waiter.is_next:
+                waiter.is_next = True
+                waiter.woken.set()

@@ -16,10 +16,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from lineup.config import Limits
 from lineup.errors import BusyError
 from lineup.inference.queue import PAGE
+from lineup.page.clients import client_of
 from lineup.page.connections import Connections
 from lineup.server.allowlist import API, is_mcp
 from lineup.server.bodies import LimitedBody
-from lineup.server.clients import client_of
 from lineup.server.responses import detail
 from lineup.server.sessions import Sessions
 from lineup.server.uploads import SPARE_DISK_BYTES, free_bytes

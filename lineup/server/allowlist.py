@@ -7,7 +7,7 @@ from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from lineup.errors import LineupError
-from lineup.server.clients import client_of
+from lineup.page.clients import client_of
 from lineup.server.responses import detail
 
 API = "/gradio_api/"

@@ -7,7 +7,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive, Scope, Send
 
 from lineup.errors import LineupError
-from lineup.server.clients import client_of
+from lineup.page.clients import client_of
 from lineup.server.responses import detail
 
 PAUSE_S = 30.0  # the longest time without a byte

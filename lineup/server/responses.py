@@ -6,7 +6,7 @@ from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
 from lineup.errors import LineupError
-from lineup.server.clients import client_of
+from lineup.page.clients import client_of
 
 
 class _Detail(JSONResponse):

@@ -19,16 +19,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lineup.config.sections import Rest
 from lineup.errors import INTERNAL_ERROR, PROBLEM_TYPE, LineupError
-from lineup.features.rest import problems
+from lineup.features.rest import REST, problems
 from lineup.features.rest.callers import KEYS, Keys, Proxies
 from lineup.features.rest.problems import RequestError
-from lineup.server.clients import Client, client_of, from_client
+from lineup.page.clients import Client, client_of, from_client
 from lineup.service import Service
 
 if TYPE_CHECKING:
     from limits import RateLimitItem
 
-REST = "rest"  # the kind of clients
 PREFIX = "/v1"
 DOCUMENTATION = f"{PREFIX}/openapi.json"
 PUBLIC = (f"{PREFIX}/docs", DOCUMENTATION)  # without a key: a browser sends none when it opens a page

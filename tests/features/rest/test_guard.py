@@ -13,7 +13,7 @@ from lineup.config.sections import Rest
 from lineup.errors import LineupError
 from lineup.features.rest import guard
 from lineup.features.rest.callers import KEYS, Keys, Proxies
-from lineup.server.clients import client_of
+from lineup.page.clients import client_of
 from lineup.server.responses import detail
 
 PATH = "/v1/models"
