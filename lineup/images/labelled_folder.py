@@ -12,6 +12,7 @@ not name, the folder still counts here. Folders around all images, and folders w
 import csv
 import functools
 import hashlib
+import itertools
 import os
 import posixpath
 import re
@@ -42,6 +43,7 @@ SPLITS = {
 }
 _GENERIC = frozenset(("image", "images", "img", "imgs", "photo", "photos", "pictures", "data", "files", "jpg", "jpeg"))
 IGNORED_FILES = frozenset(("thumbs.db", "desktop.ini"))  # of Windows
+_BEHIND_QUOTED = re.compile(r"(?<=%[0-9A-F]{2})[^\x00-\x7f]+")
 _HASHED = re.compile(r"%[0-9a-f]{16}$")
 # `datasets` takes a folder with such a word, set off by digits or these signs, for a split: "bullet train"
 _SPLIT_WORD = re.compile(rf"(?<![^-._ 0-9])({'|'.join(SPLITS)})(?![^-._ 0-9])")
@@ -192,6 +194,7 @@ def folder_name(label: str) -> str:
         name = _quoted(name[0]) + name[1:]
     if name[-1] in ". ":
         name = name[:-1] + _quoted(name[-1])
+    name = _BEHIND_QUOTED.sub(lambda match: _with_quoted_marks(match[0]), name)
     if len(name.encode()) > MAX_NAME_BYTES:
         start = name.encode()[: MAX_NAME_BYTES - 17].decode(errors="ignore")
         name = f"{re.sub('%.?$', '', start)}%{hashlib.sha256(label.encode()).hexdigest()[:16]}"
@@ -204,6 +207,12 @@ def _normal(label: str) -> str:
 
 def _quoted(char: str) -> str:
     return "".join(f"%{byte:02X}" for byte in char.encode())
+
+
+def _with_quoted_marks(text: str) -> str:
+    """Encode the combining marks at the start: form NFC would join them with the last digit of what is before."""
+    rest = "".join(itertools.dropwhile(unicodedata.combining, text))
+    return "".join(map(_quoted, text[: len(text) - len(rest)])) + rest
 
 
 def label_of(folder: Path) -> str:

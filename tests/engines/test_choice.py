@@ -16,6 +16,7 @@ LINE_UP = "backbones: ['fake:a']"
 
 class Onnx:
     name = "onnx"
+    hint = "f32"
     batch_memory_bytes = 0
 
     def __call__(self, batch):

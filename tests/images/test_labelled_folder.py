@@ -20,7 +20,20 @@ from lineup.images.labelled_folder import folder_name, read, write
 LABELS = [
     *("wren", "red panda", "Bär", "鳥", "🦉", "tench, Tinca tinca", "jack-o'-lantern", "testament", "freight_train"),
     *("a/b", "../../etc", "..", ".", "a\\b", "C:\\x", "/abs", "", "CON", "con.txt", "nul", "LPT1", "__pycache__"),
-    *("100%", "%41", "a%2Fb", " wren ", "wren.", ".hidden", "a\0b", "new\nline", "tab\t", "\u202etxt.exe"),
+    *(
+        "100%",
+        ":\u0301",
+        ".\u0f72\u0301",
+        "%41",
+        "a%2Fb",
+        " wren ",
+        "wren.",
+        ".hidden",
+        "a\0b",
+        "new\nline",
+        "tab\t",
+        "\u202etxt.exe",
+    ),
     *("train", "val", "test", "eval", "bullet train", "test tube", "x-dev-1", '"train'),
     *("a" * 300, "鳥" * 200, "%" * 100, "\U0001f469\u200d\U0001f52c", "e\u0301", "\ud800"),
 ]

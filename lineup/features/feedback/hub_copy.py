@@ -144,11 +144,12 @@ class HubCopy:
             return False
         keep_s = self._settings.keep_days * 86_400.0
         remote = Remote(head)
-        exchange = Exchange(self._root, self._push.files, remote, keep_s, self._clock())
+        now_s = self._clock()
+        exchange = Exchange(self._root, self._push.files, remote, keep_s, now_s)
         exchange.take_decisions()
         exchange.take_answers(everything=wants_pull)
         exchange.give_decisions(gone)
-        has_more = wants_pull and download(self._root, remote, self._left_out)
+        has_more = wants_pull and download(self._root, remote, self._left_out, now_s)
         exchange.mark_sent()
         return has_more
 

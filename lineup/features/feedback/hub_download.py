@@ -18,13 +18,14 @@ MAX_DOWNLOADS = 500  # at a time
 _THREADS = 8  # small files wait for the server most of the time
 
 
-def download(root: Path, remote: Remote, left_out: set[str]) -> bool:
+def download(root: Path, remote: Remote, left_out: set[str], now_s: float) -> bool:
     """Download some images that are missing here, unreviewed ones first, and return whether there are more of them.
 
     Args:
         root: the collection's folder.
         remote: the data set.
         left_out: paths of images that are not to be downloaded; those that are not what their names say are added.
+        now_s: the time; one that a wrong clock has put after it counts as this.
 
     Raises:
         HubError: when an image cannot be downloaded.
@@ -58,7 +59,7 @@ def download(root: Path, remote: Remote, left_out: set[str]) -> bool:
             else:
                 path = image_files.write(root / kind, label, body, id_)
                 if time_s := first_answers.get(id_):
-                    os.utime(path, (time_s, time_s))
+                    os.utime(path, (min(time_s, now_s),) * 2)
         if any(name.startswith(f"{records.ACCEPTED}/") for name in bodies):
             accepted.write_metadata(root / records.ACCEPTED)
     return len(missing) > len(names)

@@ -33,7 +33,7 @@ class Exchange:
 
     def __init__(self, root: Path, files: ChangedFiles, remote: Remote, keep_s: float, now_s: float) -> None:
         self._root, self._files, self._remote = root, files, remote
-        self._oldest_s = now_s - keep_s
+        self._now_s, self._oldest_s = now_s, now_s - keep_s
         self._theirs = {name: remote.lines(name) for name in (records.REVIEWS, records.ANSWERS)}
 
     def take_decisions(self) -> None:
@@ -69,7 +69,7 @@ class Exchange:
     def _take_answers(self, name: str) -> None:
         path, body = self._root / name, self._remote.read(name)
         times = [str(row.get("time")) for line in exchanged_lines.split(body) if (row := exchanged_lines.parsed(line))]
-        time_s = max(filter(None, map(exchanged_lines.seconds, times)), default=0.0)
+        time_s = min(max(filter(None, map(exchanged_lines.seconds, times)), default=0.0), self._now_s)
         with self._locked():
             if len(body) > _size(path):
                 path.parent.mkdir(parents=True, exist_ok=True)

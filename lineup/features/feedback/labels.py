@@ -8,10 +8,11 @@ from lineup.errors import LineupError
 MAX_CHARACTERS = 100  # of free text; a class of a backbone may be longer
 _REMEDY = "name what the image shows"
 _ZERO_WIDTH = re.compile(
-    "[\u00ad\u180e\u200b\u2060\ufeff]"
+    "[\u00ad\u034f\u180b-\u180f\u200b\u2060\ufe00-\ufe0f\ufeff]"  # variation selectors included
     # joiners, which words and emoji need between other characters than those of ASCII
     "|(?<![^\\x00-\\x7f\\s])[\u200c\u200d]+|[\u200c\u200d]+(?![^\\x00-\\x7f\\s\u200c\u200d])"
 )
+_BLANK = " \u115f\u1160\u2800\u3164\uffa0"  # letters and a sign that look like a space
 _REFUSED = {"Cc": "a control character", "Cf": "an invisible character", "Cs": "half of a character"}
 
 
@@ -42,7 +43,10 @@ def normalized_class(name: str) -> str:
 
 
 def _collapsed(text: str) -> str:
-    return " ".join(unicodedata.normalize("NFC", _ZERO_WIDTH.sub("", text)).split())
+    # repeated, because removing a character can make its neighbours removable
+    while (found := " ".join(unicodedata.normalize("NFC", _ZERO_WIDTH.sub("", text)).split())) != text:
+        text = found
+    return text if text.strip(_BLANK) else ""
 
 
 def _is_refused(char: str) -> bool:

@@ -129,6 +129,7 @@ def test_two_replicas_have_the_same_images_for_review(replica, spaces):
     names = {a.add(1), b.add(2), b.add(3, LONG)}
     assert a.copy.flush(10)
     assert b.copy.flush(10)
+    a.now_s = b.now_s  # the times of answers are not after the clock
     assert a.copy.pull(10)
     assert b.copy.pull(10)
     for each in (a, b):
@@ -291,6 +292,18 @@ def test_old_images_are_deleted_after_a_restart_that_lost_the_disk(replica, spac
     assert restarted.copy.flush(10)
     assert [path for path in spaces.files(KEY) if path.startswith("unreviewed/")] == []
     assert list(restarted.root.glob("unreviewed/answers-*")) == []
+
+
+def test_answer_of_a_replica_whose_clock_was_ahead_keeps_no_image_for_ever(replica, spaces, monkeypatch):
+    ahead = replica()
+    ahead.now_s += 5000 * 86_400
+    ahead.add(1)
+    assert ahead.copy.flush(10)
+    b = replica("b")
+    monkeypatch.setattr(b.copy, "server_time", lambda: b.now_s)
+    assert b.copy.pull(10)
+    b.now_s += 91 * 86_400
+    assert b.review.delete_old() == 1
 
 
 def test_clock_that_is_not_the_hubs_deletes_nothing(replica, spaces):

@@ -11,6 +11,9 @@ KEPT = {
     "Ba\u0308r": "Bär",
     "j\u200bay\ufeff": "jay",
     "jay\u200d": "jay",
+    "jay\ufe0f": "jay",
+    "a\u200b\u200d鳥": "a鳥",  # in two passes
+    "\u212a\u200d鳥": "K鳥",
     "鳥": "鳥",
     "\U0001f469\u200d\U0001f52c": "\U0001f469\u200d\U0001f52c",
     "می\u200cخواهم": "می\u200cخواهم",
@@ -22,6 +25,7 @@ KEPT = {
 REFUSED = {
     "": "label: expected a label; it is empty; name what the image shows",
     " \u200b\n": "label: expected a label; it is empty; name what the image shows",
+    "\u3164 \u2800": "label: expected a label; it is empty; name what the image shows",
     "a\0b": "label: expected characters that can be read; got a control character (U+0000); remove it",
     "a\x1b[31m": "label: expected characters that can be read; got a control character (U+001B); remove it",
     "\u202etxt.exe": "label: expected characters that can be read; got an invisible character (U+202E); remove it",
