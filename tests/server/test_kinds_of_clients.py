@@ -5,10 +5,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from lineup.page.clients import Client, client_of, from_client
 from lineup.server import admission, bodies
 from lineup.server.admission import Admission
 from lineup.server.bodies import LimitedBody
+from lineup.server.clients import Client, client_of, from_client
 
 SCOPE = {"type": "http", "method": "POST", "path": "/gradio_api/upload", "headers": []}
 
@@ -64,19 +64,6 @@ def test_slow_bodies_of_one_kind_do_not_stop_those_of_another(reading, monkeypat
         first = next(each for each in slots._bodies if each.kind == "rest")
         assert bool(first.rejection) is stopped
     assert of_page.rejection is None
-
-
-def test_bodies_in_memory_are_bounded_in_all_but_one_may_be_large(reading, monkeypatch):
-    monkeypatch.setattr(admission, "MEMORY_BYTES", 100)
-    slots, of_page = make_slots(9), make_body("page", complete=False)
-    first, complete, last = make_body(complete=False), make_body(), make_body(complete=False)
-    for made, n_bytes in ((of_page, 10**6), (first, 150), (complete, 51), (last, 50)):
-        made.max_bytes, made._n_bytes = 250, n_bytes
-        reading(slots, made)
-        slots.limit_memory(made)
-    assert [bool(made.rejection) for made in (of_page, first, complete, last)] == [False, False, False, True]
-    assert last.rejection.status_code == 503
-    assert last.rejection.detail == "busy: images of 0 MB are in memory already; try again in 3 s"
 
 
 @pytest.mark.parametrize(("pending", "n_rest", "of_page", "of_rest"), [(5, 0, 5, 1), (5, 3, 8, 6), (2, 9, 4, 11)])
