@@ -30,7 +30,6 @@ _requests = logging.getLogger("lineup.requests")
 
 UPLOAD_SLOT_S = 5.0  # how long a queue slot is reserved for the request that follows an upload
 REQUESTS_PER_SLOT = 4  # bound on all requests, with those of disconnected clients, as a multiple of the queue slots
-MEMORY_BYTES = 512 << 20  # bound on the bodies of other kinds of clients than the page, which are kept in memory
 DRAIN_S = 10.0  # how long running requests may take after SIGTERM
 
 
@@ -93,13 +92,6 @@ class Admission:
             yield
         finally:
             self._bodies.pop(body, None)
-
-    def limit_memory(self, body: LimitedBody) -> None:
-        """Stop a body that is received if all of its kind, which are kept in memory, have too many bytes."""
-        n_bytes = sum(each.n_bytes for each in self._bodies if each.kind == body.kind) if body.kind != PAGE else 0
-        if n_bytes > max(MEMORY_BYTES, body.max_bytes) and not body.complete:
-            retry_after_s = self.retry_after_s(body.kind)
-            body.stop(_busy(f"images of {n_bytes >> 20} MB are in memory already", retry_after_s), retry_after_s)
 
     def _stop_slowest(self, kind: str) -> None:
         own = (body for body in self._bodies if body.is_slow and body.kind == kind)

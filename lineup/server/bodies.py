@@ -31,7 +31,7 @@ class LimitedBody:
         self, receive: Receive, send: Send, scope: Scope, max_bytes: int, too_large: str | LineupError
     ) -> None:
         self._receive, self._send, self._scope = receive, send, scope
-        self.max_bytes, self._too_large = max_bytes, too_large
+        self._max_bytes, self._too_large = max_bytes, too_large
         self._began_at, self._waited_s, self._n_bytes = time.monotonic(), 0.0, 0
         self._timeout: asyncio.Timeout | None = None
         self._problem: str | LineupError = ""
@@ -48,11 +48,6 @@ class LimitedBody:
     def is_slow(self) -> bool:
         """Whether the body is being received, and has been for more than SLOW_AFTER_S."""
         return not self.complete and self.rejection is None and self._age_s > SLOW_AFTER_S
-
-    @property
-    def n_bytes(self) -> int:
-        """The number of bytes so far."""
-        return self._n_bytes
 
     @property
     def bytes_per_s(self) -> float:
@@ -86,7 +81,7 @@ class LimitedBody:
             self._timeout = None
             self._waited_s += time.monotonic() - began_at
         self._n_bytes += len(message.get("body", b""))
-        if self._n_bytes > self.max_bytes:
+        if self._n_bytes > self._max_bytes:
             raise self._reject(413, self._too_large)
         self.complete = not message.get("more_body", False)
         return message

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Match
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from lineup.errors import LineupError
 from lineup.server.admission import Admission, needs_slot
@@ -51,17 +51,9 @@ class BodyLimitMiddleware:
             await detail(413, too_large)(scope, receive, send)
             return
         body = LimitedBody(receive, send, scope, max_bytes, too_large)
-
-        async def limited() -> Message:
-            message = await body.receive()
-            self._admission.limit_memory(body)
-            if body.rejection and not body.complete:
-                raise body.rejection
-            return message
-
         try:
             with self._admission.reading(body, needs_slot(scope), is_mcp(path)):
-                await self._app(scope, limited, body.send)
+                await self._app(scope, body.receive, body.send)
         except HTTPException:
             if body.rejection is None or body.answered:
                 raise

@@ -66,19 +66,6 @@ def test_slow_bodies_of_one_kind_do_not_stop_those_of_another(reading, monkeypat
     assert of_page.rejection is None
 
 
-def test_bodies_in_memory_are_bounded_in_all_but_one_may_be_large(reading, monkeypatch):
-    monkeypatch.setattr(admission, "MEMORY_BYTES", 100)
-    slots, of_page = make_slots(9), make_body("page", complete=False)
-    first, complete, last = make_body(complete=False), make_body(), make_body(complete=False)
-    for made, n_bytes in ((of_page, 10**6), (first, 150), (complete, 51), (last, 50)):
-        made.max_bytes, made._n_bytes = 250, n_bytes
-        reading(slots, made)
-        slots.limit_memory(made)
-    assert [bool(made.rejection) for made in (of_page, first, complete, last)] == [False, False, False, True]
-    assert last.rejection.status_code == 503
-    assert last.rejection.detail == "busy: images of 0 MB are in memory already; try again in 3 s"
-
-
 @pytest.mark.parametrize(("pending", "n_rest", "of_page", "of_rest"), [(5, 0, 5, 1), (5, 3, 8, 6), (2, 9, 4, 11)])
 def test_expected_wait_counts_the_turns_of_other_kinds_up_to_ones_own(reading, pending, n_rest, of_page, of_rest):
     slots = make_slots(20, pending)

@@ -12,7 +12,7 @@ from waiting import until
 
 import app
 from lineup.features.rest.callers import KEYS
-from lineup.server import admission, bodies
+from lineup.server import bodies
 
 TWO = "backbones: ['fake:a', 'fake:b']"
 PATH = "/v1/models/fake:a"
@@ -164,16 +164,6 @@ def test_stalled_body_is_answered_with_408_and_slow_ones_take_no_slot(launch, im
     with begun(page, body=b"x" * 10) as sender:
         status, problem = received(sender)
     assert (status, problem["expected"]) == (408, "at least 8 kB/s, without pauses of 0.3 s")
-
-
-def test_bodies_in_memory_are_bounded(launch, image, monkeypatch):
-    page = launch("limits: {max_upload_mb: 1}\n" + TWO)
-    monkeypatch.setattr(admission, "MEMORY_BYTES", 10**6)
-    with begun(page, body=b"x" * 800_000), begun(page, body=b"x" * 700_000) as last:
-        status, problem = received(last)
-        assert (status, problem["detail"]) == (503, "busy: images of 1 MB are in memory already; try again in 1 s")
-    until(lambda: not page.slots._bodies)
-    assert post(page, image)[0] == 200
 
 
 def test_drain_answers_requests_that_compute(launch, fakes, image):
