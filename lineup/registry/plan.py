@@ -41,6 +41,8 @@ class Transform:
         resize_px: the length to which the shorter side is resized first, or more; 0 if unknown.
         resizing: how an image gets the input size, in words: ``center crop 0.875, bicubic``; empty if unknown.
         settings: the arguments of timm's `create_transform` that makes it; empty if it is another one.
+        resize: the part of `steps` that returns an image, if the rest divides by 255 and normalises. That is computed
+            in numpy instead: torch's threads, which are more than it needs, wait for one another on busy cores.
     """
 
     steps: "Callable[[Image.Image], torch.Tensor]"
@@ -51,6 +53,7 @@ class Transform:
     resize_px: int = 0
     resizing: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
+    resize: Callable[[Image.Image], Image.Image] | None = None
 
     def __call__(self, image: Image.Image) -> np.ndarray:
         """Return a batch of one image: normalised float32 of shape ``(1, C, H, W)``."""
@@ -58,8 +61,18 @@ class Transform:
 
     def batch(self, images: Iterable[Image.Image]) -> np.ndarray:
         """Return a batch of at least one image: contiguous, normalised float32 of shape ``(N, C, H, W)``."""
-        rows = [self.steps(image).numpy() for image in images]  # torchvision's have the layout (H, W, 3) in memory
+        rows = [self._row(image) for image in images]  # those of torchvision have the layout (H, W, 3) in memory
         return np.stack(rows, out=np.empty((len(rows), *rows[0].shape), np.float32))
+
+    def _row(self, image: Image.Image) -> np.ndarray:
+        """Return the input for one image, ``(C, H, W)`` float32: with `resize`, bit by bit what `steps` returns."""
+        if self.resize is None:
+            return self.steps(image).numpy()
+        pixels = np.atleast_3d(np.asarray(self.resize(image)))  # (H, W, C) uint8
+        row = np.divide(pixels, np.float32(255), dtype=np.float32)
+        row -= np.array(self.mean, np.float32)
+        row /= np.array(self.std, np.float32)
+        return row.transpose(2, 0, 1)
 
     @property
     def channels(self) -> int:

@@ -61,7 +61,7 @@ def outermost(added: Sequence[Middleware], lifespan: Lifespan) -> Lifespan:
 
     @asynccontextmanager
     async def started(app: Any) -> AsyncIterator[None]:
-        front: ASGIApp = AddRootPathMiddleware(app.middleware_stack)
+        front: ASGIApp = app.middleware_stack  # its last one adds the sub-path again
         for each in reversed(added):
             front = each.cls(front, *each.args, **each.kwargs)
         app.middleware_stack = RemoveRootPathMiddleware(front)
