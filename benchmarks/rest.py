@@ -370,8 +370,8 @@ def alone(found: Found) -> str:
     if crowd := found.crowd:
         sentences.append(
             f"Of {CROWD} clients, {crowd['answered']:,.0f} requests were answered (p99 {crowd['answered_s']:.2f} s), "
-            f"and {crowd['refused']:,.0f} refused (slowest {crowd['slowest_refused_s']:.2f} s), {crowd['of_page']:,.0f} of "
-            "the page were answered meanwhile."
+            f"and {crowd['refused']:,.0f} refused (slowest {crowd['slowest_refused_s']:.2f} s); "
+            f"{crowd['of_page']:,.0f} of the page were answered meanwhile."
         )
     return " ".join(sentences)
 
