@@ -5,10 +5,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from lineup.page.clients import Client, client_of, from_client
 from lineup.server import admission, bodies
 from lineup.server.admission import Admission
 from lineup.server.bodies import LimitedBody
-from lineup.server.clients import Client, client_of, from_client
 
 SCOPE = {"type": "http", "method": "POST", "path": "/gradio_api/upload", "headers": []}
 

@@ -4,7 +4,8 @@ import base64
 import binascii
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
@@ -14,11 +15,12 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 from lineup.config import Limits
-from lineup.errors import ImageError, LineupError
+from lineup.errors import BusyError, ImageError, LineupError
 from lineup.features.rest.problems import RequestError
 from lineup.images.image_bytes import ImageBytes
 
 MAX_IMAGES = 16  # in one request
+MAX_BYTES, MAX_BODIES = 1 << 28, 4  # of all bodies in memory, or as many of the largest, if that is more
 _MAX_FIELDS, _MAX_FIELD_BYTES = 200, 10_000  # of a form
 _FORM, _JSON = "multipart/form-data", "application/json"
 # curl sends the last one with `--data-binary`, whatever the bytes are
@@ -30,6 +32,41 @@ ACCEPTED = f"image/*, application/octet-stream, {_FORM}, {_JSON}"
 def max_body_bytes(limits: Limits) -> int:
     """Return the largest body: an image as base64, which is a third longer than the image."""
     return _SPARE_BYTES + math.ceil(limits.max_upload_mb * 10**6 * 4 / 3)
+
+
+class Memory:
+    """Bounds the memory of all bodies that are received or wait for their answers; used on the event loop.
+
+    Args:
+        limits: returns the config's limits.
+    """
+
+    def __init__(self, limits: Callable[[], Limits]) -> None:
+        self._limits, self._used_bytes = limits, 0
+
+    @contextmanager
+    def account(self, request: Request) -> Iterator[AsyncGenerator[bytes, None]]:
+        """Yield the chunks of a body, which count until the block ends.
+
+        Raises:
+            BusyError: when the bodies of all requests are too large together.
+        """
+        own_bytes = 0
+
+        async def chunks() -> AsyncGenerator[bytes, None]:
+            nonlocal own_bytes
+            async for chunk in request.stream():
+                own_bytes += len(chunk)
+                self._used_bytes += len(chunk)
+                if self._used_bytes > max(MAX_BYTES, MAX_BODIES * max_body_bytes(self._limits())):
+                    got = f"{self._used_bytes / 1e6:.0f} MB of images are in memory already"
+                    raise BusyError("busy", "", got, "try again in some seconds")
+                yield chunk
+
+        try:
+            yield chunks()
+        finally:
+            self._used_bytes -= own_bytes
 
 
 @dataclass(frozen=True)
@@ -71,7 +108,20 @@ class _FormParser(MultiPartParser):
     spool_max_size = 1 << 62
 
 
-async def read_form(request: Request) -> Body:
+async def read(request: Request, kind: str, chunks: AsyncGenerator[bytes, None]) -> Callable[[], Body]:
+    """Read a body of a type; return what parses it, to be called once, on a thread.
+
+    Raises:
+        LineupError: when a form is malformed; otherwise what is returned raises it.
+    """
+    if kind == _FORM:
+        form = await _read_form(request, chunks)
+        return lambda: form
+    content = [b"".join([chunk async for chunk in chunks])]
+    return lambda: _parsed(kind, content.pop())  # base64 is not kept beside what it encodes
+
+
+async def _read_form(request: Request, chunks: AsyncGenerator[bytes, None]) -> Body:
     """Return the body of a form, whose files are images and whose other fields are parameters.
 
     Raises:
@@ -79,7 +129,7 @@ async def read_form(request: Request) -> Body:
     """
     arguments = {"max_files": MAX_IMAGES, "max_fields": _MAX_FIELDS, "max_part_size": _MAX_FIELD_BYTES}
     try:
-        form = await _FormParser(request.headers, request.stream(), **arguments).parse()
+        form = await _FormParser(request.headers, chunks, **arguments).parse()
     except MultiPartException as error:
         got, remedy = str(error.message).rstrip("."), f"send at most {MAX_IMAGES} images, and the boundary"
         raise LineupError("request", _FORM, f"got one that cannot be read ({got[:100]})", remedy) from None
@@ -95,7 +145,7 @@ async def read_form(request: Request) -> Body:
     return Body(images, len(images) > 1, texts)
 
 
-def parsed(kind: str, content: bytes) -> Body:
+def _parsed(kind: str, content: bytes) -> Body:
     """Return a body that is no form.
 
     Raises:

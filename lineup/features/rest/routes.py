@@ -5,6 +5,7 @@ import logging
 import threading
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, TypeVar
 
 from starlette.exceptions import HTTPException
@@ -35,11 +36,17 @@ def routes(service: Service) -> list[BaseRoute]:
     """Return the routes, unless they are switched off."""
     if not service.config.rest.enabled:
         return []
+    memory = bodies.Memory(lambda: service.config.limits)
+
+    def post(call: Call, *allowed: str) -> Endpoint:
+        return partial(_post, memory, call, allowed)
+
+    classify, embed = post(_classify, "top_k", "function_to_apply", "details"), post(_embed, "details")
     return [
         ApiRoute("/v1/models", service, GET=_models),
-        EmbeddingRoute("/v1/models/{name:path}/embedding", service, POST=_post_embedding),
-        ApiRoute("/v1/models/{name:path}", service, GET=_model, POST=_post_model),
-        ApiRoute("/v1/compare", service, POST=_post_compare),
+        EmbeddingRoute("/v1/models/{name:path}/embedding", service, POST=embed),
+        ApiRoute("/v1/models/{name:path}", service, GET=_model, POST=classify),
+        ApiRoute("/v1/compare", service, POST=post(_compare, "top_k", "backbones")),
         ApiRoute("/v1/openapi.json", service, GET=_openapi),
         ApiRoute("/v1/docs", service, GET=_docs),
     ]
@@ -122,33 +129,24 @@ async def _model(service: Service, request: Request) -> Response:
 # --- answers ---
 
 
-async def _post_model(service: Service, request: Request) -> Response:
-    allowed = ("top_k", "function_to_apply", "details")
-    return await _answered(service, request, service.known(request.path_params["name"]), allowed, _classify)
-
-
-async def _post_embedding(service: Service, request: Request) -> Response:
-    return await _answered(service, request, service.known(request.path_params["name"]), ("details",), _embed)
-
-
-async def _post_compare(service: Service, request: Request) -> Response:
-    return await _answered(service, request, "", ("top_k", "backbones"), _compare)
-
-
-async def _answered(service: Service, request: Request, name: str, allowed: Sequence[str], call: Call) -> Response:
+async def _post(
+    memory: bodies.Memory, call: Call, allowed: Sequence[str], service: Service, request: Request
+) -> Response:
     """Read a body, and answer it on a thread, with a cancel flag that is set when the client disconnects."""
     accepted, kind, query = answers.accepted(request), bodies.content_type(request), request.query_params.multi_items()
+    name = service.known(request.path_params["name"]) if "name" in request.path_params else ""
     parameters.parse(query, {}, allowed)  # before the body is read
-    form = await bodies.read_form(request) if kind == "multipart/form-data" else None
-    content = b"" if form else await request.body()
 
-    def answer(cancelled: Cancelled) -> Any:
-        body = form or bodies.parsed(kind, content)
+    def answer(parsed: Callable[[], bodies.Body], cancelled: Cancelled) -> Any:
+        body = parsed()
         asked = parameters.parse([*query, *body.texts], body.typed or {}, allowed)
         asked = replace(asked, details=asked.details or accepted == answers.DETAILS)
         return call(service, name, body, asked, cancelled)
 
-    return JSONResponse(await _while_connected(request, answer), headers=_HEADERS, media_type=accepted)
+    with memory.account(request) as chunks:
+        parsed = await bodies.read(request, kind, chunks)
+        value = await _while_connected(request, partial(answer, parsed))
+    return JSONResponse(value, headers=_HEADERS, media_type=accepted)
 
 
 async def _while_connected(request: Request, call: Callable[[Cancelled], T]) -> T:

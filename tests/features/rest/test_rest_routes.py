@@ -3,12 +3,15 @@
 import base64
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
+from waiting import until
 
 from lineup.errors import INTERNAL_ERROR, BackboneError, BusyError, FeaturesOnlyError, ForwardTimeout, HubError
+from lineup.features.rest import bodies
 from lineup.features.rest.parameters import NAMES
 from lineup.features.rest.routes import routes
 
@@ -20,8 +23,13 @@ SCORED = [
 
 
 @pytest.fixture
-def client(make_service, fakes):
-    return TestClient(Starlette(routes=routes(make_service(TWO))), raise_server_exceptions=False)
+def service(make_service, fakes):
+    return make_service(TWO)
+
+
+@pytest.fixture
+def client(service):
+    return TestClient(Starlette(routes=routes(service)), raise_server_exceptions=False)
 
 
 def as_json(content, **parameters):
@@ -246,6 +254,25 @@ def test_unexpected_error_is_a_sentence_and_its_traceback_in_the_log(client, mon
 
 def test_routes_can_be_switched_off(make_service, fakes):
     assert routes(make_service(f"{TWO}\nrest: {{enabled: false}}")) == []
+
+
+@pytest.mark.parametrize("form", [False, True])
+def test_bodies_of_all_requests_together_are_bounded(service, client, fakes, image, monkeypatch, form):
+    monkeypatch.setattr(bodies, "MAX_BYTES", int(1.5 * image.stat().st_size))
+    monkeypatch.setattr(bodies, "MAX_BODIES", 0)
+    sent = {"files": [("image", image.read_bytes())]} if form else {"content": image.read_bytes()}
+    assert client.post(MODEL, **sent).status_code == 200
+    held = fakes.hold("answer a")
+    with ThreadPoolExecutor(1) as threads:
+        first = threads.submit(client.post, MODEL, **sent)
+        until(lambda: len(service._execution._queue) == 1)
+        answer = client.post("/v1/models/org/b", **sent)
+        assert refused(answer)[0] == 503
+        assert "MB of images are in memory already; try again in some seconds" in answer.text
+        assert int(answer.headers["retry-after"]) >= 1
+        held.set()
+        assert first.result(30).status_code == 200
+    assert client.post("/v1/models/org/b", **sent).status_code == 200
 
 
 # --- features ---
