@@ -84,10 +84,8 @@ def test_every_key_is_loaded():
     assert (untrained.name, untrained.pretrained) == ("resnet34.a1_in1k", False)
     assert (untrained.labels, untrained.input_size) == ("birds.txt", (96, 96))
     assert [(example.image, example.caption) for example in loaded.examples] == [("maze.jpg", ""), ("jay.png", "A jay")]
-    others = loaded.model_dump(
-        exclude={"backbones", "examples", "limits", "evaluation", "training", "feedback", "space"}
-    )
-    others = loaded.model_dump(exclude={"backbones", "examples", "limits", "evaluation", "training", "rest", "space"})
+    sections = {"limits", "evaluation", "training", "feedback", "rest", "space"}
+    others = loaded.model_dump(exclude={"backbones", "examples", *sections})
     assert list(others.values()) == ["Birds", "Which bird?", "own", 5, "cpu", "torch", "float32", True]
     assert list(loaded.limits.model_dump().values()) == [2048, 4, 40, 20, 7.5, 9, 64]
     assert list(loaded.evaluation.model_dump().values()) == [False, 20, 30]
