@@ -83,6 +83,7 @@ from lineup.server.whole_values import send_whole_values
 from lineup.service import Service
 
 if TYPE_CHECKING:
+    from starlette.middleware import Middleware
     from starlette.routing import BaseRoute
 
     from lineup.server.admission import Admission
@@ -137,6 +138,11 @@ def _routes(service: Service, features: Iterable[Feature]) -> list["BaseRoute"]:
     return [route for feature in features if feature.routes for route in resolve_name(feature.routes)(service)]
 
 
+def _middleware(service: Service, features: Iterable[Feature]) -> list["Middleware"]:
+    """Return the middleware of the features that have some."""
+    return [each for feature in features if feature.middleware for each in resolve_name(feature.middleware)(service)]
+
+
 def launch(
     service: Service,
     port: int | None = None,
@@ -152,6 +158,7 @@ def launch(
     warnings = [resolve_name(feature.warnings) for feature in features if feature.warnings]
     routes = [*health.routes(service, warnings), *privacy.routes(), *_routes(service, features)]
     middleware = stack.middleware(service, blocks, CONNECTIONS, slots, known, routes)
+    lifespan = stack.outermost(_middleware(service, features), uploads.sweeping(blocks, known, routes))
     image_bytes = limits.max_upload_mb * 10**6
     mcp_tools.adapt(body_limit.max_body_bytes(allowlist.MCP, image_bytes), limits.max_upload_mb)
     if not service.loads_on_demand:
@@ -168,7 +175,7 @@ def launch(
         "enable_monitoring": False,
         "state_session_capacity": 500,  # each has the answers that an open page shows
         "max_threads": admission.max_requests(limits),  # a request that waits for a download blocks no other
-        "app_kwargs": {"middleware": middleware, "routes": routes, "lifespan": uploads.sweeping(blocks, known, routes)},
+        "app_kwargs": {"middleware": middleware, "routes": routes, "lifespan": lifespan},
         "ssr_mode": False,
         "mcp_server": True,
     }

@@ -1,6 +1,6 @@
 """Benchmarks this app against comparable apps and reports which targets are met; run by `make bench`.
 
-    python benchmarks/bench.py              # about 15 minutes; writes benchmarks/RESULTS.md
+    python benchmarks/bench.py              # about 40 minutes; writes benchmarks/RESULTS.md
     python benchmarks/bench.py --quick      # one short round; writes no file
     python benchmarks/bench.py --gpu        # only the forward passes on a GPU; writes benchmarks/GPU.md
 
@@ -88,7 +88,7 @@ def main() -> None:
     rounds, problems = measure_apps(effort)
     forwards = {name: run_inside("forward", name, effort.forward_s) for name in NETWORKS}
     switch, soak = run_inside("switch", 9), run_inside("soak", effort.soak_requests)
-    text = report(effort, rounds, problems, forwards, switch, soak, gpu)
+    text = report(effort, rounds, problems, forwards, switch, soak, gpu, http(arguments.quick))
     print(text)
     if not arguments.quick:
         (HERE / "RESULTS.md").write_text(text + "\n")
@@ -177,6 +177,13 @@ def run_inside(job: str, *arguments: object) -> dict[str, Any]:
     return json.loads(process.stdout.strip().splitlines()[-1]) or {}
 
 
+def http(quick: bool) -> str:
+    """Measure the HTTP API beside its peers, and return the results as Markdown."""
+    import rest  # which imports this module
+
+    return rest.measured(rest.QUICK if quick else rest.Effort())
+
+
 def report(
     effort: Effort,
     rounds: Rounds,
@@ -185,6 +192,7 @@ def report(
     switch: dict[str, Any],
     soak: dict[str, Any],
     gpu: dict[str, dict[str, Any]],
+    http: str,
 ) -> str:
     """Format the results as Markdown."""
     parts = [
@@ -197,6 +205,8 @@ def report(
         "## Apps",
         apps_table(rounds, problems),
         "*lineup, first start* begins with an empty cache of converted networks, *lineup* with the cache filled by it.",
+        "## One request: HTTP",
+        http,
         "## Latency breakdown",
         latency_breakdown(rounds),
         "## A forward pass",

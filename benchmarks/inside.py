@@ -4,6 +4,8 @@ python benchmarks/inside.py forward resnet18 5        # seconds
 python benchmarks/inside.py switch 9                  # repeats
 python benchmarks/inside.py soak 2000                 # requests
 python benchmarks/inside.py cuda resnet18
+python benchmarks/inside.py export config.yaml folder # the network and the transform for http_peers/
+python benchmarks/inside.py steps config.yaml image.jpg 3   # seconds
 """
 
 import json
@@ -200,6 +202,75 @@ def soak(requests: str) -> dict[str, Any]:
     }
 
 
+def export(config: str, folder: str) -> dict[str, Any]:
+    """Write the network of a config's first entry, converted, and the numbers of its preprocessing."""
+    from lineup.engines import openvino_engine
+    from lineup.service import Service
+
+    service = Service(_load_config(Path(config)))
+    name = service.names[0]
+    service.load(name).result()
+    plan = service.planned(name)
+    settings = plan.transform.settings
+    steps = {"resize": plan.transform.resize_px, "crop": settings["input_size"][1]}
+    steps |= {key: settings[key] for key in ("interpolation", "mean", "std")}
+    (Path(folder) / "transform.json").write_text(json.dumps(steps))
+    with service.network(name) as network:
+        model = openvino_engine.convert(network, plan.transform.input_size)
+    openvino_engine.save(model, Path(folder) / "model.xml")
+    return steps
+
+
+def steps(config: str, image: str, seconds: str) -> dict[str, Any]:
+    """Time the steps of an answer alone: decoding, transform and forward pass, one image after the other.
+
+    Also how many images a second are decoded and transformed on all cores, by a process on each.
+    """
+    from multiprocessing import get_context
+
+    from lineup.engines.devices import cores
+    from lineup.images.image_bytes import ImageBytes
+    from lineup.images.reading import open_image
+    from lineup.inference.preprocessing import decode_side_px
+    from lineup.service import Service
+
+    loaded, content, slice_s = _load_config(Path(config)), ImageBytes(Path(image).read_bytes()), float(seconds)
+    service = Service(loaded)
+    name = service.names[0]
+    transform = service.planned(name).transform
+
+    def decode() -> Any:
+        return open_image(content, loaded.limits.max_megapixels, decode_side_px(transform))
+
+    fork = get_context("fork")  # before any thread
+    rates = fork.SimpleQueue()
+    workers = [
+        fork.Process(target=lambda: rates.put(_rate(lambda: transform(decode()), slice_s))) for _ in range(cores())
+    ]
+    for worker in workers:
+        worker.start()
+    per_s = sum(rates.get() for _ in workers)
+    for worker in workers:
+        worker.join()
+    pool, _ = _openvino_pool(loaded, name)
+    engine, batch, decoded = pool.get(name).engine, transform(decode()), decode()
+    calls = {"decode": decode, "transform": lambda: transform(decoded), "forward": lambda: engine(batch)}
+    times: dict[str, list[float]] = {key: [] for key in calls}
+    deadline = time.perf_counter() + slice_s
+    while time.perf_counter() < deadline:
+        for key, call in calls.items():
+            times[key].append(_timed(call)[0])
+    return {"per_s": per_s, **{key: statistics.median(values) for key, values in times.items()}}
+
+
+def _rate(call: Callable[[], Any], seconds: float) -> float:
+    started, done = time.perf_counter(), 0
+    while (took := time.perf_counter() - started) < seconds:
+        call()
+        done += 1
+    return done / took
+
+
 def _random_weights(name: str, device: str, precision: str = "auto", engine: str = "auto") -> Any:
     """Return a config of one backbone with random weights."""
     with tempfile.TemporaryDirectory() as folder:
@@ -302,4 +373,5 @@ def _median_ms(call: Callable[[], Any], seconds: float) -> float:
 
 if __name__ == "__main__":
     job, *arguments = sys.argv[1:]
-    print(json.dumps({"forward": forward, "cuda": cuda, "switch": switch, "soak": soak}[job](*arguments)))
+    jobs = {"forward": forward, "cuda": cuda, "switch": switch, "soak": soak, "export": export, "steps": steps}
+    print(json.dumps(jobs[job](*arguments)))

@@ -10,8 +10,10 @@ import copy
 import difflib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 from typing import Any, Self, TypeVar
 
+PROBLEM_TYPE = "application/problem+json"  # the media type of `LineupError.to_problem`
 INTERNAL_ERROR = "Something went wrong on the server; its log has the details."  # shown for any other exception
 T = TypeVar("T")
 
@@ -54,6 +56,11 @@ class LineupError(Exception):
         fields = {"where": self.where, "expected": self.expected, "got": self.got.removeprefix("got ")}
         return {"error": str(self), **fields, "remedy": self.remedy}
 
+    def to_problem(self, status: int) -> dict[str, Any]:
+        """Return the error as problem details (RFC 9457); its parts and ``error``, its message, are more members."""
+        title = HTTPStatus(status).phrase if status in list(HTTPStatus) else "Error"
+        return {"type": "about:blank", "title": title, "status": status, "detail": str(self), **self.to_json()}
+
 
 @contextmanager
 def writing_errors(where: str, expected: str, remedy: str) -> Iterator[None]:
@@ -81,8 +88,16 @@ class BackboneError(LineupError):
     """A backbone cannot be built or run, and a retry will not help."""
 
 
+class UnknownBackboneError(BackboneError):
+    """There is no backbone of that name in the line-up."""
+
+
 class FeaturesOnlyError(BackboneError):
     """A backbone returns features, and no classes."""
+
+
+class ClassesOnlyError(BackboneError):
+    """A backbone returns classes, and no features."""
 
 
 class ForwardTimeout(BackboneError):

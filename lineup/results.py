@@ -7,11 +7,12 @@ from lineup.errors import LineupError
 
 Availability = Literal["ready", "loading", "idle", "unavailable"]
 Activation = Literal["softmax", "sigmoid"]
+ScoreFunction = Literal["softmax", "sigmoid", "none"]  # of a request, in place of the head's activation; none: logits
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """A class and its probability, in [0, 1]."""
+    """A class and its probability, in [0, 1], or its logit where a request asks for that."""
 
     class_index: int
     id: str | None  # WordNet id, if known
@@ -49,7 +50,7 @@ class Classification:
     label_set: str
     license: str
     margin: float = 0.0  # of exclusive classes, the probability of the first minus that of the second
-    activation: Activation = "softmax"
+    activation: ScoreFunction = "softmax"
     above_half: tuple[Prediction, ...] | None = None  # all classes above ½; None if the classes are exclusive
     notes: tuple[str, ...] = ()
     min_side_px: int = 0  # minimum shorter side the image was decoded for; 0 means full resolution

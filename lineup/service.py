@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lineup.analysis.agreement import Comparison, Vote, agreement
@@ -13,12 +14,13 @@ from lineup.engines import choice
 from lineup.errors import BackboneError, BusyError, HubError, LineupError, UnreachableError
 from lineup.hub.files import Weights
 from lineup.images import examples
+from lineup.images.image_bytes import ImageSource
 from lineup.inference import arguments, execution
 from lineup.inference.backbone_state import Loaded
 from lineup.inference.classifier import Classifier
 from lineup.inference.pinned_backbone import PinnedBackbone
-from lineup.inference.preprocessing import ImagePath
-from lineup.inference.queue import Cancelled, never_cancelled
+from lineup.inference.postprocessing import DEFAULT_OPTIONS, AnswerOptions
+from lineup.inference.queue import PAGE, Cancelled, never_cancelled
 from lineup.inference.startup import Startup
 from lineup.results import Answer, BackboneStatus, Classification, LatencyStats
 
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from lineup.registry import Plan
     from lineup.registry.labels import LabelSet
     from lineup.registry.plan import OutputKind
+
+LeftOut = Mapping[str, LineupError | str]  # why entries are not compared, by name
 
 _log = logging.getLogger(__name__)
 
@@ -177,9 +181,9 @@ class Service:
         """
         return PinnedBackbone(self._execution, lambda: self.config, self.known(name), output)
 
-    def turn(self, cancelled: Cancelled = never_cancelled) -> AbstractContextManager[None]:
+    def turn(self, cancelled: Cancelled = never_cancelled, client: str = PAGE) -> AbstractContextManager[None]:
         """Wait until all earlier requests are done, and block later ones; see `ComputeQueue.turn`."""
-        return self._execution.turn(cancelled, on_wait=lambda: None)
+        return self._execution.turn(cancelled, lambda: None, client)
 
     def background_turn(self, cancelled: Cancelled = never_cancelled) -> AbstractContextManager[None]:
         """Wait until a job may compute a slice, which requests overtake; see `ComputeQueue.background_turn`."""
@@ -220,7 +224,7 @@ class Service:
 
     def classify(
         self,
-        image: ImagePath,
+        image: ImageSource,
         backbone: str | None = None,
         top_k: int | None = None,
         cancelled: Cancelled = never_cancelled,
@@ -228,7 +232,7 @@ class Service:
         """Classify an image.
 
         Args:
-            image: path of an image file.
+            image: path of an image file, or its content.
             backbone: name of an entry; the config's default if None.
             top_k: number of classes to return, most probable first; the config's if None.
             cancelled: the request's cancel flag.
@@ -247,7 +251,7 @@ class Service:
 
     def compare(
         self,
-        image: ImagePath,
+        image: ImageSource,
         backbones: object = None,
         top_k: int | None = None,
         cancelled: Cancelled = never_cancelled,
@@ -255,7 +259,7 @@ class Service:
         """Classify an image with several backbones, and report how far they agree.
 
         Args:
-            image: path of an image file.
+            image: path of an image file, or its content.
             backbones: distinct names of entries; those of `comparable_all` if None.
             top_k: as for `classify`, and so is `cancelled`.
 
@@ -267,22 +271,28 @@ class Service:
 
     def answers(
         self,
-        image: ImagePath,
+        image: ImageSource,
         backbones: Sequence[object],
         top_k: int | None = None,
         max_k: int = 0,
         cancelled: Cancelled = never_cancelled,
+        options: AnswerOptions = DEFAULT_OPTIONS,
     ) -> Iterator[tuple[str, Answer]]:
         """Yield each backbone's answer as soon as it is there; an error of one backbone is its answer.
 
-        An answer has `top_k` classes, or `max_k` if that is more.
+        Args:
+            image: path of an image file, or its content.
+            backbones: names of entries.
+            top_k: as for `classify`, and so is `cancelled`.
+            max_k: number of classes in an answer, if that is more.
+            options: what else an answer has, and which clients the request takes turns with.
 
         Raises:
             LineupError: when the image cannot be read, a name is unknown, `top_k` is invalid, or the request is
                 cancelled.
         """
         count, names = arguments.top_k(top_k, self.config.top_k), [self.known(name) for name in backbones]
-        yield from self._classifier.answers(image, names, count, max_k, cancelled)
+        yield from self._classifier.answers(image, names, replace(options, top_k=count, max_k=max_k), cancelled)
 
     def comparable(self, names: object) -> list[str]:
         """Return the names of a comparison.
@@ -317,10 +327,7 @@ class Service:
         return names[:max_compared], left_out
 
     def comparison(
-        self,
-        names: Sequence[str],
-        answers: Mapping[str, Answer],
-        left_out: Mapping[str, LineupError | str] | None = None,
+        self, names: Sequence[str], answers: Mapping[str, Answer], left_out: LeftOut | None = None
     ) -> Comparison:
         """Return answers in the order of `names`, and how far they agree; some may still be missing."""
         ordered = {name: answers[name] for name in names if name in answers}

@@ -187,7 +187,7 @@ def test_python_client_example_runs(served, home, capsys):
 
 
 def test_curl_example_returns_the_documented_json(served, home):
-    script = here(block("bash", "curl"), served)
+    script = here(block("bash", "gradio_api"), served)
     done = subprocess.run(["bash", "-euc", script], cwd=home, capture_output=True, text=True, timeout=60)
     assert "event: complete" in done.stdout, done.stderr
     [answer] = json.loads(done.stdout.split("data: ", 1)[1].splitlines()[0])
@@ -243,7 +243,7 @@ def test_evaluation_example_works(served, home, capsys):
 
 
 def test_number_of_python_blocks():
-    assert len(blocks("python")) == 4
+    assert len(blocks("python")) == 5  # tests/features/rest/test_rest_clients.py runs the first of the calls
     assert len(blocks("python", CONTRIBUTING)) == 4
 
 

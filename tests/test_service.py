@@ -521,3 +521,20 @@ def test_answer_notes_what_was_inferred_from_a_wide_image(make_service, fakes, t
     note = "its values of 12 bits in a file of 16 bits go up to 3000: white is taken as 4095"
     assert answer.notes == (note,)
     assert answer.to_json()["notes"] == [note]
+
+
+def test_image_is_decoded_while_another_request_computes(make_service, fakes, image, monkeypatch):
+    service, decoded = make_service(TWO), []
+    monkeypatch.setattr(
+        preprocessing, "open_image", lambda *rest, **more: decoded.append(1) or open_image(*rest, **more)
+    )
+    held = fakes.hold("answer a")
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(service.classify, image, "fake:a")
+        until(lambda: decoded == [1])
+        second = threads.submit(service.classify, image, "fake:b")
+        until(lambda: decoded == [1, 1])
+        assert not second.done()
+        held.set()
+        assert (first.result(30).backbone, second.result(30).backbone) == ("fake:a", "fake:b")
+    assert decoded == [1, 1]

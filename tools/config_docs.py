@@ -14,7 +14,7 @@ from pydantic.fields import FieldInfo
 from pydantic.json_schema import GenerateJsonSchema
 
 from lineup.config import Config, Entry, Example, Limits, Space
-from lineup.config.sections import Evaluation, Feedback, Training
+from lineup.config.sections import Evaluation, Feedback, Rest, Training
 from lineup.engines.choice import ENGINES
 
 ROOT = Path(__file__).parents[1]
@@ -29,6 +29,7 @@ PREFIXES: dict[str, type[BaseModel]] = {
     "evaluation.": Evaluation,
     "training.": Training,
     "feedback.": Feedback,
+    "rest.": Rest,
     "space.": Space,
 }
 

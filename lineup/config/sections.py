@@ -1,8 +1,10 @@
 """The sections of config.yaml that belong to features."""
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from typing import Annotated
 
-from lineup.config import feedback_target
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
+
+from lineup.config import feedback_target, rest
 
 
 class Section(BaseModel):
@@ -60,3 +62,21 @@ class Feedback(Section):
     def repo(self) -> str:
         """The repository of the data set, ``owner/name``; empty for a folder."""
         return feedback_target.repo(self.to)
+
+
+class Rest(Section):
+    """The HTTP API below /v1."""
+
+    enabled: bool = Field(True, description="false: no route below /v1")
+    cors: list[Annotated[str, AfterValidator(rest.origin)]] = Field(
+        default_factory=list,
+        description="origins whose pages may call it from a browser, such as `https://example.org`, or `*` for all",
+    )
+    trusted_proxies: list[Annotated[str, AfterValidator(rest.network)]] = Field(
+        default_factory=list,
+        description="addresses or networks, such as `10.0.0.0/8`, of proxies whose X-Forwarded-For is believed",
+    )
+    rate_limit: Annotated[str, AfterValidator(rest.rate_limit)] = Field(
+        "",
+        description="most requests of one key or client address, such as `60/minute`; none if left out",
+    )

@@ -27,6 +27,8 @@ class Feature:
             and left when the server stops, for which it has a few seconds.
         warnings: a function that returns sentences, given the service: what the owner should know although the page
             works. ``/readyz`` shows them, at every request, so it must be fast.
+        middleware: a function that returns Starlette middleware, given the service: it sees every request first, before
+            Gradio's own.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Feature:
     routes: str = ""
     background: str = ""
     warnings: str = ""
+    middleware: str = ""
 
 
 _FEATURES = [
@@ -63,6 +66,7 @@ _FEATURES = [
         pages="lineup.features.training.panel:add",
         routes="lineup.features.training.panel:routes",
     ),
+    Feature("rest", routes="lineup.features.rest.routes:routes", middleware="lineup.features.rest.guard:middleware"),
     Feature("benchmark", panel="lineup.features.benchmark.panel:BenchmarkPanel"),
     Feature("snippets", panel="lineup.features.snippets.panel:SnippetsPanel"),
     Feature("publish", commands="lineup.features.publish.commands:add", notes="lineup.features.publish.commands:notes"),

@@ -14,12 +14,13 @@ tests/support/bad_images.py generates. `python benchmarks/patches.py 2 frames ex
 import inspect
 import io
 import logging
-import os
 import struct
 import warnings
 from typing import BinaryIO
 
 from PIL import GifImagePlugin, Image, JpegImagePlugin, PngImagePlugin, UnidentifiedImageError
+
+from lineup.images.image_bytes import ImageBytes, ImageSource, size_of
 
 _log = logging.getLogger(__name__)
 
@@ -70,9 +71,15 @@ FIRST_FRAME = {
 class MeteredFile(io.BufferedReader):
     """Image file with a budget of reads and bytes: forged lengths and offsets make Pillow loop."""
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        super().__init__(io.FileIO(path))
-        self.reads, self.bytes = _MAX_HEADER_READS, 5 * os.fstat(self.fileno()).st_size + 2**16
+    def __init__(self, image: ImageSource) -> None:
+        # BufferedReader reads from a BytesIO as it does from a raw file
+        super().__init__(io.BytesIO(image.content) if isinstance(image, ImageBytes) else io.FileIO(image))
+        self.reads, self.bytes = _MAX_HEADER_READS, 5 * size_of(image) + 2**16
+
+    def content(self) -> bytes:
+        """Return the whole file, whatever is left of the budget; the position is lost."""
+        self.seek(0)
+        return super().read()
 
     def read(self, size: int | None = -1, /) -> bytes:
         data = super().read(size)

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from io import BytesIO
-from pathlib import Path
 from typing import Any, BinaryIO
 
 from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
@@ -20,6 +19,7 @@ from lineup.errors import ImageError, brief
 from lineup.images import netpbm, open_jpeg, other_formats, samples, tiff, wide_png
 from lineup.images.formats import FORMATS, UnreadableKind
 from lineup.images.guards import FIRST_FRAME, TILE_LENGTH, TILE_WIDTH, MeteredFile, check_tags
+from lineup.images.image_bytes import ImageSource, name_of, size_of
 
 MAX_ASPECT_RATIO = 20  # longer side : shorter side
 MAX_SAMPLE_BYTES = 6  # per pixel at the limit of megapixels: 16-bit RGB; an image of more bytes has fewer pixels
@@ -40,15 +40,13 @@ _TRANSPOSE = {  # EXIF orientation → transposition that makes the image uprigh
 }
 
 
-def open_image(
-    path: str | os.PathLike[str], max_megapixels: int = 40, min_side_px: int = 0, max_mb: int = 0
-) -> Image.Image:
+def open_image(source: ImageSource, max_megapixels: int = 40, min_side_px: int = 0, max_mb: int = 0) -> Image.Image:
     """Decode the first frame of an image file to upright 8-bit RGB, with transparency composited over white.
 
     Colour profiles are ignored, as in training pipelines, so that broken ones do no harm.
 
     Args:
-        path: path of the file.
+        source: path of the file, or its content.
         max_megapixels: limit of the decoded size. A JPEG may have 200 megapixels if its reduced size is within it.
         min_side_px: allows a JPEG to be decoded at 1/2, 1/4 or 1/8 scale, in a fraction of the time, as long as its
             shorter side keeps this many pixels. 0 decodes at full resolution.
@@ -60,12 +58,12 @@ def open_image(
     Raises:
         ImageError: when the file is missing, not an image, damaged or too large.
     """
-    name = Path(path).name
-    with _image_errors(path):
-        size_mb = Path(path).stat().st_size / 1e6
+    name = name_of(source)
+    with _image_errors(source):
+        size_mb = size_of(source) / 1e6
         if 0 < max_mb < size_mb:
             raise ImageError(name, f"at most {max_mb} MB", f"got {size_mb:.1f}", _SMALLER)
-        with MeteredFile(path) as file:
+        with MeteredFile(source) as file:
             check_tags(file)
             image, orientation, notes = _decoded(file, name, max_megapixels, min_side_px)
             transpose = _TRANSPOSE.get(orientation)
@@ -145,9 +143,9 @@ def exif_of(path: str | os.PathLike[str]) -> dict[int, Any]:
 
 
 @contextmanager
-def _image_errors(path: str | os.PathLike[str]) -> Iterator[None]:
+def _image_errors(source: ImageSource) -> Iterator[None]:
     """Translate any exception of a file's reading into an `ImageError`."""
-    name = Path(path).name
+    name = name_of(source)
     try:
         yield
     except ImageError:
@@ -157,7 +155,7 @@ def _image_errors(path: str | os.PathLike[str]) -> Iterator[None]:
     except UnreadableKind as kind:
         raise ImageError(name, "an image", kind.got, kind.remedy) from None
     except Exception as error:  # on damaged files Pillow raises almost any: struct.error, SyntaxError, …
-        if found := _kind(path, error):
+        if found := _kind(source, error):
             raise ImageError(name, "an image", found.got, found.remedy) from None
         # the message of an OSError would reveal the folder
         reason = getattr(error, "strerror", None) or brief(error, max_chars=1000)
@@ -168,11 +166,11 @@ def _image_errors(path: str | os.PathLike[str]) -> Iterator[None]:
         ) from None
 
 
-def _kind(path: str | os.PathLike[str], error: Exception) -> UnreadableKind | None:
+def _kind(source: ImageSource, error: Exception) -> UnreadableKind | None:
     """Return what a file is instead of a damaged image."""
     if isinstance(error, OSError) and error.errno is not None:  # it could not be read at all
         return None
-    with MeteredFile(path) as file:
+    with MeteredFile(source) as file:
         head = file.read(other_formats.N_BYTES)
         found = other_formats.recognized(head)
         if found or not isinstance(error, UnidentifiedImageError) or _MAGIC.match(head):
@@ -180,7 +178,7 @@ def _kind(path: str | os.PathLike[str], error: Exception) -> UnreadableKind | No
         return tiff.kind(file) or UnreadableKind("this file is not one that can be read", _USE_KNOWN_FORMAT)
 
 
-def _draft(image: ImageFile.ImageFile, file: BinaryIO, name: str, max_megapixels: int, min_side_px: int) -> None:
+def _draft(image: ImageFile.ImageFile, file: MeteredFile, name: str, max_megapixels: int, min_side_px: int) -> None:
     """Set the decoding scale of a JPEG, and reject images over the limits before decoding."""
     size, limit = image.size, max_megapixels
     _check_aspect_ratio(size, name)
@@ -189,7 +187,7 @@ def _draft(image: ImageFile.ImageFile, file: BinaryIO, name: str, max_megapixels
     if image.format == "JPEG":
         if _is_single_scan(image, file):
             limit = max(limit, format_limit) if min_side_px else limit
-        elif Path(file.name).read_bytes().count(b"\xff\xda") > _MAX_SCANS:
+        elif file.content().count(b"\xff\xda") > _MAX_SCANS:
             raise ValueError("it has more scans than an image needs")
     elif image.format == "BMP" and image.info["compression"] in (1, 2):
         limit = min(limit, format_limit)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lineup.config import Entry
-from lineup.errors import BackboneError, ForwardTimeout, LineupError, did_you_mean
+from lineup.errors import BackboneError, ForwardTimeout, LineupError, UnknownBackboneError, did_you_mean
 from lineup.results import Availability, BackboneStatus, Progress
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ class BackboneStates:
         """
         if name not in self._by_name:
             hint = did_you_mean(name, self.names) or f"use one of: {', '.join(self.names)}"
-            raise BackboneError("backbone", "a name of the line-up", f"got {name[:100]!r}", hint)
+            raise UnknownBackboneError("backbone", "a name of the line-up", f"got {name[:100]!r}", hint)
         if output == "classes":
             return self._by_name[name]
         if name not in self._features:

@@ -13,8 +13,8 @@ import numpy as np
 
 from lineup.engines import devices
 from lineup.errors import ImageError
+from lineup.images.image_bytes import ImageSource
 from lineup.inference.pinned_backbone import PinnedBackbone
-from lineup.inference.preprocessing import ImagePath
 
 MAX_BATCH = 256
 BATCH_BYTES = 48 << 20  # of the inputs in a batch; as many again are decoded meanwhile
@@ -41,7 +41,7 @@ class Batch:
 
 def compute(
     backbone: PinnedBackbone,
-    images: Sequence[ImagePath],
+    images: Sequence[ImageSource],
     turn: Callable[[], AbstractContextManager[None]],
     slice_s: float,
 ) -> Iterator[Batch]:
@@ -110,7 +110,7 @@ class _Slots:
         self._array: np.ndarray | None = None  # (2 * capacity, C, H, W): a batch, and as many that are decoded
         self._lock = threading.Lock()
 
-    def fill(self, backbone: PinnedBackbone, index: int, image: ImagePath) -> ImageError | None:
+    def fill(self, backbone: PinnedBackbone, index: int, image: ImageSource) -> ImageError | None:
         """Decode an image into its slot, or return why it cannot be read."""
         try:
             prepared = backbone.prepared(image)

@@ -7,19 +7,20 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, wait
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from lineup.config import Config
 from lineup.errors import ClientDisconnected, ImageError, LineupError
+from lineup.images.image_bytes import ImageSource
 from lineup.inference import answer_store
 from lineup.inference.backbone_state import Loaded
 from lineup.inference.execution import Execution
 from lineup.inference.pool import Pin
-from lineup.inference.postprocessing import classifications
-from lineup.inference.preprocessing import ImagePath, PreparedImage, decode_side_px, jpeg
+from lineup.inference.postprocessing import AnswerOptions, classifications
+from lineup.inference.preprocessing import PreparedImage, decode_side_px, jpeg
 from lineup.inference.queue import Cancelled
 from lineup.results import Answer, Classification, LatencyStats, StageTimings
 
@@ -61,17 +62,16 @@ class Classifier:
         return compute() if compute else ""
 
     def answers(
-        self, image: ImagePath, names: Sequence[str], top_k: int, max_k: int, cancelled: Cancelled
+        self, image: ImageSource, names: Sequence[str], options: AnswerOptions, cancelled: Cancelled
     ) -> Iterator[tuple[str, Answer]]:
         """Yield the answer of each backbone as soon as it is there; loaded ones do not wait for a download.
 
         The image is decoded once. An error of one backbone is its answer.
 
         Args:
-            image: path of an image file.
+            image: path of an image file, or its content.
             names: names of entries.
-            top_k: number of classes that are asked for.
-            max_k: number of classes in the answer, if that is more.
+            options: what the answers have.
             cancelled: the request's cancel flag.
 
         Raises:
@@ -94,7 +94,8 @@ class Classifier:
                 name, pin = next((name, pin) for name, pin in pins.items() if pin.load in done)
                 try:
                     with _logged(name) as outcome:
-                        answer = self._answer_or_error(name, pin, prepared, top_k, max_k, cancelled)
+                        turn = partial(self._execution.turn, cancelled, prepared.release, options.client)
+                        answer = self._answer_or_error(name, pin, prepared, options, turn)
                         outcome.append("ok" if isinstance(answer, Classification) else type(answer).__name__)
                 finally:
                     del pins[name]
@@ -109,14 +110,19 @@ class Classifier:
         return [self._pool.plan(name) for name in names if not self._pool.problem(name)]
 
     def _answer_or_error(
-        self, name: str, pin: Pin, prepared: PreparedImage, top_k: int, max_k: int, cancelled: Cancelled
+        self,
+        name: str,
+        pin: Pin,
+        prepared: PreparedImage,
+        options: AnswerOptions,
+        turn: Callable[[Callable[[], object]], AbstractContextManager[None]],
     ) -> Answer:
         try:
             loaded = pin.load.result()
-            with self._execution.turn(cancelled, on_wait=prepared.release):
+            with turn(partial(prepared.batch_for, loaded.plan.transform)):
                 if problem := pin.problem():  # a forward pass has timed out meanwhile
                     return problem
-                return self.answer(name, loaded, prepared, top_k, max_k)
+                return self.answer(name, loaded, prepared, options)
         except (ImageError, ClientDisconnected):
             raise
         except LineupError as error:
@@ -124,20 +130,20 @@ class Classifier:
         except Exception as error:  # a user's own network may raise anything; the others still answer
             return self._execution.failure(name, error)
 
-    def answer(self, name: str, loaded: Loaded, prepared: PreparedImage, top_k: int, max_k: int) -> Classification:
+    def answer(self, name: str, loaded: Loaded, prepared: PreparedImage, options: AnswerOptions) -> Classification:
         """Return the answer of one loaded backbone."""
         transform = loaded.plan.transform
         batch, preprocess_ms = prepared.batch_for(transform)
         # a network may write into its input, and other backbones share the batch
         output = self._execution.forward(name, loaded.engine, batch.copy())
         timings = StageTimings(prepared.decode_ms, preprocess_ms, output.forward_ms)
-        [answer] = classifications(loaded, output, len(batch), top_k, max_k, timings)
+        [answer] = classifications(loaded, output, len(batch), options, timings)
         engine = answer_store.EngineName(loaded.engine.name, loaded.engine.hint)
         parts = loaded.plan, loaded.path, engine, loaded.device, decode_side_px(transform)
         self._fingerprints[name, output.engine] = partial(answer_store.fingerprint, *parts)
         if not output.cached:
             self._forward_ms[name].append(output.forward_ms)
-        seen = transform.as_image(batch)
+        seen = transform.as_image(batch) if options.model_input else None
         return replace(
             answer,
             notes=(*prepared.notes, *answer.notes),

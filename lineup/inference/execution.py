@@ -58,8 +58,14 @@ class Execution(Protocol):
     def start(self) -> None:
         """Load what has to be loaded before the page is served."""
 
-    def turn(self, cancelled: Cancelled, on_wait: Callable[[], None]) -> AbstractContextManager[None]:
-        """Wait until a request may compute, and call `on_wait` first; raise BusyError or ClientDisconnected."""
+    def turn(
+        self,
+        cancelled: Cancelled,
+        on_wait: Callable[[], None],
+        client: str,
+        prepare: Callable[[], object] = lambda: None,
+    ) -> AbstractContextManager[None]:
+        """Wait until a request may compute; see `ComputeQueue.turn`."""
 
     def background_turn(self, cancelled: Cancelled) -> AbstractContextManager[None]:
         """Wait until a job may compute a slice, which requests overtake; raise ClientDisconnected."""
@@ -95,8 +101,14 @@ class LocalExecution:
     def start(self) -> None:
         """Do nothing: backbones are loaded on demand."""
 
-    def turn(self, cancelled: Cancelled, on_wait: Callable[[], None]) -> AbstractContextManager[None]:
-        return self._queue.turn(cancelled, on_wait)
+    def turn(
+        self,
+        cancelled: Cancelled,
+        on_wait: Callable[[], None],
+        client: str,
+        prepare: Callable[[], object] = lambda: None,
+    ) -> AbstractContextManager[None]:
+        return self._queue.turn(cancelled, on_wait, client, prepare)
 
     def background_turn(self, cancelled: Cancelled) -> AbstractContextManager[None]:
         return self._queue.background_turn(cancelled)
@@ -148,7 +160,13 @@ class ZeroGPUExecution:
                 self._engines[name] = loaded.engine
         self._started = True
 
-    def turn(self, cancelled: Cancelled, on_wait: Callable[[], None]) -> AbstractContextManager[None]:
+    def turn(
+        self,
+        cancelled: Cancelled,
+        on_wait: Callable[[], None],
+        client: str,
+        prepare: Callable[[], object] = lambda: None,
+    ) -> AbstractContextManager[None]:
         return nullcontext()
 
     def background_turn(self, cancelled: Cancelled) -> AbstractContextManager[None]:

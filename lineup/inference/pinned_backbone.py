@@ -10,10 +10,11 @@ import numpy as np
 
 from lineup.config import Config
 from lineup.errors import ImageError, LineupError
+from lineup.images.image_bytes import ImageSource
 from lineup.inference import answer_store
 from lineup.inference.execution import Execution, Output
 from lineup.inference.postprocessing import checked
-from lineup.inference.preprocessing import ImagePath, batch_of, decode_side_px
+from lineup.inference.preprocessing import batch_of, decode_side_px
 
 if TYPE_CHECKING:
     from lineup.registry import Plan
@@ -73,7 +74,7 @@ class PinnedBackbone:
         """How many images to compute at once at least: more than 1 where each forward pass starts slowly."""
         return self._execution.min_batch(self.name, self._loaded.engine)
 
-    def outputs(self, images: Sequence[ImagePath]) -> np.ndarray:
+    def outputs(self, images: Sequence[ImageSource]) -> np.ndarray:
         """Return the logits ``(N, classes)`` or features ``(N, embedding_dim)`` of image files, as float32.
 
         They are one batch: N bounds the memory, and how long requests wait. All come from the same engine.
@@ -84,7 +85,7 @@ class PinnedBackbone:
         """
         return self.forward(batch_of(images, self.plan.transform, self._config().limits)).logits
 
-    def prepared(self, image: ImagePath) -> np.ndarray:
+    def prepared(self, image: ImageSource) -> np.ndarray:
         """Return an image file as the input of the backbone, ``(1, C, H, W)`` float32; thread-safe, and needs no turn.
 
         Raises:
@@ -111,7 +112,9 @@ class PinnedBackbone:
         checked(loaded.plan, output.logits, len(batch))
         return output
 
-    def latency_ms(self, images: Iterable[ImagePath], turn: Callable[[], AbstractContextManager[None]]) -> float | None:
+    def latency_ms(
+        self, images: Iterable[ImageSource], turn: Callable[[], AbstractContextManager[None]]
+    ) -> float | None:
         """Return the median latency of a forward pass with the first image that can be read, after one to warm up."""
         for image in images:
             try:

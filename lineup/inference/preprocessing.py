@@ -1,6 +1,5 @@
 """Decodes an image once, and preprocesses it once per distinct transform."""
 
-import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property, partial
@@ -13,6 +12,7 @@ from PIL import Image
 
 from lineup.config import Limits
 from lineup.errors import ImageError
+from lineup.images.image_bytes import ImageBytes, ImageSource
 from lineup.images.reading import open_image
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 DECODE_SCALE = 2  # an image is decoded at no less than this times the size that a transform resizes to
 
 T = TypeVar("T")
-ImagePath = str | os.PathLike[str]
 
 
 def decode_side_px(transform: "Transform") -> int:
@@ -29,14 +28,14 @@ def decode_side_px(transform: "Transform") -> int:
     return DECODE_SCALE * transform.resize_px
 
 
-def _open(image: ImagePath, min_side_px: int, limits: Limits) -> Image.Image:
+def _open(image: ImageSource, min_side_px: int, limits: Limits) -> Image.Image:
     return open_image(image, limits.max_megapixels, min_side_px, max_mb=limits.max_upload_mb)
 
 
 class PreparedImage:
     """An image for several backbones: decoded once, and transformed once for those with the same transform."""
 
-    def __init__(self, image: ImagePath, limits: Limits, plans: Callable[[], Sequence["Plan | None"]]) -> None:
+    def __init__(self, image: ImageSource, limits: Limits, plans: Callable[[], Sequence["Plan | None"]]) -> None:
         self._image, self._limits, self._plans = image, limits, plans
         self._batches: dict[object, tuple[np.ndarray, float]] = {}
         self.decode_ms = 0.0  # of the last decoding
@@ -48,7 +47,7 @@ class PreparedImage:
         Raises:
             ImageError: when it does not.
         """
-        if not Path(self._image).is_file():
+        if not isinstance(self._image, ImageBytes) and not Path(self._image).is_file():
             raise ImageError(Path(self._image).name, "an image", "there is no such file", "check the path")
 
     @cached_property
@@ -75,7 +74,7 @@ class PreparedImage:
         return self._batches[transform.key]
 
 
-def batch_of(images: Iterable[ImagePath], transform: "Transform", limits: Limits) -> np.ndarray:
+def batch_of(images: Iterable[ImageSource], transform: "Transform", limits: Limits) -> np.ndarray:
     """Return the batch ``(N, C, H, W)`` float32 of image files; one decoded image at a time is in memory.
 
     Raises:

@@ -1,10 +1,16 @@
-"""A bounded FIFO queue: one request computes at a time, and cancelled requests are skipped.
+"""A bounded queue: one request computes at a time, and cancelled requests are skipped.
 
-Jobs compute in slices between requests: a slice begins only while no request waits.
+Each kind of clients has a FIFO queue of its own, and these take turns: many clients of one kind do not lock out
+those of another. Jobs compute in slices between requests: a slice begins only while no request waits.
+
+A request has a part that needs no turn, such as decoding. The next ones in line do it while another one computes: no
+core is idle then, and only few decoded images are in memory.
 """
 
+import itertools
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,6 +18,8 @@ from dataclasses import dataclass, field
 from lineup.errors import BusyError, ClientDisconnected
 
 POLL_S = 0.25  # how often a queued request checks its cancel flag
+AHEAD = 2  # requests that prepare while another one computes
+PAGE = "page"  # the kind of clients of a request that names no other: the page, and Gradio's API
 
 Cancelled = Callable[[], bool]  # a request's cancel flag: True once its answer is no longer needed
 
@@ -24,8 +32,11 @@ def never_cancelled() -> bool:
 @dataclass(eq=False)
 class _Waiter:
     flag: Cancelled
+    client: str = PAGE
     in_background: bool = False
-    granted: threading.Event = field(default_factory=threading.Event)
+    is_next: bool = False  # it may prepare
+    is_granted: bool = False
+    woken: threading.Event = field(default_factory=threading.Event)  # one of the two has changed
     was_cancelled: bool = False
 
     def cancelled(self) -> bool:
@@ -35,16 +46,19 @@ class _Waiter:
 
 
 class ComputeQueue:
-    """Grants one request at a time the right to compute, in the order of arrival. Thread-safe.
+    """Grants one request at a time the right to compute. Thread-safe.
+
+    Kinds of clients take turns, and the requests of each are granted in the order of arrival.
 
     Args:
-        max_requests: returns the bound of the queue, the computing request included; jobs do not count.
+        max_requests: returns the bound of each kind's queue, the computing request included; jobs do not count.
     """
 
     def __init__(self, max_requests: Callable[[], int]) -> None:
         self._max_requests = max_requests
         self._lock = threading.Lock()
-        self._queued: list[_Waiter] = []  # requests, then jobs
+        self._queued: list[_Waiter] = []  # in the order of arrival
+        self._n_turns, self._last_turn = 0, defaultdict[str, int](int)  # the number of the last one, by kind of clients
         self._computing: _Waiter | None = None
         self.mean_compute_s = 0.1  # moving average of how long a request computes
 
@@ -55,22 +69,29 @@ class ComputeQueue:
 
     @contextmanager
     def turn(
-        self, cancelled: Cancelled = never_cancelled, on_wait: Callable[[], None] = lambda: None
+        self,
+        cancelled: Cancelled = never_cancelled,
+        on_wait: Callable[[], None] = lambda: None,
+        client: str = PAGE,
+        prepare: Callable[[], object] = lambda: None,
     ) -> Iterator[None]:
-        """Wait until all earlier requests are done, and block later ones while the block runs.
+        """Wait until all earlier requests of this kind of clients are done, and block others while the block runs.
 
         Args:
             cancelled: the request's cancel flag.
             on_wait: called once if the request has to wait, to free what it does not need meanwhile.
+            client: the kind of clients that the request is from.
+            prepare: called once if the request has to wait, when it is one of the next ones; what it raises ends the
+                wait.
 
         Raises:
             BusyError: when the queue is full.
             ClientDisconnected: when the request is cancelled before its turn.
         """
-        waiter = self._enqueue(cancelled)
-        if not waiter.granted.is_set():
+        waiter = self._enqueue(_Waiter(cancelled, client))
+        if not waiter.is_granted:
             on_wait()
-        self._wait(waiter)
+        self._wait(waiter, prepare)
         started = time.monotonic()
         try:
             yield
@@ -91,44 +112,84 @@ class ComputeQueue:
         Raises:
             ClientDisconnected: when the job is cancelled before its turn.
         """
-        self._wait(self._enqueue(cancelled, in_background=True))
+        self._wait(self._enqueue(_Waiter(cancelled, in_background=True)))
         try:
             yield
         finally:
             self._grant_next()
 
-    def _enqueue(self, cancelled: Cancelled, in_background: bool = False) -> _Waiter:
-        waiter = _Waiter(cancelled, in_background)
+    def _enqueue(self, waiter: _Waiter) -> _Waiter:
         with self._lock:
             if not self._computing:
-                self._computing = waiter
-                waiter.granted.set()
-            elif not in_background and (waiting := self._requests(self._computing)) >= self._max_requests():
+                self._grant(waiter)
+            elif not waiter.in_background and (waiting := self._n_requests(waiter.client)) >= self._max_requests():
                 raise BusyError("busy", "", f"{waiting} requests are waiting already", "try again in some seconds")
             else:
                 self._queued.append(waiter)
-                self._queued.sort(key=lambda each: each.in_background)  # stable: the order of arrival is kept
+                self._wake_next()
         return waiter
 
-    def _requests(self, computing: _Waiter) -> int:
-        """Return the number of requests that are not cancelled; the computing one counts in any case."""
-        queued = sum(not (waiter.in_background or waiter.cancelled()) for waiter in self._queued)
-        return queued + (not computing.in_background)
+    def _n_requests(self, client: str) -> int:
+        """Return the number of requests of a kind that are not cancelled; the computing one counts in any case."""
+        own = (waiter for waiter in self._queued if waiter.client == client and not waiter.in_background)
+        computing = self._computing
+        is_own = computing is not None and computing.client == client and not computing.in_background
+        return sum(not waiter.cancelled() for waiter in own) + is_own
 
-    def _wait(self, waiter: _Waiter) -> None:
-        while not waiter.granted.wait(POLL_S):
+    def _wait(self, waiter: _Waiter, prepare: Callable[[], object] = lambda: None) -> None:
+        is_prepared = False
+        try:
+            while not waiter.is_granted:
+                if not waiter.woken.wait(POLL_S) and waiter.cancelled():
+                    raise ClientDisconnected
+                waiter.woken.clear()
+                if waiter.is_next and not is_prepared:
+                    is_prepared = True
+                    prepare()
             if waiter.cancelled():
-                with self._lock:
-                    if not waiter.granted.is_set():
-                        self._queued.remove(waiter)
-                        raise ClientDisconnected
-        if waiter.cancelled():
-            self._grant_next()
-            raise ClientDisconnected
+                raise ClientDisconnected
+        except BaseException:
+            self._leave(waiter)
+            raise
+
+    def _leave(self, waiter: _Waiter) -> None:
+        """Give up a turn, or the wait for it."""
+        with self._lock:
+            if not waiter.is_granted:
+                self._queued.remove(waiter)
+                self._wake_next()
+                return
+        self._grant_next()
+
+    def _in_order(self) -> Iterator[_Waiter]:
+        """Yield what waits in the order in which it is granted, unless something else arrives."""
+        last_turn, queued = self._last_turn.copy(), list(self._queued)
+        for turn in range(len(queued)):
+            # stable: equals keep their order of arrival
+            waiter = min(queued, key=lambda waiter: (waiter.in_background, last_turn[waiter.client]))
+            queued.remove(waiter)
+            last_turn[waiter.client] = self._n_turns + 1 + turn
+            yield waiter
 
     def _grant_next(self) -> None:
         with self._lock:
-            self._computing = waiter = next((waiter for waiter in self._queued if not waiter.cancelled()), None)
-            if waiter:
+            self._computing = None
+            if waiter := next((waiter for waiter in self._in_order() if not waiter.cancelled()), None):
                 self._queued.remove(waiter)
-                waiter.granted.set()
+                self._grant(waiter)
+
+    def _grant(self, waiter: _Waiter) -> None:
+        self._computing = waiter
+        if not waiter.in_background:
+            self._n_turns += 1
+            self._last_turn[waiter.client] = self._n_turns
+        waiter.is_granted = True
+        waiter.woken.set()
+        self._wake_next()
+
+    def _wake_next(self) -> None:
+        """Let the next requests prepare; one that is overtaken afterwards has done so earlier than necessary."""
+        for waiter in itertools.islice(self._in_order(), AHEAD):
+            if not waiter.is_next:
+                waiter.is_next = True
+                waiter.woken.set()

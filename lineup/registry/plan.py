@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from lineup.config import Activation, Entry
-from lineup.errors import BackboneError
+from lineup.errors import ClassesOnlyError
 from lineup.hub.downloads import cached_sha256
 from lineup.hub.files import HubFile, Weights
 from lineup.registry import label_files, labels
@@ -41,6 +41,8 @@ class Transform:
         resize_px: the length to which the shorter side is resized first, or more; 0 if unknown.
         resizing: how an image gets the input size, in words: ``center crop 0.875, bicubic``; empty if unknown.
         settings: the arguments of timm's `create_transform` that makes it; empty if it is another one.
+        resize: the part of `steps` that returns an image, if the rest divides by 255 and normalises. That is computed
+            in numpy instead: torch's threads, which are more than it needs, wait for one another on busy cores.
     """
 
     steps: "Callable[[Image.Image], torch.Tensor]"
@@ -51,6 +53,7 @@ class Transform:
     resize_px: int = 0
     resizing: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
+    resize: Callable[[Image.Image], Image.Image] | None = None
 
     def __call__(self, image: Image.Image) -> np.ndarray:
         """Return a batch of one image: normalised float32 of shape ``(1, C, H, W)``."""
@@ -58,8 +61,18 @@ class Transform:
 
     def batch(self, images: Iterable[Image.Image]) -> np.ndarray:
         """Return a batch of at least one image: contiguous, normalised float32 of shape ``(N, C, H, W)``."""
-        rows = [self.steps(image).numpy() for image in images]  # torchvision's have the layout (H, W, 3) in memory
+        rows = [self._row(image) for image in images]  # those of torchvision have the layout (H, W, 3) in memory
         return np.stack(rows, out=np.empty((len(rows), *rows[0].shape), np.float32))
+
+    def _row(self, image: Image.Image) -> np.ndarray:
+        """Return the input for one image, ``(C, H, W)`` float32: with `resize`, bit by bit what `steps` returns."""
+        if self.resize is None:
+            return self.steps(image).numpy()
+        pixels = np.atleast_3d(np.asarray(self.resize(image)))  # (H, W, C) uint8
+        row = np.divide(pixels, np.float32(255), dtype=np.float32)
+        row -= np.array(self.mean, np.float32)
+        row /= np.array(self.std, np.float32)
+        return row.transpose(2, 0, 1)
 
     @property
     def channels(self) -> int:
@@ -153,7 +166,7 @@ class Plan:
         """The number of features of an image; it needs no weights, and a second at first use.
 
         Raises:
-            BackboneError: the backbone cannot return features.
+            ClassesOnlyError: the backbone cannot return features.
         """
         return self._embedding.dim
 
@@ -173,7 +186,7 @@ class Plan:
         They are the input of the classification layer, or the output of a network without one.
 
         Raises:
-            BackboneError: the backbone cannot return features.
+            ClassesOnlyError: the backbone cannot return features.
         """
         if self.output == "features":
             return self
@@ -194,7 +207,7 @@ class Plan:
     @property
     def _embedding(self) -> "Embedding":
         if self.embedding is None:
-            raise BackboneError(self.name, "a backbone that returns features", f"{self.source} gives only classes")
+            raise ClassesOnlyError(self.name, "a backbone that returns features", f"{self.source} gives only classes")
         return self.embedding
 
 

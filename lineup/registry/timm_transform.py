@@ -5,7 +5,8 @@ from numbers import Real
 from typing import Any, get_args
 
 from timm.data import create_transform, resolve_data_config
-from torchvision.transforms import Compose, Grayscale
+from timm.data.transforms import MaybeToTensor
+from torchvision.transforms import Compose, Grayscale, Normalize
 
 from lineup.config import CropMode, Entry, normalization
 from lineup.errors import BackboneError
@@ -34,9 +35,11 @@ def overrides(entry: Entry) -> dict[str, Any]:
 def build(data: Mapping[str, Any]) -> Transform:
     """Return the transform of timm with these settings, as `resolve_data_config` returns them."""
     channels, height, width = data["input_size"]
-    steps = create_transform(**data)
+    steps = [Grayscale()] * (channels == 1) + create_transform(**data).transforms
+    ends = isinstance(steps[-2], MaybeToTensor) and isinstance(steps[-1], Normalize)
     return Transform(
-        steps=Compose([Grayscale(), steps]) if channels == 1 else steps,
+        steps=Compose(steps),
+        resize=Compose(steps[:-2]) if ends else None,
         input_size=(height, width),
         mean=tuple(data["mean"]),
         std=tuple(data["std"]),

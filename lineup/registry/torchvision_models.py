@@ -5,10 +5,11 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
 from torch import nn
 from torch.hub import get_dir
 from torchvision import models
-from torchvision.transforms import Compose, Grayscale, InterpolationMode
+from torchvision.transforms import Compose, Grayscale, InterpolationMode, functional
 
 from lineup.config import Entry
 from lineup.errors import BackboneError, did_you_mean
@@ -132,8 +133,16 @@ def _transform(entry: Entry, chosen: Any) -> Transform:
     fingerprint = repr((chosen, overrides, entry.interpolation))
     mean, std, resize_px = tuple(steps.mean), tuple(steps.std), max(steps.resize_size)
     resizing = timm_transform.resizing(height / steps.resize_size[0], steps.interpolation.value)
-    steps = Compose([Grayscale(), steps]) if entry.in_chans == 1 else steps
-    return Transform(steps, (height, width), mean, std, fingerprint, resize_px, resizing)
+    resize: Any = partial(_resized, steps)
+    if entry.in_chans == 1:
+        steps, resize = Compose([Grayscale(), steps]), Compose([Grayscale(), resize])
+    return Transform(steps, (height, width), mean, std, fingerprint, resize_px, resizing, resize=resize)
+
+
+def _resized(steps: Any, image: Image.Image) -> Image.Image:
+    """Return the part of an image that torchvision's transform then converts to a tensor and normalises."""
+    resized = functional.resize(image, steps.resize_size, interpolation=steps.interpolation, antialias=steps.antialias)
+    return functional.center_crop(resized, steps.crop_size)
 
 
 def _is_of_timm(entry: Entry) -> bool:

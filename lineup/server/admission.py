@@ -1,4 +1,7 @@
-"""Admission control: rejects requests that would have to wait too long, before their bodies are read."""
+"""Admission control: rejects requests that would have to wait too long, before their bodies are read.
+
+Each kind of clients has queue slots of its own, so that those of one kind do not take all.
+"""
 
 import json
 import logging
@@ -11,6 +14,9 @@ from contextlib import contextmanager, suppress
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lineup.config import Limits
+from lineup.errors import BusyError
+from lineup.inference.queue import PAGE
+from lineup.page.clients import client_of
 from lineup.page.connections import Connections
 from lineup.server.allowlist import API, is_mcp
 from lineup.server.bodies import LimitedBody
@@ -42,7 +48,8 @@ class Admission:
     """The queue slots: those of requests that compute, of bodies that are read, and reserved after uploads.
 
     A body that takes longer than SLOW_AFTER_S leaves its slot to others until it is complete. There are at most
-    as many of such bodies as queue slots: for a further one, the slowest is rejected.
+    as many of such bodies as queue slots: for a further one, the slowest is rejected. Other kinds of clients than the
+    page send one request, with the image, which occupies its slot until it is answered.
 
     Args:
         service: the service, for its limits and speed.
@@ -62,8 +69,12 @@ class Admission:
 
     @property
     def n_reading(self) -> int:
-        """The number of bodies that are read and occupy a queue slot."""
-        return sum(not body.is_slow and not (ends and body.complete) for body, ends in self._bodies.items())
+        """The number of bodies that are read and occupy a queue slot, of all kinds of clients."""
+        return sum(map(self._n_reading, {body.kind for body in list(self._bodies)}))
+
+    def _n_reading(self, kind: str) -> int:
+        own = [(body, ends) for body, ends in list(self._bodies.items()) if body.kind == kind]
+        return sum(not body.is_slow and not (ends and body.complete) for body, ends in own)
 
     @contextmanager
     def reading(self, body: LimitedBody, occupies: bool, ends_complete: bool) -> Iterator[None]:
@@ -75,22 +86,31 @@ class Admission:
             ends_complete: whether it does only until it is complete: a call over MCP then joins the queue itself.
         """
         if occupies:
-            self._stop_slowest()
+            self._stop_slowest(body.kind)
             self._bodies[body] = ends_complete
         try:
             yield
         finally:
             self._bodies.pop(body, None)
 
-    def _stop_slowest(self) -> None:
-        slow = sorted((body for body in self._bodies if body.is_slow), key=lambda body: body.bytes_per_s)
+    def _stop_slowest(self, kind: str) -> None:
+        own = (body for body in self._bodies if body.is_slow and body.kind == kind)
+        slow = sorted(own, key=lambda body: body.bytes_per_s)
         for body in slow[: max(0, len(slow) + 1 - self._service.config.limits.queue_size)]:
-            retry_after_s = self.retry_after_s()
-            problem = f"{len(slow)} images are being received more slowly than most"
-            body.stop(f"busy: {problem}; try again in {retry_after_s} s", retry_after_s)
+            retry_after_s = self.retry_after_s(kind)
+            body.stop(
+                _busy(f"{len(slow)} images are being received more slowly than most", retry_after_s), retry_after_s
+            )
 
-    def rejection(self, is_upload: bool, is_mcp: bool, client: str = "") -> str:
-        """Return why a request is rejected (load shedding), or an empty string; may use up a slot of its client."""
+    def rejection(self, is_upload: bool, is_mcp: bool, client: str = "", kind: str = PAGE) -> str:
+        """Return why a request is rejected (load shedding), or an empty string; may use up a slot of its client.
+
+        Args:
+            is_upload: whether it uploads an image for a request that follows.
+            is_mcp: whether it is one over MCP.
+            client: its client's address.
+            kind: the kind of clients that it is from.
+        """
         while self._reserved and time.monotonic() - self._reserved[0][0] > UPLOAD_SLOT_S:
             self._reserved.popleft()
         if self.draining:
@@ -98,30 +118,41 @@ class Admission:
         if (is_upload or is_mcp) and free_bytes() < SPARE_DISK_BYTES:
             _log.error("the disk with the uploads is full: uploads are rejected")
             return "there is no disk space for images"
-        limits, waiting = self._service.config.limits, self.pending + self.n_reading + len(self._reserved)
-        if self._connections.n_requests < max_requests(limits):
+        limits, waiting = self._service.config.limits, self._waiting(kind)
+        if kind != PAGE or self._connections.n_requests < max_requests(limits):
             own = next((slot for slot in self._reserved if slot[1] == client), None)
-            if own and not is_upload and not is_mcp:
+            if own and kind == PAGE and not is_upload and not is_mcp:
                 self._reserved.remove(own)
                 return ""
             if waiting < limits.queue_size:
                 return ""
         return f"{waiting} requests are waiting already"
 
+    def _waiting(self, kind: str) -> int:
+        return self._n_reading(kind) + (self.pending + len(self._reserved) if kind == PAGE else 0)
+
     def reserve(self, client: str) -> None:
         """Reserve a slot for the request of the same client that follows an upload."""
         self._reserved.append((time.monotonic(), client))
 
-    def retry_after_s(self) -> int:
-        """Return the queue's expected length, 1 to 60 s."""
-        return min(60, max(1, math.ceil(self.pending * self._service.mean_compute_s)))
+    def retry_after_s(self, kind: str = PAGE) -> int:
+        """Return how long a queue of one kind of clients is expected to be, 1 to 60 s; it takes turns with others."""
+        n_pending = {each: self._n_reading(each) for each in {body.kind for body in list(self._bodies)} - {PAGE}}
+        n_pending[PAGE] = self.pending
+        own = n_pending.get(kind, 0)
+        n_turns = sum(min(own, others) for others in n_pending.values())
+        return min(60, max(1, math.ceil(n_turns * self._service.mean_compute_s)))
 
     def drain(self) -> None:
         """Shut down gracefully: reject new requests, and wait up to DRAIN_S for pending ones to be answered."""
         self.draining, deadline = True, time.monotonic() + DRAIN_S
-        while self.pending and time.monotonic() < deadline:
+        while (self.pending or self.n_reading) and time.monotonic() < deadline:
             time.sleep(0.05)
         time.sleep(0.2)  # the last answer may still be in transmission
+
+
+def _busy(problem: str, retry_after_s: int) -> BusyError:
+    return BusyError("busy", "", problem, f"try again in {retry_after_s} s")
 
 
 class AdmissionMiddleware:
@@ -142,13 +173,12 @@ class AdmissionMiddleware:
         if scope["type"] != "http" or not needs_slot(scope):
             await self._app(scope, receive, send)
             return
-        path, client = scope["path"].rstrip("/"), (scope.get("client") or [""])[0]
+        path, client, kind = scope["path"].rstrip("/"), (scope.get("client") or [""])[0], client_of(scope).kind
         admission, is_upload = self._admission, path == f"{API}upload"
-        if problem := admission.rejection(is_upload, is_mcp(path), client):
-            retry_after_s = admission.retry_after_s()
+        if problem := admission.rejection(is_upload, is_mcp(path), client, kind):
+            retry_after_s = admission.retry_after_s(kind)
             _requests.info(json.dumps({"outcome": "busy", "retry_after_s": retry_after_s}))
-            text = f"busy: {problem}; try again in {retry_after_s} s"
-            await detail(503, text, retry_after_s)(scope, receive, send)
+            await detail(503, _busy(problem, retry_after_s), retry_after_s)(scope, receive, send)
             return
         status, queues = 0, path == f"{API}queue/join" or path.startswith(f"{API}call/")
 

@@ -6,6 +6,8 @@ import gradio as gr
 from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from lineup.errors import LineupError
+from lineup.page.clients import client_of
 from lineup.server.responses import detail
 
 API = "/gradio_api/"
@@ -86,8 +88,9 @@ class AllowlistMiddleware:
             methods = {*gradio_methods(path, self._pages), *self._added_methods({**scope, "path": path})}
             if method not in methods and method != "OPTIONS":
                 names, shown = ", ".join(sorted(methods)), path[:100]
-                unknown = f"{shown}: expected a path that is served; got an unknown one; see / or {API}info"
-                wrong = f"{shown}: expected {names.replace(', ', ' or ')}; got {method[:20]}; see {API}info"
+                see = client_of(scope).documentation
+                unknown = LineupError(shown, "a path that is served", "got an unknown one", f"see / or {see}")
+                wrong = LineupError(shown, names.replace(", ", " or "), f"got {method[:20]}", f"see {see}")
                 response = detail(405, wrong) if methods else detail(404, unknown)
                 if methods:
                     response.headers["Allow"] = names

@@ -6,6 +6,8 @@ import time
 from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive, Scope, Send
 
+from lineup.errors import LineupError
+from lineup.page.clients import client_of
 from lineup.server.responses import detail
 
 PAUSE_S = 30.0  # the longest time without a byte
@@ -22,17 +24,25 @@ class LimitedBody:
         send: see above.
         scope: the request.
         max_bytes: the largest body.
-        too_large: the message for a larger one.
+        too_large: the error for a larger one.
     """
 
-    def __init__(self, receive: Receive, send: Send, scope: Scope, max_bytes: int, too_large: str) -> None:
+    def __init__(
+        self, receive: Receive, send: Send, scope: Scope, max_bytes: int, too_large: str | LineupError
+    ) -> None:
         self._receive, self._send, self._scope = receive, send, scope
         self._max_bytes, self._too_large = max_bytes, too_large
         self._began_at, self._waited_s, self._n_bytes = time.monotonic(), 0.0, 0
         self._timeout: asyncio.Timeout | None = None
+        self._problem: str | LineupError = ""
         self._retry_after_s = 0
         self.complete = self.answered = False
         self.rejection: HTTPException | None = None
+
+    @property
+    def kind(self) -> str:
+        """The kind of clients that the request is from."""
+        return client_of(self._scope).kind
 
     @property
     def is_slow(self) -> bool:
@@ -66,7 +76,7 @@ class LimitedBody:
         except TimeoutError:
             got = f"{self._n_bytes / 1e6:.1f} MB, and then too little"
             expected = f"at least {MIN_BYTES_PER_S // 1000} kB/s, without pauses of {PAUSE_S:g} s"
-            raise self._reject(408, f"request: expected {expected}; got {got}; try again") from None
+            raise self._reject(408, LineupError("request", expected, f"got {got}", "try again")) from None
         finally:
             self._timeout = None
             self._waited_s += time.monotonic() - began_at
@@ -76,15 +86,16 @@ class LimitedBody:
         self.complete = not message.get("more_body", False)
         return message
 
-    def stop(self, problem: str, retry_after_s: int) -> None:
+    def stop(self, problem: LineupError, retry_after_s: int) -> None:
         """Reject the rest of the body with 503, at once."""
         self._retry_after_s = retry_after_s
         self._reject(503, problem)
         if self._timeout:
             self._timeout.reschedule(asyncio.get_running_loop().time())
 
-    def _reject(self, status: int, problem: str) -> HTTPException:
-        self.rejection = self.rejection or HTTPException(status, problem)  # the first one counts
+    def _reject(self, status: int, problem: str | LineupError) -> HTTPException:
+        if self.rejection is None:  # the first one counts
+            self.rejection, self._problem = HTTPException(status, str(problem)), problem
         return self.rejection
 
     async def send(self, message: Message) -> None:
@@ -101,5 +112,5 @@ class LimitedBody:
         """Send the rejection."""
         assert self.rejection is not None
         self.answered = True
-        response = detail(self.rejection.status_code, self.rejection.detail, self._retry_after_s)
+        response = detail(self.rejection.status_code, self._problem, self._retry_after_s)
         await response(self._scope, self._receive, self._send)

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
-from starlette.routing import BaseRoute
+from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from lineup.errors import LineupError
 from lineup.server.admission import Admission, needs_slot
 from lineup.server.allowlist import API, is_mcp
 from lineup.server.bodies import LimitedBody
@@ -44,7 +45,7 @@ class BodyLimitMiddleware:
             await self._app(scope, receive, send)
             return
         path = scope["path"]
-        max_bytes, too_large = self._limit(path)
+        max_bytes, too_large = self._limit(scope)
         length = Headers(scope=scope).get("content-length", "")
         if length.isdecimal() and int(length) > max_bytes:
             await detail(413, too_large)(scope, receive, send)
@@ -58,15 +59,16 @@ class BodyLimitMiddleware:
                 raise
             await body.answer()
 
-    def _limit(self, path: str) -> tuple[int, str]:
-        """Return the largest body of a path, and the sentence for a larger one."""
+    def _limit(self, scope: Scope) -> tuple[int, LineupError]:
+        """Return the largest body of a request, and the error for a larger one."""
         for route in self._routes:
-            if getattr(route, "path", None) == path and hasattr(route, "max_body_bytes"):
+            if hasattr(route, "max_body_bytes") and route.matches(scope)[0] is Match.FULL:
                 max_bytes = int(route.max_body_bytes)
-                return max_bytes, f"files: expected at most {max_bytes / 1e6:.0f} MB; got more; choose fewer files"
+                error = LineupError("files", f"at most {max_bytes / 1e6:.0f} MB", "got more", "choose fewer files")
+                return max_bytes, error
         limit_mb = self._service.config.limits.max_upload_mb
-        max_bytes = max_body_bytes(path, limit_mb * 10**6)
+        max_bytes = max_body_bytes(scope["path"], limit_mb * 10**6)
         if max_bytes > SPARE_BYTES:
-            return max_bytes, f"image: expected at most {limit_mb} MB; got more; send a smaller image"
+            return max_bytes, LineupError("image", f"at most {limit_mb} MB", "got more", "send a smaller image")
         remedy = f"upload images to {API}upload"
-        return max_bytes, f"request: expected at most {max_bytes / 1e6:.1f} MB; got more; {remedy}"
+        return max_bytes, LineupError("request", f"at most {max_bytes / 1e6:.1f} MB", "got more", remedy)

@@ -4,11 +4,14 @@ Gradio reads a request's body before it rejects the request, and serves routes t
 middleware decides first.
 """
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
 
 import gradio as gr
 from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
+from starlette.types import ASGIApp
 
 from lineup.page.connections import Connections
 from lineup.server.admission import Admission, AdmissionMiddleware
@@ -43,3 +46,28 @@ def middleware(
         Middleware(PreviewsMiddleware, service),
         Middleware(AddRootPathMiddleware),
     ]
+
+
+Lifespan = Callable[[Any], AbstractAsyncContextManager[None]]
+
+
+def outermost(added: Sequence[Middleware], lifespan: Lifespan) -> Lifespan:
+    """Return a lifespan that puts middleware in front of all other, also of Gradio's own, whose CORS answers first.
+
+    Gradio adds its own in front of all that it is given; Starlette has built the whole stack when the lifespan begins.
+
+    Args:
+        added: the middleware, from the first that sees a request; it sees paths without the sub-path of a proxy.
+        lifespan: the lifespan of the app.
+    """
+
+    @asynccontextmanager
+    async def started(app: Any) -> AsyncIterator[None]:
+        front: ASGIApp = app.middleware_stack  # its last one adds the sub-path again
+        for each in reversed(added):
+            front = each.cls(front, *each.args, **each.kwargs)
+        app.middleware_stack = RemoveRootPathMiddleware(front)
+        async with lifespan(app):
+            yield
+
+    return started if added else lifespan

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from page_actions import BACKBONES, EXAMPLES, FIRST, label_of
-from programs import program, unavailable
+from programs import node_modules, program
 from serving import ROOT
 
 FOLDER = Path(__file__).with_name("firefox")
@@ -41,19 +41,10 @@ class Firefox:
         return self.do("evaluate", f"({function})({', '.join(map(json.dumps, arguments))})")
 
 
-def install_driver(npm: str) -> None:
-    """Install what package-lock.json pins into node_modules, unless it is there."""
-    lock, installed = FOLDER / "package-lock.json", FOLDER / "node_modules" / ".package-lock.json"
-    if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
-        done = subprocess.run([npm, "ci"], cwd=FOLDER, capture_output=True, text=True, timeout=300)
-        if done.returncode:
-            unavailable(f"npm cannot install puppeteer-core: {done.stderr.strip()}")
-
-
 @pytest.fixture(scope="module")
 def driver(tmp_path_factory):
     node, firefox = program("node", "nodejs"), program("firefox-esr", "firefox")
-    install_driver(program("npm"))
+    node_modules(FOLDER)
     screenshots = ROOT / "artefacts"
     screenshots.mkdir(exist_ok=True)
     command = [node, str(FOLDER / "driver.mjs"), firefox, str(screenshots)]

@@ -9,6 +9,7 @@ from lineup.config import Limits
 from lineup.errors import ImageError
 from lineup.images.reading import open_image
 from lineup.inference.preprocessing import batch_of
+from lineup.registry import timm_transform
 
 
 @pytest.fixture
@@ -30,3 +31,21 @@ def test_damaged_image_of_a_batch_is_an_error_that_names_it(paths, tmp_path):
     (tmp_path / "cut.png").write_bytes(paths[1].read_bytes()[:500])
     with pytest.raises(ImageError, match=r"cut\.png"):
         batch_of([*paths, tmp_path / "cut.png"], plan("test_resnet.r160_in1k").transform, Limits())
+
+
+@pytest.mark.parametrize("mode", ["center", "squash", "border"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_numpy_ends_the_transform_bit_by_bit_as_torch_does(paths, channels, mode):
+    settings = {"input_size": (channels, 64, 80), "crop_mode": mode, "crop_pct": 0.9, "interpolation": "bicubic"}
+    mean, std = (0.485, 0.456, 0.406)[:channels], (0.229, 0.224, 0.225)[:channels]
+    transform, image = timm_transform.build({**settings, "mean": mean, "std": std}), open_image(paths[0])
+    assert transform.resize is not None
+    assert transform(image).tobytes() == transform.steps(image).numpy()[None].tobytes()
+    assert transform(image).shape == (1, channels, 64, 80)
+
+
+@pytest.mark.parametrize("more", [{}, {"in_chans": 1, "pretrained": False}, {"interpolation": "bicubic"}])
+def test_numpy_ends_the_transform_of_torchvision_bit_by_bit(paths, more):
+    transform, image = plan({"backbone": "torchvision/resnet18", **more}).transform, open_image(paths[0])
+    assert transform.resize is not None
+    assert transform(image).tobytes() == transform.steps(image).contiguous().numpy()[None].tobytes()

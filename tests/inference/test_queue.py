@@ -92,7 +92,9 @@ def test_a_cancelled_request_is_skipped_before_it_notices(compute_queue, monkeyp
             enqueue(threads, compute_queue, "next", served)
             cancelled.is_set = True
         until(lambda: served == ["next"])
-        compute_queue._queued[0].granted.set()  # wake it, so that the test ends
+        gone = compute_queue._queued[0]
+        gone.is_granted = True  # wake it, so that the test ends
+        gone.woken.set()
 
 
 def test_a_request_cancelled_at_its_turn_passes_it_on(compute_queue, monkeypatch):
@@ -106,7 +108,7 @@ def test_a_request_cancelled_at_its_turn_passes_it_on(compute_queue, monkeypatch
                 compute_queue._queued.append(waiter := queue._Waiter(queue.never_cancelled))
         with pytest.raises(ClientDisconnected):
             gone.result(5)
-        assert waiter.granted.wait(5)
+        until(lambda: waiter.is_granted)
     assert served == []
 
 
@@ -224,3 +226,125 @@ def test_a_job_that_fails_passes_its_turn_on(compute_queue):
             raise ValueError("no")
     with compute_queue.turn():
         assert len(compute_queue) == 1
+
+
+from_rest = partial(enqueue, turn=partial(ComputeQueue.turn, client="rest"))
+
+
+def test_kinds_of_clients_take_turns_and_each_in_order_of_arrival(compute_queue):
+    served = []
+    with ThreadPoolExecutor(12) as threads:
+        with compute_queue.turn():  # of the page
+            take_in_background(threads, compute_queue, "job", served)
+            for number in range(4):
+                from_rest(threads, compute_queue, f"rest {number}", served)
+            for number in range(2):
+                enqueue(threads, compute_queue, f"page {number}", served)
+        until(lambda: len(served) == 7)
+    assert served == ["rest 0", "page 0", "rest 1", "page 1", "rest 2", "rest 3", "job"]
+
+
+def test_two_saturated_kinds_of_clients_each_get_half_of_the_turns():
+    compute_queue, served = ComputeQueue(lambda: 100), []
+    with ThreadPoolExecutor(64) as threads:
+        with compute_queue.turn():
+            for number in range(60):  # five requests over REST for one of the page
+                enqueue_one = enqueue if number % 6 == 5 else from_rest
+                enqueue_one(threads, compute_queue, "page" if number % 6 == 5 else "rest", served)
+        until(lambda: len(served) == 60)
+    assert served[:20].count("page") == 10
+
+
+def test_a_full_queue_of_one_kind_of_clients_leaves_room_for_another():
+    compute_queue, served = ComputeQueue(lambda: 2), []
+    with ThreadPoolExecutor(4) as threads:
+        with compute_queue.turn(client="rest"):
+            from_rest(threads, compute_queue, "rest", served)
+            with pytest.raises(BusyError, match="busy: 2 requests"), compute_queue.turn(client="rest"):
+                pass
+            for number in range(2):
+                enqueue(threads, compute_queue, f"page {number}", served)
+            with pytest.raises(BusyError, match="busy: 2 requests"), compute_queue.turn():
+                pass
+        until(lambda: len(served) == 3)
+    assert served == ["page 0", "rest", "page 1"]
+
+
+# --- what requests prepare while others compute ---
+
+
+def prepare(threads, compute_queue, name, prepared, served, error=None):
+    """Begin to wait for a turn with something to prepare, as `enqueue` does."""
+
+    def note():
+        prepared.append(name)
+        if error:
+            raise error
+
+    return enqueue(threads, compute_queue, name, served, turn=partial(ComputeQueue.turn, prepare=note))
+
+
+def test_the_next_requests_prepare_and_those_behind_them_wait(compute_queue):
+    prepared, served = [], []
+    with ThreadPoolExecutor(8) as threads:
+        with compute_queue.turn(prepare=lambda: prepared.append("first")):  # computes at once, and prepares itself
+            for name in range(queue.AHEAD + 3):
+                prepare(threads, compute_queue, name, prepared, served)
+            until(lambda: len(prepared) == queue.AHEAD)
+            assert served == []
+            assert not any(waiter.is_next for waiter in compute_queue._queued[queue.AHEAD :])
+        until(lambda: len(served) == queue.AHEAD + 3)
+    assert sorted(prepared)[: queue.AHEAD] == list(range(queue.AHEAD))
+    assert served == list(range(queue.AHEAD + 3))
+
+
+def test_a_request_that_cannot_prepare_leaves_the_queue_and_the_next_one_prepares(compute_queue):
+    prepared, served = [], []
+    with ThreadPoolExecutor(8) as threads:
+        with compute_queue.turn():
+            failed = prepare(threads, compute_queue, "bad", prepared, served, ValueError("no image"))
+            with pytest.raises(ValueError, match="no image"):
+                failed.result(5)
+            assert len(compute_queue) == 1
+            for name in range(queue.AHEAD):
+                prepare(threads, compute_queue, name, prepared, served)
+            until(lambda: len(prepared) == 1 + queue.AHEAD)
+        until(lambda: len(served) == queue.AHEAD)
+    assert len(compute_queue) == 0
+
+
+def test_a_turn_that_is_granted_to_a_request_that_cannot_prepare_is_passed_on(compute_queue):
+    served, granted = [], threading.Event()
+    with ThreadPoolExecutor(2) as threads:
+        with compute_queue.turn():
+
+            def fail():
+                assert granted.wait(5)
+                raise ValueError("no image")
+
+            failed = enqueue(threads, compute_queue, "bad", served, turn=partial(ComputeQueue.turn, prepare=fail))
+            waiter = compute_queue._queued[0]
+            enqueue(threads, compute_queue, "next", served)
+        until(lambda: waiter.is_granted)
+        granted.set()
+        with pytest.raises(ValueError, match="no image"):
+            failed.result(5)
+        until(lambda: served == ["next"])
+
+
+def test_kinds_of_clients_prepare_in_turn(compute_queue):
+    prepared, served = [], []
+
+    def add(threads, name, client):
+        turn = partial(ComputeQueue.turn, client=client, prepare=lambda: prepared.append(name))
+        enqueue(threads, compute_queue, name, served, turn=turn)
+
+    with ThreadPoolExecutor(8) as threads:
+        with compute_queue.turn(client="rest"):
+            for index in range(4):
+                add(threads, f"rest {index}", "rest")
+            add(threads, "page", queue.PAGE)
+            until(lambda: "page" in prepared)  # it is the next one, although it came last
+            assert len(prepared) == 1 + queue.AHEAD
+        until(lambda: len(served) == 5)
+    assert served[0] == "page"

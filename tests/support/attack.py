@@ -87,6 +87,7 @@ class Page:
 
     service: Any
     demo: Any
+    slots: Any
     host: str
     targets: Targets
 
@@ -100,22 +101,23 @@ class Page:
         """Record forbidden accesses, and invalid arguments that reach the inference."""
         from gradio.utils import get_upload_folder
 
+        from lineup.images.image_bytes import ImageBytes
         from lineup.inference import preprocessing
 
         uploads = Path(os.path.realpath(get_upload_folder()))
         opened, answered = preprocessing.open_image, self.service._classifier.answer
 
         def open_image(path: Any, *more: Any, **options: Any) -> Any:
-            if not Path(os.path.realpath(path)).is_relative_to(uploads):
+            if not isinstance(path, ImageBytes) and not Path(os.path.realpath(path)).is_relative_to(uploads):
                 violations.invalid_arguments[f"path {path}"] += 1
             return opened(path, *more, **options)
 
-        def answer(name: Any, loaded: Any, prepared: Any, top_k: Any, keep: Any) -> Any:
+        def answer(name: Any, loaded: Any, prepared: Any, options: Any) -> Any:
             if name not in NAMES:
                 violations.invalid_arguments[f"backbone {name!r}"] += 1
-            if type(top_k) is not int or not 1 <= top_k <= 100_000:
-                violations.invalid_arguments[f"top_k {top_k!r}"] += 1
-            return answered(name, loaded, prepared, top_k, keep)
+            if type(options.top_k) is not int or not 1 <= options.top_k <= 100_000:
+                violations.invalid_arguments[f"top_k {options.top_k!r}"] += 1
+            return answered(name, loaded, prepared, options)
 
         caches = [os.environ[key] for key in ("HF_HOME", "TORCH_HOME", "LINEUP_CACHE") if key in os.environ]
         with watching(ROOT, uploads, sys.prefix, sys.base_prefix, *caches) as violations:
@@ -139,14 +141,14 @@ def page(folder: Path) -> Iterator[Page]:
     entries = ", ".join(f"{{name: {name}, backbone: 'local-dir:bundled/{name}'}}" for name in NAMES)
     text = f"engine: torch\nlimits: {{max_upload_mb: 1}}\nexamples: examples\nbackbones: [{entries}]"
     service = Service(config.build(yaml_source.parse(text, "config.yaml"), ROOT))
-    demo, _ = app.launch(service, free_port())
+    demo, slots = app.launch(service, free_port())
     try:
         assert service.probed.wait(60)
         image = draw(folder / "image.jpg").read_bytes()
         for name in NAMES:
             service.classify(folder / "image.jpg", name)  # import and load everything
         targets = create_targets(Path(get_upload_folder()), folder, image, NAMES)
-        yield Page(service, demo, f"127.0.0.1:{demo.server_port}", targets)
+        yield Page(service, demo, slots, f"127.0.0.1:{demo.server_port}", targets)
     finally:
         demo.close(verbose=False)
 

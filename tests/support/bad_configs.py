@@ -306,7 +306,7 @@ WRONG = [  # config, all messages; … matches any text
     ),
     (
         "backbones: [a]\nmodels: [b]\n",
-        "2:1: models: expected a known key; got 'models'; remove it, … training, feedback, space",
+        "2:1: models: expected a known key; got 'models'; remove it, … feedback, rest, space",
     ),
     (
         "backbones: [a]\nbackbones: [b]\n",
@@ -314,11 +314,29 @@ WRONG = [  # config, all messages; … matches any text
     ),
     (
         "backbones: [a]\n<<: {title: x}\n",
-        "2:1: <<: expected a known key; got '<<'; remove it, or use … training, feedback, space",
+        "2:1: <<: expected a known key; got '<<'; remove it, or use … feedback, rest, space",
     ),
     (
         "backbones: [a]\nlimits: {memory: 5}\n",
         "2:10: limits.memory: expected a known key; got 'memory'; did you mean 'memory_mb'?",
+    ),
+    (
+        "backbones: [a]\nrest: {cors: ['https://a.org/'], trusted_proxies: [localhost], rate_limit: 60}\n",
+        "2:15: rest.cors[0]: expected an origin such as https://example.org, or *; got 'https://a.org/'; "
+        "write no path after it",
+        "2:52: rest.trusted_proxies[0]: expected an address or a network such as 10.0.0.0/8; "
+        "got 'localhost'; write its address, not its name",
+        "2:64: rest.rate_limit: expected text; got 60; put it in quotes",
+    ),
+    (
+        "backbones: [a]\nrest: {rate_limit: 1/second;9/day}\n",
+        "2:8: rest.rate_limit: expected one limit such as 60/minute; got '1/second;9/day'; "
+        "write requests, / and a unit of time",
+    ),
+    (
+        "backbones: [a]\nrest: {rate_limit: 0/minute}\n",
+        "2:8: rest.rate_limit: expected one limit such as 60/minute; got '0/minute'; "
+        "write requests, / and a unit of time",
     ),
     (
         "backbones: [a]\nspace: {colour: red}\n",

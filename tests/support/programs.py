@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import subprocess
+from pathlib import Path
 from typing import NoReturn
 
 import pytest
@@ -10,6 +12,17 @@ import pytest
 def program(*names: str) -> str:
     """Return the path of the first of these programs that is on PATH, or skip the test; fail instead under CI."""
     return next(filter(None, map(shutil.which, names)), None) or unavailable(f"{names[0]} is not installed")
+
+
+def node_modules(folder: Path) -> Path:
+    """Return the modules that a folder's package-lock.json pins, installed there unless they are; or skip the test."""
+    npm, lock, modules = program("npm"), folder / "package-lock.json", folder / "node_modules"
+    installed = modules / ".package-lock.json"
+    if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
+        done = subprocess.run([npm, "ci"], cwd=folder, capture_output=True, text=True, timeout=300)
+        if done.returncode:
+            unavailable(f"npm cannot install the packages in {lock}: {done.stderr.strip()}")
+    return modules
 
 
 def unavailable(reason: str) -> NoReturn:

@@ -1,0 +1,3 @@
+"""The HTTP API below /v1."""
+
+REST = "rest"  # the kind of clients, which takes turns with others in the queue
