@@ -35,6 +35,7 @@ def test_bad_configs_are_at_least_sixty_and_unique():
     assert len({text for text, *_ in NOT_YAML + WRONG}) == len(NOT_YAML + WRONG) >= 60
 
 
+@pytest.mark.long  # `test_damaged_config_is_valid_or_rejected_with_positions` is of its kind
 def test_fuzzed_config_is_valid_or_rejected_with_positions():
     outcomes = []
     for text in fuzzed(COUNT, SEED):
