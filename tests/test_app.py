@@ -374,6 +374,7 @@ def test_zerogpu_packs_backbones_before_the_page_is_served(env, tmp_path, image)
     assert rows["resnet5O"]["status"] == "unavailable"
 
 
+@pytest.mark.long
 def test_gradios_reload_mode_shows_an_edit_and_keeps_the_loaded_backbone(tmp_path, image):
     folder, port = tmp_path / "edited", free_port()
     folder.mkdir()
