@@ -54,6 +54,8 @@ Lifespan = Callable[[Any], AbstractAsyncContextManager[None]]
 def outermost(added: Sequence[Middleware], lifespan: Lifespan) -> Lifespan:
     """Return a lifespan that puts middleware in front of all other, also of Gradio's own, whose CORS answers first.
 
+    Gradio adds its own in front of all that it is given; Starlette has built the whole stack when the lifespan begins.
+
     Args:
         added: the middleware, from the first that sees a request; it sees paths without the sub-path of a proxy.
         lifespan: the lifespan of the app.

@@ -346,5 +346,8 @@ def test_kinds_of_clients_prepare_in_turn(compute_queue):
             add(threads, "page", queue.PAGE)
             until(lambda: "page" in prepared)  # it is the next one, although it came last
             assert len(prepared) == 1 + queue.AHEAD
-        until(lambda: len(served) == 5)
-    assert served[0] == "page"
+            add(threads, "page 2", queue.PAGE)
+            order = [waiter.client for waiter in compute_queue._in_order()]
+            assert order == [queue.PAGE, "rest", queue.PAGE, "rest", "rest", "rest"]
+        until(lambda: len(served) == 6)
+    assert served == ["page", "rest 0", "page 2", "rest 1", "rest 2", "rest 3"]

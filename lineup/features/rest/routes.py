@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Match, Route
-from starlette.types import Scope
+from starlette.types import Receive, Scope, Send
 
 from lineup.errors import INTERNAL_ERROR, BackboneError, ClientDisconnected, LineupError, UnknownBackboneError
 from lineup.features.rest import REST, answers, bodies, openapi, parameters, problems
@@ -63,7 +63,7 @@ class ApiRoute(Route):
 
     def __init__(self, path: str, service: Service, **answers: Endpoint) -> None:
         self._service, self._answers = service, answers
-        super().__init__(path, self._respond, methods=[*answers, "OPTIONS"])
+        super().__init__(path, self._respond, methods=[*answers])
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """Return whether the route has a request; the shorter of two paths has those of a longer one that does not."""
@@ -79,9 +79,15 @@ class ApiRoute(Route):
         """The limit of a body."""
         return bodies.max_body_bytes(self._service.config.limits)
 
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request; OPTIONS with the methods."""
+        if scope["method"] == "OPTIONS":
+            headers = {"Allow": ", ".join(sorted({*(self.methods or ()), "OPTIONS"}))}
+            await Response(status_code=204, headers=headers)(scope, receive, send)
+        else:
+            await super().handle(scope, receive, send)
+
     async def _respond(self, request: Request) -> Response:
-        if request.method == "OPTIONS":
-            return Response(status_code=204, headers={"Allow": ", ".join(sorted(self.methods or ()))})
         try:
             return await self._answers["GET" if request.method == "HEAD" else request.method](self._service, request)
         except LineupError as error:
