@@ -11,6 +11,7 @@ afterwards. All serve the same converted network, on the same cores, one after t
 import argparse
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -205,6 +206,8 @@ class Bench:
                     if at_rate:
                         self._at_rate(target, load.per_s * SHARE)
             figures.pss_mb.append(started.pss_mb())
+            per_s = ", ".join(f"{size} {rates[-1]:.1f}/s" for size, rates in figures.per_s.items())
+            _say(f"  {per_s}, {figures.pss_mb[-1]:.0f} MB, {figures.failed} failed")
             figures.imports_torch = started.imports_torch()
         return figures
 
@@ -263,6 +266,7 @@ class _Reported:
     def __exit__(self, kind: Any, error: BaseException | None, _: Any) -> bool:
         if isinstance(error, Exception):
             self._problems[self._name] = " ".join(str(error).split())[-300:] or type(error).__name__
+            _say(f"  {self._name} failed: {self._problems[self._name]}")
         return isinstance(error, Exception)
 
 
@@ -395,6 +399,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one short round")
     parser.add_argument("--without", action="append", default=[], choices=PEERS, help="leave a peer out")
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # servers end, and environments are deleted
     print(f"{machine()}\n\n{measured(QUICK if arguments.quick else Effort(), arguments.without)}")
 
 
