@@ -1,10 +1,12 @@
 """The description of the API, as OpenAPI 3.1 and as a page that needs nothing from elsewhere."""
 
 import functools
+import re
 from pathlib import Path
 from typing import Any
 
 import yaml
+from markupsafe import Markup, escape
 
 from lineup.page.templates import renderer
 
@@ -45,4 +47,10 @@ def page(address: str, names: list[str]) -> str:
 
     tags = [(tag, [each for each in operations if tag["name"] in each[2]["tags"]]) for tag in found["tags"]]
     values = {"document": found, "tags": tags, "resolved": resolved, "address": address, "names": names}
-    return _render("rest_docs.html", **values)
+    return _render("rest_docs.html", text=_text, **values)
+
+
+def _text(markdown: str) -> Markup:
+    """Render what the descriptions have of Markdown: code between backticks, and emphasis between asterisks."""
+    code = re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(markdown)))
+    return Markup(re.sub(r"\*([^*<]+)\*(?!/)", r"<em>\1</em>", code))

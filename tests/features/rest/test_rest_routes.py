@@ -314,6 +314,8 @@ def test_page_of_the_api_has_every_operation_and_needs_nothing_from_elsewhere(cl
     assert "curl --data-binary @photo.jpg http://testserver/v1/models/fake:a" in answer.text
     assert "default-src 'none'" in answer.headers["content-security-policy"]
     assert re.findall(r"(?:src|href)=\"([^\"]*)", answer.text) == ["openapi.json"]
+    assert "<code>details=1</code>" in answer.text
+    assert "`" not in answer.text
 
 
 def test_description_names_every_route_and_parameter(client):
