@@ -40,7 +40,7 @@ SIZES = {"1024×768": SMALL, "224 px": (224, 224)}
 LARGER, SMALLER = SIZES
 SHARE = 0.8  # of the highest rate, for latencies at a constant one
 N_FILES = 8  # distinct images
-CROWD, VISITORS = 200, 16  # clients below /v1, and beside them of the page
+CROWD, VISITORS = 200, 40  # clients below /v1, and beside them of the page: more than it has queue slots
 SCORE_TOLERANCE = 1e-4  # of the peers' answers, against this app's
 
 Ratios = dict[str, list[float]]
