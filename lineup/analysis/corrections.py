@@ -1,4 +1,4 @@
-"""How often users corrected a backbone: of those answers alone that somebody chose to give."""
+"""How often users corrected a backbone: of those answers alone that users chose to give."""
 
 from collections import Counter
 from collections.abc import Iterable

@@ -93,7 +93,7 @@ def export(root: Path, folder: Path) -> int:
             for images, names in image_files.by_folder(root / records.ACCEPTED):
                 (draft / images.name).mkdir()
                 for name in [*names, labelled_folder.LABEL_FILE]:
-                    if (images / name).is_file() and not (images / name).is_symlink():
+                    if records.is_regular_file(images / name):
                         shutil.copyfile(images / name, draft / images.name / name)
             if not (count := write_metadata(draft)):
                 got, remedy = "none is accepted yet", "accept some with: python -m lineup feedback review"

@@ -29,7 +29,7 @@ def parsed(line: bytes) -> dict[str, Any] | None:
 
 def lines_of(path: Path, start: int = 0) -> list[bytes]:
     """Return the complete lines of a file, from a position on; none of a link or a missing file."""
-    if path.is_symlink() or not path.is_file():
+    if not records.is_regular_file(path):
         return []
     with path.open("rb") as file:
         file.seek(start)
@@ -51,7 +51,7 @@ def seconds(time: object) -> float:
 
 
 def targets(lines: Iterable[bytes]) -> dict[str, str]:
-    """Return where each accepted image belongs by the last decision to accept it, whoever's."""
+    """Return where each accepted image belongs by the last decision to accept it, of any replica."""
     last = dict[str, tuple[float, str]]()
     for id_, decision, label, time_s in decisions(lines):
         if decision == "accepted" and label:

@@ -141,7 +141,7 @@ class Exchange:
 
 
 def _size(path: Path) -> int:
-    return path.stat().st_size if path.is_file() and not path.is_symlink() else 0
+    return path.stat().st_size if records.is_regular_file(path) else 0
 
 
 def _modified_s(path: Path) -> float:

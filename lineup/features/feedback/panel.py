@@ -26,7 +26,7 @@ class FeedbackPanel:
 
     def applies(self, service: Service) -> bool:
         """Return whether the config says where to keep the images."""
-        return bool(service.config.feedback.to)
+        return feature.is_on(service)
 
     def build(self, service: Service) -> None:
         """Create the question, which is empty until there is an answer."""

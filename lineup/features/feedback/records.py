@@ -154,6 +154,11 @@ def entries(folder: Path) -> list[os.DirEntry[str]]:
         return []
 
 
+def is_regular_file(path: Path) -> bool:
+    """Return whether a path is that of a file, and no link, which could lead out of the collection."""
+    return path.is_file() and not path.is_symlink()
+
+
 def answers_files(folder: Path) -> list[Path]:
     """Return the files of answers beside unreviewed images, those of other processes included."""
     return sorted(
@@ -170,7 +175,7 @@ def to_line(value: Any) -> bytes:
 
 def read_lines(path: Path) -> Iterator[Any]:
     """Yield the parsed lines of a file; a missing file has none, and lines that are no JSON are skipped."""
-    if path.is_symlink() or not path.is_file():
+    if not is_regular_file(path):
         return
     with path.open("rb") as file:
         while line := file.readline(MAX_LINE_BYTES + 1):
@@ -204,7 +209,7 @@ class KeysReader:
             OSError: when the file cannot be read.
         """
         with self._lock:
-            if self._path.is_symlink() or not self._path.is_file():
+            if not is_regular_file(self._path):
                 return set()
             with self._path.open("rb") as file:
                 found = os.fstat(file.fileno())

@@ -312,7 +312,7 @@ def _checked(path: Path, image_id: str) -> bytes:
 
 
 def _is_there(path: Path | None) -> TypeGuard[Path]:
-    return path is not None and path.is_file() and not path.is_symlink()
+    return path is not None and records.is_regular_file(path)
 
 
 def _unknown(image_id: object) -> LineupError:

@@ -186,7 +186,7 @@ class ReviewPage:
 
     def _jpeg(self, image: str, is_small: bool) -> bytes:
         path = self._paths.get(image)
-        if path is None or path.is_symlink() or not path.is_file():
+        if path is None or not records.is_regular_file(path):
             path = self._parts.review.image(image)
         if is_small:
             return thumbnails.jpeg(path, self._service.config.limits.max_megapixels)
