@@ -19,7 +19,7 @@ def client_address(request: Any) -> str:
     """
     client, headers = getattr(request, "client", None), getattr(request, "headers", {})
     host = str(getattr(client, "host", "") or "")
-    return _network((os.environ.get("SPACE_ID") and _forwarded(headers)) or host)
+    return network_of((os.environ.get("SPACE_ID") and _forwarded(headers)) or host)
 
 
 def _forwarded(headers: Mapping[str, str]) -> str:
@@ -32,10 +32,18 @@ def _forwarded(headers: Mapping[str, str]) -> str:
     return ""
 
 
-def _network(host: str) -> str:
+def parsed(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """Return an address, that of IPv4 where it is mapped to IPv6; None if it is none, as a test's client has."""
     try:
         address = ipaddress.ip_address(host)
-    except ValueError:  # a test's client
-        return host
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else address
-    return str(mapped or ipaddress.ip_network((int(address), _IPV6_PREFIX), strict=False))
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def network_of(host: str) -> str:
+    """Return the address of a client; of IPv6 its network; of what is no address, the beginning."""
+    address = parsed(host)
+    if isinstance(address, ipaddress.IPv6Address):
+        return str(ipaddress.ip_network((address, _IPV6_PREFIX), strict=False))
+    return str(address or host[:100])

@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
+from lineup.page.client_address import network_of, parsed
+
 _log = logging.getLogger(__name__)
 
 KEYS = "LINEUP_API_KEYS"  # the environment variable
@@ -54,7 +56,7 @@ class Proxies:
         self._networks = [ipaddress.ip_network(network, strict=False) for network in networks]
 
     def _trusts(self, host: str) -> bool:
-        address = _parsed(host)
+        address = parsed(host)
         return address is not None and any(address in network for network in self._networks)
 
     def address_of(self, scope: Scope) -> str:
@@ -66,11 +68,11 @@ class Proxies:
         host = (scope.get("client") or ("unknown", 0))[0]
         forwarded = ",".join(Headers(scope=scope).getlist("x-forwarded-for"))
         if not forwarded:
-            return _block(host)
+            return network_of(host)
         if self._trusts(host):
             hosts = [_host(each) for each in reversed(forwarded.split(","))]
-            return _block(next((each for each in hosts if not self._trusts(each)), host))
-        return _block(host) if any(self._trusts(str(address)) for address in LOOPBACK) else "forwarded"
+            return network_of(next((each for each in hosts if not self._trusts(each)), host))
+        return network_of(host) if any(self._trusts(str(address)) for address in LOOPBACK) else "forwarded"
 
 
 def _host(text: str) -> str:
@@ -79,18 +81,3 @@ def _host(text: str) -> str:
     if text.startswith("["):
         return text[1:].partition("]")[0]
     return text.partition(":")[0] if text.count(":") == 1 else text
-
-
-def _parsed(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return None
-    return getattr(address, "ipv4_mapped", None) or address
-
-
-def _block(host: str) -> str:
-    address = _parsed(host)
-    if isinstance(address, ipaddress.IPv6Address):
-        return str(ipaddress.ip_network((address, 64), strict=False))
-    return str(address or host[:100])
