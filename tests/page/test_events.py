@@ -385,22 +385,28 @@ def test_compare_all_waits_for_the_probe(make_service, image, fakes, tmp_path):
     assert last == {"selected": "fake:b", "others": ["fake:c"], "image": str(tmp_path / "first.png")}
 
 
-def test_compare_all_keeps_a_backbone_chosen_while_waiting(make_service, image, fakes, tmp_path):
-    draw(tmp_path / "first.png")
-    service, visit, held = make_service(f"{THREE}\nexamples: ."), Visit(), fakes.hold("build a")
-    service.start()
+def compared_while_waiting(service, visit, held, **request):
+    """Return what *Compare all* chooses when a newer request comes while it waits for the probe."""
 
     async def click():
         updates = []
         async for update in handlers(service).compare_all(visit, None, "fake:a"):
             updates.append(update)
             if not held.is_set():
-                visit.generation, visit.names = visit.generation + 1, ["fake:c"]  # as `answer` does
+                visit.generation += 1  # as `answer` does
+                vars(visit).update(request)
                 held.set()
         return updates[-1]
 
-    first = str(tmp_path / "first.png")
-    assert asyncio.run(click()) == {"selected": "fake:c", "others": ["fake:a", "fake:b"], "image": first}
+    return asyncio.run(click())
+
+
+def test_compare_all_keeps_a_backbone_chosen_while_waiting(make_service, image, fakes, tmp_path):
+    draw(tmp_path / "first.png")
+    service, visit, held = make_service(f"{THREE}\nexamples: ."), Visit(), fakes.hold("build a")
+    service.start()
+    first, last = str(tmp_path / "first.png"), compared_while_waiting(service, visit, held, names=["fake:c"])
+    assert last == {"selected": "fake:c", "others": ["fake:a", "fake:b"], "image": first}
 
 
 @pytest.mark.parametrize("chosen", [False, True])
@@ -409,17 +415,8 @@ def test_compare_all_keeps_an_image_chosen_while_waiting(make_service, image, fa
     draw(tmp_path / "first.png")
     service, visit, held = make_service(f"{THREE}\nexamples: ."), Visit(), fakes.hold("build a")
     service.start()
-
-    async def click():
-        updates = []
-        async for update in handlers(service).compare_all(visit, None, "fake:a"):
-            updates.append(update)
-            if not held.is_set():
-                visit.generation, visit.path = visit.generation + 1, image if chosen else None  # as `answer` does
-                held.set()
-        return updates[-1]
-
-    assert ("image" in asyncio.run(click())) is not chosen
+    last = compared_while_waiting(service, visit, held, path=image if chosen else None)
+    assert ("image" in last) is not chosen
 
 
 def test_compare_all_ignores_an_unavailable_example(make_service, hub):
