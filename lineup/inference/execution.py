@@ -128,8 +128,13 @@ class LocalExecution:
         return self._queue.mean_compute_s
 
     @property
+    def hanging(self) -> int:
+        """Return the number of forward passes that have timed out and are still running."""
+        return self._watchdog.hanging
+
+    @property
     def problem(self) -> str:
-        if (hanging := self._watchdog.hanging) < MAX_HANGING:
+        if (hanging := self.hanging) < MAX_HANGING:
             return ""
         return f"{hanging} forward passes timed out and are still running; restart the server"
 
