@@ -15,6 +15,7 @@ import numpy as np
 from lineup.config import Config
 from lineup.engines import devices, zerogpu
 from lineup.errors import BackboneError, BusyError, LineupError, brief
+from lineup.inference.loading import Elsewhere
 from lineup.inference.pool import Pool
 from lineup.inference.preprocessing import timed
 from lineup.inference.queue import Cancelled, ComputeQueue
@@ -89,12 +90,17 @@ class Execution(Protocol):
 
 
 class LocalExecution:
-    """Computes in this process: one forward pass at a time, which uses all cores, with a timeout."""
+    """Computes in this process: one forward pass at a time, which uses all cores, with a timeout.
+
+    Args:
+        config: returns the current config.
+        elsewhere: decides which backbones another process computes instead; see `Loader`.
+    """
 
     loads_on_demand = True
 
-    def __init__(self, config: Callable[[], Config]) -> None:
-        self.pool = Pool(config, devices.choose)
+    def __init__(self, config: Callable[[], Config], elsewhere: Elsewhere | None = None) -> None:
+        self.pool = Pool(config, devices.choose, elsewhere=elsewhere)
         self._queue = ComputeQueue(lambda: config().limits.queue_size)
         self._watchdog = Watchdog(lambda: config().limits.forward_timeout_s, self.pool.mark_timed_out)
 

@@ -8,11 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lineup.config import Config
+from lineup.config import Config, Entry
 from lineup.engines import choice
 from lineup.errors import HubError, LineupError, UnreachableError
 from lineup.hub import files
 from lineup.hub.circuit_breaker import CircuitBreaker
+from lineup.inference import remote_calls
 from lineup.inference.backbone_state import BackboneState, Loaded
 from lineup.inference.memory_budget import MemoryBudget
 from lineup.results import Progress
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+Elsewhere = Callable[[Entry, "Plan"], "Plan"]
+
 
 class Loader:
     """Loads backbones into states; thread-safe as long as a state is loaded by one thread.
@@ -32,12 +35,18 @@ class Loader:
         config: returns the current config.
         choose_device: returns the device to load to for the config's `device`.
         memory: the budget, or None where all backbones are loaded and none is evicted.
+        elsewhere: may set the field `remote` of a plan that has none, so that another process computes the backbone.
     """
 
     def __init__(
-        self, config: Callable[[], Config], choose_device: Callable[[str], str], memory: MemoryBudget | None
+        self,
+        config: Callable[[], Config],
+        choose_device: Callable[[str], str],
+        memory: MemoryBudget | None,
+        elsewhere: "Elsewhere | None" = None,
     ) -> None:
         self._config, self._choose_device, self._memory = config, choose_device, memory
+        self._elsewhere = elsewhere
         self._breaker = CircuitBreaker()
         # to be held by callers of `build_preferred`: a conversion takes a core and memory
         self.converting = threading.Lock()
@@ -76,10 +85,16 @@ class Loader:
                         return ""
                     return digest
 
-                state.plan_incomplete = False
+                was_incomplete, state.plan_incomplete = state.plan_incomplete, False
                 context = registry.Context(self._config().folder, fetch, sha256, state.output)
-                plan = registry.plan(state.entry, context)
+                try:
+                    plan = registry.plan(state.entry, context)
+                except LineupError:
+                    state.plan_incomplete = was_incomplete
+                    raise
                 plan = plan.features() if state.output == "features" else plan
+                if self._elsewhere and not plan.remote:
+                    plan = self._elsewhere(state.entry, plan)
                 state.plan, state.download_bytes = plan, state.download_bytes or plan.download_bytes
         return state.plan
 
@@ -88,6 +103,10 @@ class Loader:
         from lineup.hub import downloads
 
         plan = self.plan(state, offline)
+        if plan.remote:
+            if state.problem is not None and not offline:
+                plan.remote()  # it connects
+            return
         file = plan.weights
         if isinstance(file, files.HubFile | files.UrlFile) and (path := downloads.cached(file)):
             if offline:
@@ -108,12 +127,14 @@ class Loader:
         Raises:
             LineupError: when that is impossible.
         """
-        state.progress = Progress("importing PyTorch")
         from lineup import registry
 
-        device, precision = self._choose_device(self._config().device), self._config().precision
         state.progress = Progress("looking up")
         plan = self.plan(state, force=True)
+        if plan.remote:
+            return remote_calls.connect(plan, lambda: self._config().limits)
+        state.progress = Progress("importing PyTorch")
+        device, precision = self._choose_device(self._config().device), self._config().precision
         path = self._fetch(state, plan)
         if self._memory:
             self._memory.reserve(state, plan.parameters, device)
@@ -152,6 +173,8 @@ class Loader:
         """Return the torch network of a loaded backbone; build it from its weights if its engine has none in memory."""
         if loaded.network is not None:
             return loaded.network
+        if loaded.remote is not None:
+            raise remote_calls.no_network(loaded.plan)
         with state.building:
             if state.network is None:
                 from lineup import registry

@@ -16,7 +16,7 @@ from lineup.config import Config, Entry
 from lineup.engines import devices
 from lineup.errors import BackboneError, BusyError, ForwardTimeout, HubError, LineupError, brief
 from lineup.inference.backbone_state import BackboneState, BackboneStates, Loaded
-from lineup.inference.loading import Loader
+from lineup.inference.loading import Elsewhere, Loader
 from lineup.inference.memory_budget import MemoryBudget
 from lineup.results import BackboneStatus, Progress
 
@@ -42,6 +42,7 @@ class Pin:
         reserve_batches: reserves the memory that an engine takes for batches, before its first one; raises
             LineupError when there is none.
         release: allows its eviction.
+        gone: tells that the process that computes it is gone: it is unavailable, and is connected to again later.
     """
 
     load: "Future[Loaded]"
@@ -49,6 +50,7 @@ class Pin:
     problem: Callable[[], LineupError | None]
     reserve_batches: Callable[[Loaded], None]
     release: Callable[[], None]
+    gone: Callable[[Loaded, HubError], None]
 
 
 class Pool:
@@ -59,16 +61,21 @@ class Pool:
         choose_device: returns the device to load to for the config's `device`.
         on_demand: whether backbones are loaded when needed, retried and evicted; otherwise each is loaded once by
             `load_here`.
+        elsewhere: decides which backbones another process computes; see `Loader`.
     """
 
     def __init__(
-        self, config: Callable[[], Config], choose_device: Callable[[str], str] = devices.choose, on_demand: bool = True
+        self,
+        config: Callable[[], Config],
+        choose_device: Callable[[str], str] = devices.choose,
+        on_demand: bool = True,
+        elsewhere: Elsewhere | None = None,
     ) -> None:
         self._states = BackboneStates(config().backbones)
         self._changed = threading.Condition()  # guards pins, loads, evictions and removals
         self._on_demand = on_demand
         self._memory = MemoryBudget(self._states.all, self._changed, config) if on_demand else None
-        self._loader = Loader(config, choose_device, self._memory)
+        self._loader = Loader(config, choose_device, self._memory, elsewhere)
 
     @property
     def names(self) -> list[str]:
@@ -119,8 +126,8 @@ class Pool:
         with self._changed:
             load, state = self.start(name, output), self._states.get(name, output)
             state.pins += 1
-            parts = (partial(_settled, state), lambda: state.problem, partial(self._reserve_batches, state))
-            return Pin(load, *parts, partial(self._unpin, state))
+            parts = (partial(_settled, state), lambda: state.problem, partial(_reserve_batches, self._memory, state))
+            return Pin(load, *parts, partial(self._unpin, state), partial(_gone, self._changed, state))
 
     @contextmanager
     def network(self, name: str) -> "Iterator[nn.Module]":
@@ -218,10 +225,6 @@ class Pool:
                 if not state.is_loaded:  # loaded weights are cached: the server is not needed
                     state.probe_problem = error.at(name)
 
-    def _reserve_batches(self, state: BackboneState, loaded: Loaded) -> None:
-        if self._memory:
-            self._memory.reserve_batches(state, loaded)
-
     def _unpin(self, state: BackboneState) -> None:
         with self._changed:
             state.pins -= 1
@@ -229,9 +232,8 @@ class Pool:
             self._changed.notify_all()
 
     def _may_retry(self, state: BackboneState) -> bool:
-        load = state.load
-        failed = load is not None and load.done() and isinstance(load.exception(), HubError | BusyError)
-        return self._on_demand and failed and time.monotonic() - state.failed_at > RETRY_AFTER_S
+        may_retry = (self._on_demand or state.is_remote) and state.may_succeed_later
+        return may_retry and time.monotonic() - state.failed_at > RETRY_AFTER_S
 
     def _load(self, state: BackboneState) -> None:
         """Load a backbone, publish it, and replace its engine by the preferred one afterwards."""
@@ -251,6 +253,8 @@ class Pool:
         _log.info("%s is ready on %s with %s", state.entry.name, loaded.device, loaded.engine.name)
         state.probe_problem = None  # of a probe that ran meanwhile
         load.set_result(loaded)
+        if loaded.remote:  # there is nothing to convert
+            return
         published = weakref.ref(load)
         del load, loaded  # it may be evicted before its turn to be converted: keep no reference to its memory
         with self._loader.converting:
@@ -293,6 +297,21 @@ def _settled(state: BackboneState) -> Loaded:
     state.settled.wait()
     assert state.load  # it is pinned
     return state.load.result()
+
+
+def _reserve_batches(memory: MemoryBudget | None, state: BackboneState, loaded: Loaded) -> None:
+    if memory:
+        memory.reserve_batches(state, loaded)
+
+
+def _gone(changed: threading.Condition, state: BackboneState, loaded: Loaded, error: HubError) -> None:
+    """Make a remote backbone unavailable, as a load that failed at the Hub, unless it is connected again already."""
+    with changed:
+        if state.is_loaded and state.load and state.load.result() is loaded:
+            kept, failed = error.at(state.entry.name), Future[Loaded]()
+            kept.__cause__ = None  # its frames have the image
+            failed.set_exception(kept)
+            state.load, state.failed_at, state.plan_incomplete = failed, time.monotonic(), True
 
 
 def _done(loaded: Loaded) -> "Future[Loaded]":

@@ -1,4 +1,4 @@
-"""A bounded queue: one request computes at a time, and cancelled requests are skipped.
+"""A bounded queue: a number of requests, usually one, compute at a time, and cancelled requests are skipped.
 
 Each kind of clients has a FIFO queue of its own, and these take turns: many clients of one kind do not lock out
 those of another. Jobs compute in slices between requests: a slice begins only while no request waits.
@@ -46,26 +46,26 @@ class _Waiter:
 
 
 class ComputeQueue:
-    """Grants one request at a time the right to compute. Thread-safe.
+    """Grants requests the right to compute: one at a time, or a few. Thread-safe.
 
     Kinds of clients take turns, and the requests of each are granted in the order of arrival.
 
     Args:
-        max_requests: returns the bound of each kind's queue, the computing request included; jobs do not count.
+        max_requests: returns the bound of each kind's queue, computing requests included; jobs do not count.
+        concurrency: returns how many compute at a time.
     """
 
-    def __init__(self, max_requests: Callable[[], int]) -> None:
-        self._max_requests = max_requests
+    def __init__(self, max_requests: Callable[[], int], concurrency: Callable[[], int] = lambda: 1) -> None:
+        self._max_requests, self._concurrency = max_requests, concurrency
         self._lock = threading.Lock()
         self._queued: list[_Waiter] = []  # in the order of arrival
         self._n_turns, self._last_turn = 0, defaultdict[str, int](int)  # the number of the last one, by kind of clients
-        self._computing: _Waiter | None = None
+        self._computing: list[_Waiter] = []
         self.mean_compute_s = 0.1  # moving average of how long a request computes
 
     def __len__(self) -> int:
         """Return the number of requests, queued or computing."""
-        waiters = [*self._queued, self._computing]
-        return sum(waiter is not None and not waiter.in_background for waiter in waiters)
+        return sum(not waiter.in_background for waiter in (*self._queued, *self._computing))
 
     @contextmanager
     def turn(
@@ -97,7 +97,7 @@ class ComputeQueue:
             yield
         finally:
             self.mean_compute_s += 0.1 * (time.monotonic() - started - self.mean_compute_s)
-            self._grant_next()
+            self._end(waiter)
 
     @contextmanager
     def background_turn(self, cancelled: Cancelled = never_cancelled) -> Iterator[None]:
@@ -112,15 +112,16 @@ class ComputeQueue:
         Raises:
             ClientDisconnected: when the job is cancelled before its turn.
         """
-        self._wait(self._enqueue(_Waiter(cancelled, in_background=True)))
+        waiter = self._enqueue(_Waiter(cancelled, in_background=True))
+        self._wait(waiter)
         try:
             yield
         finally:
-            self._grant_next()
+            self._end(waiter)
 
     def _enqueue(self, waiter: _Waiter) -> _Waiter:
         with self._lock:
-            if not self._computing:
+            if self._has_place:
                 self._grant(waiter)
             elif not waiter.in_background and (waiting := self._n_requests(waiter.client)) >= self._max_requests():
                 raise BusyError("busy", "", f"{waiting} requests are waiting already", "try again in some seconds")
@@ -129,12 +130,17 @@ class ComputeQueue:
                 self._wake_next()
         return waiter
 
+    @property
+    def _has_place(self) -> bool:
+        return len(self._computing) < max(1, self._concurrency())
+
     def _n_requests(self, client: str) -> int:
-        """Return the number of requests of a kind that are not cancelled; the computing one counts in any case."""
-        own = (waiter for waiter in self._queued if waiter.client == client and not waiter.in_background)
-        computing = self._computing
-        is_own = computing is not None and computing.client == client and not computing.in_background
-        return sum(not waiter.cancelled() for waiter in own) + is_own
+        """Return the number of requests of a kind that are not cancelled; computing ones count in any case."""
+        queued, computing = (
+            [waiter for waiter in waiters if waiter.client == client and not waiter.in_background]
+            for waiters in (self._queued, self._computing)
+        )
+        return sum(not waiter.cancelled() for waiter in queued) + len(computing)
 
     def _wait(self, waiter: _Waiter, prepare: Callable[[], object] = lambda: None) -> None:
         is_prepared = False
@@ -159,7 +165,7 @@ class ComputeQueue:
                 self._queued.remove(waiter)
                 self._wake_next()
                 return
-        self._grant_next()
+        self._end(waiter)
 
     def _in_order(self) -> Iterator[_Waiter]:
         """Yield what waits in the order in which it is granted, unless something else arrives."""
@@ -171,15 +177,18 @@ class ComputeQueue:
             last_turn[waiter.client] = self._n_turns + 1 + turn
             yield waiter
 
-    def _grant_next(self) -> None:
+    def _end(self, ended: _Waiter) -> None:
         with self._lock:
-            self._computing = None
-            if waiter := next((waiter for waiter in self._in_order() if not waiter.cancelled()), None):
-                self._queued.remove(waiter)
-                self._grant(waiter)
+            self._computing.remove(ended)
+            for waiter in self._in_order():
+                if not self._has_place:
+                    break
+                if not waiter.cancelled():
+                    self._queued.remove(waiter)
+                    self._grant(waiter)
 
     def _grant(self, waiter: _Waiter) -> None:
-        self._computing = waiter
+        self._computing.append(waiter)
         if not waiter.in_background:
             self._n_turns += 1
             self._last_turn[waiter.client] = self._n_turns

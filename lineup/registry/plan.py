@@ -16,6 +16,7 @@ from lineup.hub.downloads import cached_sha256
 from lineup.hub.files import HubFile, Weights
 from lineup.registry import label_files, labels
 from lineup.registry.labels import LabelSet
+from lineup.registry.remote import RemoteBackbone
 
 if TYPE_CHECKING:
     import torch
@@ -127,6 +128,7 @@ class Plan:
         output: what the network that `make` builds returns: logits of the classes, ``(N, classes)``, or features.
         embedding: how the network returns features; None if it cannot.
         requirements: the file with what it needs besides requirements.txt; empty if nothing.
+        remote: connects to the process that computes it; None if this one does.
     """
 
     name: str
@@ -151,6 +153,7 @@ class Plan:
     output: OutputKind = "classes"
     embedding: "Embedding | None" = None
     requirements: str = ""
+    remote: Callable[[], RemoteBackbone] | None = None
 
     @property
     def num_classes(self) -> int:

@@ -29,7 +29,7 @@ def enqueue(threads, compute_queue, name, served, cancelled=queue.never_cancelle
     """Begin to wait for a turn on a thread, and return once the request or job is in the queue."""
 
     def n_waiters():
-        return len(compute_queue._queued) + (compute_queue._computing is not None)
+        return len(compute_queue._queued) + len(compute_queue._computing)
 
     before = n_waiters()
 
@@ -351,3 +351,36 @@ def test_kinds_of_clients_prepare_in_turn(compute_queue):
             assert order == [queue.PAGE, "rest", queue.PAGE, "rest", "rest", "rest"]
         until(lambda: len(served) == 6)
     assert served == ["page", "rest 0", "page 2", "rest 1", "rest 2", "rest 3"]
+
+
+def test_as_many_requests_compute_at_a_time_as_have_a_place():
+    places, served, end = [2], [], threading.Event()
+    compute_queue = ComputeQueue(lambda: 20, lambda: places[0])
+
+    def take(name):
+        with compute_queue.turn():
+            served.append(name)
+            assert end.wait(10)
+
+    with ThreadPoolExecutor(8) as threads:
+        for name in range(6):
+            threads.submit(take, name)
+            until(lambda name=name: len(served) + len(compute_queue._queued) == name + 1)
+        assert served == [0, 1]
+        assert len(compute_queue) == 6
+        places[0] = 4
+        end.set()
+        until(lambda: len(served) == 6)
+    assert sorted(served) == list(range(6))
+    assert len(compute_queue) == 0
+
+
+def test_jobs_take_the_places_that_requests_leave():
+    compute_queue, served = ComputeQueue(lambda: 20, lambda: 2), []
+    with ThreadPoolExecutor(8) as threads, compute_queue.background_turn():
+        with compute_queue.turn():
+            take_in_background(threads, compute_queue, "job", served)
+            enqueue(threads, compute_queue, "request", served)
+            assert served == []
+        until(lambda: len(served) == 2)
+    assert served == ["request", "job"]

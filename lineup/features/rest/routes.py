@@ -204,9 +204,7 @@ def _embed(service: Service, name: str, body: bodies.Body, asked: parameters.Par
     found = list[Any]()
     with service.pinned(name, "features") as pinned:
         for image in body.images:
-            batch = pinned.prepared(image)
-            with service.turn(cancelled, REST):
-                output = pinned.forward(batch)
+            output = pinned.output(image, partial(service.turn, cancelled, REST), cancelled, REST)
             features = output.logits[0].tolist()
             details = {"backbone": name, "embedding": features, "engine": output.engine}
             found.append(details if asked.details else features)
