@@ -224,5 +224,9 @@ def _run(engine: "Engine", batch: np.ndarray) -> Output:
 
 
 def choose(config: Callable[[], Config]) -> Execution:
-    """Return how backbones compute on this machine; `config` returns the current config."""
+    """Return how backbones compute on this machine, or on a cluster; `config` returns the current config."""
+    if config().cluster:
+        from lineup.inference.cluster import client
+
+        return LocalExecution(config, client.elsewhere(config()))
     return ZeroGPUExecution(config) if zerogpu.on_zerogpu() else LocalExecution(config)

@@ -81,7 +81,7 @@ def text(seen: "Seen") -> list[str]:
     rows = [
         (
             replica.id,
-            f"{replica.node}:{replica.pid}",
+            f"{replica.node}:{replica.pid}" if replica.pid else "starting",
             ", ".join(replica.loaded) or "-",
             ", ".join(f"{name} {count}" for name, count in replica.loads.items()) or "-",
             str(replica.ongoing),

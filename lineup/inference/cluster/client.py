@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from lineup.config import Config, Entry
-from lineup.errors import BusyError, ForwardTimeout, LineupError, UnreachableError, brief
+from lineup.errors import BusyError, ForwardTimeout, LineupError, brief
 from lineup.inference.cluster import ONGOING
 from lineup.inference.cluster.link import Link
 from lineup.inference.cluster.messages import Ask, What
@@ -91,7 +91,7 @@ class RayBackbone:
             raise ForwardTimeout(name, f"an answer within {deadline_s:g} s", got, "choose another backbone")
         if reply.outcome == "died":
             got = f"the replicas that it was sent to ended: {brief(Exception(reply.value), line=0)}"
-            raise UnreachableError(name, "an answer of the cluster", got, "try again in some seconds")
+            raise BusyError(name, "an answer of the cluster", got, "try again in some seconds")
         if isinstance(reply.value, LineupError):
             raise reply.value
         return reply.value

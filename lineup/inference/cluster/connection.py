@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import logging
 import os
 import socket
 from collections.abc import Mapping
@@ -17,7 +18,7 @@ from lineup.inference.cluster import COMMAND, EXTRA
 
 # Ray's switch for a cluster of one machine: all of its ports are open to this machine alone.
 ONLY_THIS_MACHINE = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
-ALWAYS = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_SERVE_LOG_TO_STDERR": "0"}
+ALWAYS = {"RAY_USAGE_STATS_ENABLED": "0"}
 _TOKEN = Path(".ray", "auth_token")  # in the home folder: where Ray keeps the token of local clusters
 
 
@@ -126,11 +127,13 @@ def connect(address: str, environment: Mapping[str, str]) -> str:
     """
     os.environ.update(environment)
     import ray
+    from ray import serve  # noqa: F401
 
     try:
         context = ray.init(address, namespace="lineup", configure_logging=False, log_to_driver=False)
     except (Exception, SystemExit) as error:  # it raises ConnectionError, RuntimeError, ValueError and others
         raise _unreachable(address, error) from error
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)  # its import has set it
     found: str = getattr(context, "dashboard_url", None) or ""
     return f"http://{found}" if found and "://" not in found else found
 

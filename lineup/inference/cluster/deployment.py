@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ray.serve import Application
 
 HEALTH_PERIOD_S, HEALTH_TIMEOUT_S = 2.0, 10.0  # a replica that fails three times in a row is replaced
-_PER_REPLICA = 1.0  # requests at the same time, on average, above which another replica is started
+_PER_REPLICA = 1.5  # requests at the same time, on average, above which another replica is started
 _UP_S, _DOWN_S = 3.0, 120.0  # for how long there must be more, or fewer, before one is started, or stopped
 _INTERVAL_S, _LOOK_BACK_S = 1.0, 5.0  # how often requests are counted · over how long they are averaged
 BUILDER = "lineup.inference.cluster.deployment:application"

@@ -81,7 +81,7 @@ def seen(dashboard: str = "") -> Seen:
         return Seen("NOT_DEPLOYED", nodes=nodes, dashboard=dashboard)
     deployment = application.deployments.get(DEPLOYMENT)
     counts = deployment.replica_states if deployment else {}
-    states = {str(state.value): count for state, count in counts.items() if count}
+    states = {str(getattr(state, "value", state)): count for state, count in counts.items() if count}
     actors = [actor["name"] for actor in ray.util.list_named_actors(all_namespaces=True)]
     found = list[ReplicaSeen]()
     for name in sorted(actor for actor in actors if actor.startswith(_ACTOR)):
