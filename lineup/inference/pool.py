@@ -168,13 +168,6 @@ class Pool:
         with self._changed:
             self._states.remove(name)
 
-    def unload(self, name: str) -> None:
-        """Free the memory of a backbone as soon as running requests have finished; it is loaded again when needed."""
-        with self._changed:
-            entry = self._states.get(name).entry
-            self._states.remove(name)
-            self._states.add(entry)
-
     def mark_timed_out(self, name: str, error: ForwardTimeout) -> Callable[[], None]:
         """Make a backbone unavailable whose forward pass still runs; return a function that undoes it."""
         with self._changed:

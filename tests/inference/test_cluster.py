@@ -26,8 +26,9 @@ from lineup.errors import (
 )
 
 BACKBONES = "backbones: ['fake:a', 'fake:b', 'fake:c']\nengine: torch\nprecision: float32\ntop_k: 3\n"
-LIMITS = "limits: {forward_timeout_s: 5}\n"
-TIMEOUT_S = 5.0
+LIMITS = "limits: {forward_timeout_s: 30}\n"  # twice that is the deadline, within which a replica must start
+DEADLINE_S = 60.0
+SHORT = "limits: {forward_timeout_s: 4}\n"
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +82,7 @@ def test_answer_of_a_replica_that_is_killed_comes_from_the_next(front, cluster, 
     os.kill(replica["pid"], signal.SIGKILL)
     started = time.monotonic()
     assert close_to(service.classify(image, "fake:a"), expected)
-    assert time.monotonic() - started < 2 * TIMEOUT_S
+    assert time.monotonic() - started < DEADLINE_S
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +130,7 @@ class Load:
 
     def assert_all_right(self):
         assert (self.errors, self.wrong) == ([], 0)
-        assert max(self.lates) < 2 * TIMEOUT_S
+        assert max(self.lates) < DEADLINE_S
 
 
 @pytest.fixture
@@ -208,14 +209,14 @@ def test_backbones_stay_on_replicas_that_have_them(front, cluster, images, expec
 
 @pytest.mark.long
 def test_replica_whose_forward_pass_hangs_is_replaced(front, cluster, images, expected, tmp_path):
-    service = front()
+    service = front(text=BACKBONES + SHORT)
     [before] = cluster.replicas()
     service.classify(images[0], "fake:a")
     (tmp_path / "a.hang").touch()
     started = time.monotonic()
-    with pytest.raises(ForwardTimeout, match="expected an answer within 5 s; it is still computing"):
+    with pytest.raises(ForwardTimeout, match="expected an answer within 4 s; it is still computing"):
         service.classify(images[0], "fake:a")
-    assert time.monotonic() - started < 2 * TIMEOUT_S
+    assert time.monotonic() - started < 8
     (tmp_path / "a.hang").unlink()
     until = time.monotonic() + 60
     while [replica["id"] for replica in cluster.replicas()] == [before["id"]]:
@@ -226,15 +227,15 @@ def test_replica_whose_forward_pass_hangs_is_replaced(front, cluster, images, ex
 
 @pytest.mark.long
 def test_replica_that_is_stopped_costs_its_request_the_deadline(front, cluster, images):
-    service = front()
+    service = front(text=BACKBONES + SHORT)
     service.classify(images[0], "fake:a")
     [replica] = cluster.replicas()
     os.kill(replica["pid"], signal.SIGSTOP)
     try:
         started = time.monotonic()
-        with pytest.raises(ForwardTimeout, match="within 10 s"):
+        with pytest.raises(ForwardTimeout, match="within 8 s"):
             service.classify(images[0], "fake:a")
-        assert time.monotonic() - started < 2 * TIMEOUT_S + 2
+        assert time.monotonic() - started < 10
         until = time.monotonic() + 90
         while [each["id"] for each in cluster.call("seen")["replicas"] if each["pid"]] in ([replica["id"]], []):
             assert time.monotonic() < until, cluster.call("seen")

@@ -18,7 +18,10 @@ from lineup.inference.cluster import COMMAND, EXTRA
 
 # Ray's switch for a cluster of one machine: all of its ports are open to this machine alone.
 ONLY_THIS_MACHINE = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
-ALWAYS = {"RAY_USAGE_STATS_ENABLED": "0"}
+ALWAYS = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_SERVE_HANDLE_AUTOSCALING_METRIC_PUSH_INTERVAL_S": "1",  # more replicas are started after seconds
+}
 _TOKEN = Path(".ray", "auth_token")  # in the home folder: where Ray keeps the token of local clusters
 
 

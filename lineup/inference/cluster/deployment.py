@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 HEALTH_PERIOD_S, HEALTH_TIMEOUT_S = 2.0, 10.0  # a replica that fails three times in a row is replaced
 _PER_REPLICA = 1.5  # requests at the same time, on average, above which another replica is started
 _UP_S, _DOWN_S = 3.0, 120.0  # for how long there must be more, or fewer, before one is started, or stopped
-_INTERVAL_S, _LOOK_BACK_S = 1.0, 5.0  # how often requests are counted · over how long they are averaged
+_LOOK_BACK_S = 5.0  # over how long requests are averaged
 BUILDER = "lineup.inference.cluster.deployment:application"
 
 
@@ -67,7 +67,6 @@ def options(config: Config, environment: dict[str, str] | None = None) -> dict[s
             "target_ongoing_requests": _PER_REPLICA,
             "upscale_delay_s": _UP_S,
             "downscale_delay_s": _DOWN_S,
-            "metrics_interval_s": _INTERVAL_S,
             "look_back_period_s": _LOOK_BACK_S,
         },
         "health_check_period_s": HEALTH_PERIOD_S,

@@ -89,7 +89,8 @@ class Replica:
             if name not in self.loaded:  # twice, by Serve and by Python
                 return
             self.loaded.remove(name)
-        self._pool.unload(name)
+            self._pool.remove(name)  # running requests still finish on it
+            self._pool.add(self._entries[name])  # it is loaded again when needed
 
     async def load(self, ask: "Ask") -> str | LineupError:
         """Load a backbone; return the name of its engine, or why it cannot run."""
@@ -107,7 +108,8 @@ class Replica:
                 check_same(ask.name, ask.digest, self._digests[ask.name])
                 check_files(self._config, self._entries[ask.name], self.node)
                 await self.held(ask.name)
-            pin = self._pool.pin(ask.name, ask.kind)  # before Serve can unload it: nothing is awaited in between
+            with self._lock:  # before Serve can unload it: nothing is awaited in between
+                pin = self._pool.pin(ask.name, ask.kind)
             try:
                 found = await asyncio.get_running_loop().run_in_executor(self._threads, call, pin, unwanted.is_set)
             finally:
