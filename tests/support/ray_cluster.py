@@ -100,7 +100,7 @@ class _Host:
         from lineup.inference.cluster import connection
 
         where = {"temp_dir": str(self._folder / "ray"), "include_dashboard": False}
-        where |= {"port": self._port} if self._port else {}
+        where |= {"gcs_server_port": self._port} if self._port else {}
         self._cluster = Cluster(True, head_node_args={**NODE, **where})
         self._port = int(self._cluster.address.rpartition(":")[2])
         connection.connect(self._cluster.address, connection.ALWAYS)
