@@ -115,14 +115,17 @@ class Classifier:
         pin: Pin,
         prepared: PreparedImage,
         options: AnswerOptions,
-        turn: Callable[[Callable[[], object]], AbstractContextManager[None]],
+        turn: Callable[[Callable[[], object], bool], AbstractContextManager[None]],
     ) -> Answer:
         try:
             loaded = pin.load.result()
-            with turn(partial(prepared.batch_for, loaded.plan.transform)):
+            with turn(partial(prepared.batch_for, loaded.plan.transform), not loaded.engine.is_concurrent):
                 if problem := pin.problem():  # a forward pass has timed out meanwhile
                     return problem
-                return self.answer(name, loaded, prepared, options)
+                answer = self.answer(name, loaded, prepared, options)
+            if self._execution.has_waiting:  # they need not wait for one another, once there is a graph for it
+                self._pool.prepare_batches(name, loaded)
+            return answer
         except (ImageError, ClientDisconnected):
             raise
         except LineupError as error:

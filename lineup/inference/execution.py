@@ -64,6 +64,7 @@ class Execution(Protocol):
         on_wait: Callable[[], None],
         client: str,
         prepare: Callable[[], object] = lambda: None,
+        is_alone: bool = True,
     ) -> AbstractContextManager[None]:
         """Wait until a request may compute; see `ComputeQueue.turn`."""
 
@@ -81,7 +82,11 @@ class Execution(Protocol):
 
     @property
     def mean_compute_s(self) -> float:
-        """Return a moving average of how long a request computes."""
+        """Return a moving average of how long a request computes, divided by the number of those that do so at once."""
+
+    @property
+    def has_waiting(self) -> bool:
+        """Tell whether a request waits for its turn."""
 
     @property
     def problem(self) -> str:
@@ -89,13 +94,13 @@ class Execution(Protocol):
 
 
 class LocalExecution:
-    """Computes in this process: one forward pass at a time, which uses all cores, with a timeout."""
+    """Computes in this process: one forward pass at a time, which uses all cores, or one on each; with a timeout."""
 
     loads_on_demand = True
 
     def __init__(self, config: Callable[[], Config]) -> None:
         self.pool = Pool(config, devices.choose)
-        self._queue = ComputeQueue(lambda: config().limits.queue_size)
+        self._queue = ComputeQueue(lambda: config().limits.queue_size, devices.cores)
         self._watchdog = Watchdog(lambda: config().limits.forward_timeout_s, self.pool.mark_timed_out)
 
     def start(self) -> None:
@@ -107,8 +112,9 @@ class LocalExecution:
         on_wait: Callable[[], None],
         client: str,
         prepare: Callable[[], object] = lambda: None,
+        is_alone: bool = True,
     ) -> AbstractContextManager[None]:
-        return self._queue.turn(cancelled, on_wait, client, prepare)
+        return self._queue.turn(cancelled, on_wait, client, prepare, is_alone)
 
     def background_turn(self, cancelled: Cancelled) -> AbstractContextManager[None]:
         return self._queue.background_turn(cancelled)
@@ -128,6 +134,10 @@ class LocalExecution:
         return self._queue.mean_compute_s
 
     @property
+    def has_waiting(self) -> bool:
+        return self._queue.has_waiting
+
+    @property
     def problem(self) -> str:
         if (hanging := self._watchdog.hanging) < MAX_HANGING:
             return ""
@@ -144,6 +154,7 @@ class ZeroGPUExecution:
     loads_on_demand = False
     problem = ""
     mean_compute_s = 0.1
+    has_waiting = False  # they wait in the Hub's queue
 
     def __init__(self, config: Callable[[], Config]) -> None:
         self.pool = Pool(config, lambda device: "cpu" if self._started else "cuda", on_demand=False)
@@ -166,6 +177,7 @@ class ZeroGPUExecution:
         on_wait: Callable[[], None],
         client: str,
         prepare: Callable[[], object] = lambda: None,
+        is_alone: bool = True,
     ) -> AbstractContextManager[None]:
         return nullcontext()
 

@@ -23,6 +23,7 @@ from lineup.results import BackboneStatus, Progress
 if TYPE_CHECKING:
     from torch import nn
 
+    from lineup.engines.engine import Engine
     from lineup.registry import Plan
     from lineup.registry.plan import OutputKind
 
@@ -69,6 +70,7 @@ class Pool:
         self._on_demand = on_demand
         self._memory = MemoryBudget(self._states.all, self._changed, config) if on_demand else None
         self._loader = Loader(config, choose_device, self._memory)
+        self._prepared: weakref.WeakSet[Engine] = weakref.WeakSet()  # whose graph for batches exists, or cannot
 
     @property
     def names(self) -> list[str]:
@@ -160,6 +162,31 @@ class Pool:
         """
         with self._changed:
             self._states.remove(name)
+
+    def prepare_batches(self, name: str, loaded: Loaded) -> None:
+        """Begin to compile the graph with which a backbone's engine computes images at the same time, once.
+
+        It is not, if another backbone would have to be evicted for it, or if the backbone was just removed.
+        """
+        engine = loaded.engine
+        with self._changed:
+            if self._memory is None or not engine.batch_memory_bytes or engine in self._prepared:
+                return
+            self._prepared.add(engine)
+            state = self._states.get(name)
+            if not self._memory.reserves_free_batches(state, loaded):
+                return
+            state.pins += 1
+
+        def compile() -> None:
+            try:
+                engine.prepare_batches()
+            except Exception:
+                _log.exception("%s computes one image at a time", name)
+            finally:
+                self._unpin(state)
+
+        threading.Thread(target=compile, name=f"compile {name}", daemon=True).start()
 
     def mark_timed_out(self, name: str, error: ForwardTimeout) -> Callable[[], None]:
         """Make a backbone unavailable whose forward pass still runs; return a function that undoes it."""
