@@ -158,7 +158,8 @@ def launch(
     warnings = [resolve_name(feature.warnings) for feature in features if feature.warnings]
     routes = [*health.routes(service, warnings), *privacy.routes(), *_routes(service, features)]
     middleware = stack.middleware(service, blocks, CONNECTIONS, slots, known, routes)
-    lifespan = stack.outermost(_middleware(service, features), uploads.sweeping(blocks, known, routes))
+    first = [*_middleware(service, features), stack.direct(service, CONNECTIONS, slots, known, routes)]
+    lifespan = stack.outermost(first, uploads.sweeping(blocks, known, routes))
     image_bytes = limits.max_upload_mb * 10**6
     mcp_tools.adapt(body_limit.max_body_bytes(allowlist.MCP, image_bytes), limits.max_upload_mb)
     if not service.loads_on_demand:

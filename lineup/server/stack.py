@@ -17,6 +17,7 @@ from lineup.page.connections import Connections
 from lineup.server.admission import Admission, AdmissionMiddleware
 from lineup.server.allowlist import AllowlistMiddleware
 from lineup.server.body_limit import BodyLimitMiddleware
+from lineup.server.direct_routes import DirectRoutesMiddleware
 from lineup.server.disconnects import DisconnectsMiddleware
 from lineup.server.malformed_bodies import MalformedBodyMiddleware
 from lineup.server.mcp_refusals import McpRefusalMiddleware
@@ -46,6 +47,17 @@ def middleware(
         Middleware(PreviewsMiddleware, service),
         Middleware(AddRootPathMiddleware),
     ]
+
+
+def direct(
+    service: Service,
+    connections: Connections,
+    admission: Admission,
+    sessions: Sessions,
+    routes: Sequence[BaseRoute],
+) -> Middleware:
+    """Return the middleware that serves routes without the rest, to come before it."""
+    return Middleware(DirectRoutesMiddleware, service, connections, admission, sessions, routes)
 
 
 Lifespan = Callable[[Any], AbstractAsyncContextManager[None]]

@@ -222,7 +222,7 @@ def test_routes_outside_the_allowlist_return_404(plain, method, path):
         ("POST", "/gradio_api/mcp/schema", "GET"),
         ("GET", "/gradio_api/mcp/messages/", "POST"),
         ("POST", "/healthz", "GET, HEAD"),
-        ("BREW", "/readyz/", "GET, HEAD"),
+        ("PROPFIND", "/readyz/", "GET, HEAD"),
     ],
 )
 def test_known_path_with_another_method_returns_405(plain, method, path, allow):

@@ -55,11 +55,16 @@ def routes(service: Service) -> list[BaseRoute]:
 class ApiRoute(Route):
     """A route whose errors are problem details. The limit of its body is for the server's middleware.
 
+    Attributes:
+        is_direct: it needs none of Gradio's middleware: what it needs comes before.
+
     Args:
         path: the path.
         service: the service.
         answers: the function that answers, by method.
     """
+
+    is_direct = True
 
     def __init__(self, path: str, service: Service, **answers: Endpoint) -> None:
         self._service, self._answers = service, answers
