@@ -11,7 +11,7 @@ from serving import free_port
 from waiting import until
 
 import app
-from lineup.features.rest.callers import KEYS
+from lineup.features.rest.keys import KEYS
 from lineup.server import bodies
 
 TWO = "backbones: ['fake:a', 'fake:b']"
