@@ -203,7 +203,7 @@ def _compare(service: Service, _: str, body: bodies.Body, asked: parameters.Para
 
 def _embed(service: Service, name: str, body: bodies.Body, asked: parameters.Parameters, cancelled: Cancelled) -> Any:
     found = list[Any]()
-    with service.pinned(name, "features") as pinned:
+    with service.pinned(name, "features", cancelled) as pinned:
         for image in body.images:
             batch = pinned.prepared(image)
             with service.turn(cancelled, REST):

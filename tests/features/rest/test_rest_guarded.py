@@ -154,6 +154,18 @@ def test_a_disconnected_client_takes_no_forward_pass(launch, fakes, image):
     until(lambda: not page.slots._bodies)
 
 
+def test_a_disconnected_client_does_not_wait_for_a_load(launch, fakes, image):
+    fakes.more["b"] = {"embedding": SimpleNamespace(dim=3, network=lambda network: network)}
+    page, held, content = launch(), fakes.hold("build b"), image.read_bytes()
+    for n, path in enumerate(("/v1/models/fake:b/embedding", "/v1/models/fake:b")):
+        with begun(page, f"Content-Length: {len(content)}", content, path):
+            until(lambda n=n: fakes.built.count("b") > n)
+            assert page.slots._bodies
+        until(lambda: not page.slots._bodies)
+    held.set()
+    assert post(page, image, "/v1/models/fake:b/embedding")[::2] == (200, [3.0, 2.0, 1.0])
+
+
 def test_stalled_body_is_answered_with_408_and_slow_ones_take_no_slot(launch, image, monkeypatch):
     page = launch("limits: {queue_size: 1}\n" + TWO)
     monkeypatch.setattr(bodies, "SLOW_AFTER_S", 0.0)
