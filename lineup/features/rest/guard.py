@@ -70,8 +70,10 @@ class GuardMiddleware:
 
     async def _admit(self, scope: Scope, receive: Receive, send: Send) -> None:
         key = self._keys.number_of(Headers(scope=scope))
-        caller = self._proxies.address_of(HTTPConnection(scope)) if key is None else f"key {key}"
-        added = await self._limit.hit(caller) if self._limit else {}
+        added: dict[str, str] = {}
+        if self._limit:
+            caller = self._proxies.address_of(HTTPConnection(scope)) if key is None else f"key {key}"
+            added = await self._limit.hit(caller)
         if retry_after_s := added.get("Retry-After"):
             remedy = f"try again in {retry_after_s} s"
             error = RequestError(429, LineupError("rate limit", f"at most {self._limit}", "got more", remedy), added)
