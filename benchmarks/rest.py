@@ -140,14 +140,14 @@ class Bench:
             _say(f"round {number + 1} of {self._effort.rounds}")
             own = self._round_of_lineup()
             servers = [server for several in self._peers.values() for server in several]
+            rates = dict[str, list[dict[str, float]]]()  # of this round, for each peer those of its settings
             for server in servers if number % 2 else reversed(servers):
                 with self._reported(server.name):
-                    self._measure(server)
-            for name in self._peers:
+                    last = _last(self._measure(server).per_s)
+                    rates.setdefault(server.name, []).append(last)
+            for name, found in rates.items():
                 for size in SIZES:
-                    rates = [each.per_s[size][-1:] for (of, _), each in self.found.servers.items() if of == name]
-                    if best := max((rate[0] for rate in rates if rate), default=0.0):
-                        self.found.add(f"per_s {size} {name}", own[size] / best)
+                    self.found.add(f"per_s {size} {name}", own[size] / max(each[size] for each in found))
         with self._reported("200 clients"):
             self._crowd()
         return self.found
@@ -173,7 +173,7 @@ class Bench:
         self.found.add("p50 empty", figures.p50_ms[LARGER][-1] / empty_ms)
         self.found.alone.setdefault("empty", []).append(empty_ms)
         self.found.alone.setdefault("benchmark_app", []).append(batches_per_s)
-        return {size: rates[-1] for size, rates in figures.per_s.items()}
+        return _last(figures.per_s)
 
     def _empty_ms(self) -> float:
         """Return the median round trip of an empty Gradio function, with Gradio's client."""
@@ -252,6 +252,11 @@ class Bench:
         }
         if clients.lost or page["lost"]:
             _say(f"lost: {clients.lost[:3]}, of the page {page['lost']}")
+
+
+def _last(rates: dict[str, list[float]]) -> dict[str, float]:
+    """Return the rates of the last round."""
+    return {size: of_rounds[-1] for size, of_rounds in rates.items()}
 
 
 class _Reported:

@@ -173,13 +173,15 @@ class Service:
             raise BackboneError(name, "an entry that is not the default", "it is", "change the default first")
         self._pool.remove(name)
 
-    def pinned(self, name: str, output: "OutputKind" = "classes") -> PinnedBackbone:
+    def pinned(
+        self, name: str, output: "OutputKind" = "classes", cancelled: Cancelled = never_cancelled
+    ) -> PinnedBackbone:
         """Load an entry, and keep it loaded while batches are computed; a context manager.
 
         Raises:
-            LineupError: when it cannot be loaded.
+            LineupError: when it cannot be loaded, or the request is cancelled meanwhile.
         """
-        return PinnedBackbone(self._execution, lambda: self.config, self.known(name), output)
+        return PinnedBackbone(self._execution, lambda: self.config, self.known(name), output, cancelled)
 
     def turn(self, cancelled: Cancelled = never_cancelled, client: str = PAGE) -> AbstractContextManager[None]:
         """Wait until all earlier requests are done, and block later ones; see `ComputeQueue.turn`."""

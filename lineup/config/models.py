@@ -7,9 +7,9 @@ exists when it is used: neither prevents the page from opening.
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Discriminator, Field, PrivateAttr, Tag, model_validator
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, PrivateAttr, Tag, model_validator
 
-from lineup.config import class_indices, normalization
+from lineup.config import class_indices, normalization, proxies
 from lineup.config.sections import Evaluation, Feedback, Rest, Section, Training
 from lineup.config.spec import Spec, parse_spec
 from lineup.config.yaml_source import Document, format_value
@@ -246,6 +246,11 @@ class Config(Section):
         "auto", description="auto (bfloat16 where the hardware supports it), float32 or bfloat16"
     )
     share: bool = Field(False, description="true requests a public link from Gradio")
+    trusted_proxies: list[Annotated[str, AfterValidator(proxies.network)]] = Field(
+        default_factory=lambda: list(proxies.LOOPBACK),
+        description="addresses or networks, such as `10.0.0.0/8`, of proxies whose X-Forwarded-For is believed, for "
+        "all limits of a client's address; in a Space, the Hub's are too",
+    )
     limits: Limits = Field(default_factory=Limits, description="resource limits")  # type: ignore[arg-type]
     evaluation: Evaluation = Field(
         default_factory=Evaluation,  # type: ignore[arg-type]

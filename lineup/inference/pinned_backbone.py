@@ -15,6 +15,7 @@ from lineup.inference import answer_store
 from lineup.inference.execution import Execution, Output
 from lineup.inference.postprocessing import checked
 from lineup.inference.preprocessing import batch_of, decode_side_px
+from lineup.inference.queue import Cancelled, never_cancelled
 
 if TYPE_CHECKING:
     from lineup.registry import Plan
@@ -34,16 +35,24 @@ class PinnedBackbone:
         config: returns the current config, for its limits.
         name: name of an entry.
         output: what to compute: logits of classes, or features.
+        cancelled: the cancel flag of the request that waits for the load.
 
     Raises:
-        LineupError: when it cannot be loaded.
+        LineupError: when it cannot be loaded, or the request is cancelled.
     """
 
-    def __init__(self, execution: Execution, config: Callable[[], Config], name: str, output: "OutputKind") -> None:
+    def __init__(
+        self,
+        execution: Execution,
+        config: Callable[[], Config],
+        name: str,
+        output: "OutputKind",
+        cancelled: Cancelled = never_cancelled,
+    ) -> None:
         self._execution, self._config, self.name = execution, config, name
         self._pin = execution.pool.pin(name, output)
         try:
-            self._loaded = self._pin.settled()
+            self._loaded = self._pin.settled(cancelled)
         except BaseException:
             self._pin.release()
             raise

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 
 from lineup.config import Config, Entry
 from lineup.engines import devices
-from lineup.errors import BackboneError, BusyError, ForwardTimeout, HubError, LineupError, brief
+from lineup.errors import BackboneError, BusyError, ClientDisconnected, ForwardTimeout, HubError, LineupError, brief
 from lineup.inference.backbone_state import BackboneState, BackboneStates, Loaded
 from lineup.inference.loading import Loader
 from lineup.inference.memory_budget import MemoryBudget
+from lineup.inference.queue import Cancelled
 from lineup.results import BackboneStatus, Progress
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 RETRY_AFTER_S = 10.0  # a load that failed at the Hub, or for lack of memory, is not retried before
+POLL_S = 1.0  # how often a request that waits for a load or a conversion checks its cancel flag
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,8 @@ class Pin:
 
     Attributes:
         load: its load.
-        settled: waits until it runs on the engine that it will keep, and returns it.
+        settled: waits until it runs on the engine that it will keep, and returns it; raises ClientDisconnected once the
+            cancel flag is set.
         problem: returns why it is unavailable, or None.
         reserve_batches: reserves the memory that an engine takes for batches, before its first one; raises
             LineupError when there is none.
@@ -46,7 +49,7 @@ class Pin:
     """
 
     load: "Future[Loaded]"
-    settled: Callable[[], Loaded]
+    settled: Callable[[Cancelled], Loaded]
     problem: Callable[[], LineupError | None]
     reserve_batches: Callable[[Loaded], None]
     release: Callable[[], None]
@@ -308,9 +311,11 @@ class Pool:
         load.set_exception(error)
 
 
-def _settled(state: BackboneState) -> Loaded:
+def _settled(state: BackboneState, cancelled: Cancelled) -> Loaded:
     """Wait until no conversion will replace the engine of a pinned backbone."""
-    state.settled.wait()
+    while not state.settled.wait(POLL_S):
+        if cancelled():
+            raise ClientDisconnected
     assert state.load  # it is pinned
     return state.load.result()
 

@@ -17,7 +17,7 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from starlette.routing import Route
 
 from lineup.errors import BusyError, LineupError
-from lineup.page.client_address import client_address
+from lineup.page.client_address import Proxies
 from lineup.page.owner_session import SESSION_S, VARIABLE, OwnerSession, Refusal
 from lineup.page.templates import read_script, render
 
@@ -44,11 +44,12 @@ class OwnerPages:
     Args:
         session: the owner's sessions.
         title: of the page.
+        proxies: decide whose attempts are counted.
         space: whether this is a Space, which shows its app in a frame of huggingface.co.
     """
 
-    def __init__(self, session: OwnerSession, title: str, space: bool | None = None) -> None:
-        self._session, self._title = session, title
+    def __init__(self, session: OwnerSession, title: str, proxies: Proxies, space: bool | None = None) -> None:
+        self._session, self._title, self._proxies = session, title, proxies
         self._is_space = bool(os.environ.get("SPACE_ID")) if space is None else space
         ancestors = "https://huggingface.co" if self._is_space else "'none'"
         policy = _POLICY | {"frame-ancestors": ancestors}
@@ -149,7 +150,7 @@ class OwnerPages:
 
     async def _sign_in(self, request: Request) -> Response:
         token = _token_in(request.headers.get("content-type", ""), await request.body())
-        outcome = self._session.login(token, client_address(request))
+        outcome = self._session.login(token, self._proxies.address_of(request))
         if isinstance(outcome, Refusal):
             return self._rendered(request, outcome)
         response = RedirectResponse(f"{root_of(request)}{PATH}", 303)

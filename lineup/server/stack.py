@@ -13,6 +13,7 @@ from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
+from lineup.page.client_address import Proxies
 from lineup.page.connections import Connections
 from lineup.server.admission import Admission, AdmissionMiddleware
 from lineup.server.allowlist import AllowlistMiddleware
@@ -41,7 +42,7 @@ def middleware(
         Middleware(AllowlistMiddleware, blocks, routes),
         Middleware(DisconnectsMiddleware, connections, sessions),
         Middleware(McpRefusalMiddleware),
-        Middleware(AdmissionMiddleware, admission, connections, sessions),
+        Middleware(AdmissionMiddleware, admission, connections, sessions, Proxies(service.config.trusted_proxies)),
         Middleware(BodyLimitMiddleware, service, admission, routes),
         Middleware(MalformedBodyMiddleware),
         Middleware(PreviewsMiddleware, service),

@@ -272,7 +272,10 @@ sys.exit(main(sys.argv[1:]))
             *("classify", "plan", "expected a backbone that can be built; building it failed", []),
             marks=pytest.mark.long,
         ),
-        ("classify", "load", "expected a backbone that can be built; loading failed", ["--verbose"]),
+        pytest.param(
+            *("classify", "load", "expected a backbone that can be built; loading failed", ["--verbose"]),
+            marks=pytest.mark.long,
+        ),
     ],
 )
 def test_strange_exception_is_one_plain_sentence(tmp_path, env, image, command, target, problem, verbose):

@@ -21,6 +21,7 @@ from lineup.features.feedback.feature import FeedbackParts
 from lineup.features.feedback.records import Said
 from lineup.features.feedback.review import PendingImage
 from lineup.page import owner_session, thumbnails
+from lineup.page.client_address import Proxies
 from lineup.page.sign_in import OwnerPages, root_of
 from lineup.page.templates import renderer
 from lineup.service import Service
@@ -218,7 +219,7 @@ def routes(service: Service, parts: FeedbackParts) -> list[Route]:
     session = owner_session.from_environment()
     if session is None:
         return []
-    pages = OwnerPages(session, service.config.title)
+    pages = OwnerPages(session, service.config.title, Proxies(service.config.trusted_proxies))
     return [*pages.routes(), *ReviewPage(service, parts).routes(pages)]
 
 

@@ -19,7 +19,7 @@ from lineup.features.rest import REST, answers, bodies, openapi, parameters, pro
 from lineup.features.rest.problems import RequestError
 from lineup.inference.postprocessing import AnswerOptions
 from lineup.inference.queue import Cancelled
-from lineup.page.connections import on_thread
+from lineup.page.connections import charge, on_thread
 from lineup.service import Service
 
 _log = logging.getLogger(__name__)
@@ -147,6 +147,7 @@ async def _post(
     accepted, kind, query = answers.accepted(request), bodies.content_type(request), request.query_params.multi_items()
     name = service.known(request.path_params["name"]) if "name" in request.path_params else ""
     parameters.parse(query, {}, allowed)  # before the body is read
+    charge(request)
 
     def answer(parsed: Callable[[], bodies.Body], cancelled: Cancelled) -> Any:
         body = parsed()
@@ -207,7 +208,7 @@ def _compare(service: Service, _: str, body: bodies.Body, asked: parameters.Para
 
 def _embed(service: Service, name: str, body: bodies.Body, asked: parameters.Parameters, cancelled: Cancelled) -> Any:
     found = list[Any]()
-    with service.pinned(name, "features") as pinned:
+    with service.pinned(name, "features", cancelled) as pinned:
         for image in body.images:
             batch = pinned.prepared(image)
             with service.turn(cancelled, REST):
