@@ -109,7 +109,7 @@ class _Batches:
         """Return the outputs of one image ``(1, C, H, W)``, computed on a share of the cores; thread-safe."""
         request = self._idle.get()
         try:
-            return np.asarray(request.infer([image], share_inputs=True)[0])  # (1, classes), a copy
+            return np.asarray(request.infer(self._tensor(image, shared_memory=True))[0])  # (1, classes), a copy
         finally:
             self._idle.put(request)
 

@@ -100,7 +100,8 @@ class LocalExecution:
 
     def __init__(self, config: Callable[[], Config]) -> None:
         self.pool = Pool(config, devices.choose)
-        self._queue = ComputeQueue(lambda: config().limits.queue_size, devices.cores)
+        cores = devices.cores()  # once: it reads files
+        self._queue = ComputeQueue(lambda: config().limits.queue_size, lambda: cores)
         self._watchdog = Watchdog(lambda: config().limits.forward_timeout_s, self.pool.mark_timed_out)
 
     def start(self) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from lineup.page.client_address import Proxies
 from lineup.page.connections import Connections
 from lineup.server.admission import Admission, AdmissionMiddleware
 from lineup.server.body_limit import BodyLimitMiddleware
@@ -44,7 +45,8 @@ class DirectRoutesMiddleware:
     ) -> None:
         self._app, self._routes = app, [route for route in routes if getattr(route, "is_direct", False)]
         limited = BodyLimitMiddleware(AddRootPathMiddleware(_handle), service, admission, self._routes)
-        self._direct = AdmissionMiddleware(limited, admission, connections, sessions)
+        proxies = Proxies(service.config.trusted_proxies)
+        self._direct = AdmissionMiddleware(limited, admission, connections, sessions, proxies)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on to its route, or to the app."""
