@@ -2,9 +2,10 @@
 
 import logging
 import threading
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,44 +60,63 @@ class Loader:
             offline: send no request; a file that is not cached is an UnreachableError.
             force: send requests to servers that did not respond a moment ago.
         """
-        with state.planning:  # by a probe and a load at the same time
+        # by a probe and a load at the same time; a Lineup that asks itself would wait here for its own request
+        with state.planning if state.entry.source != "lineup" else nullcontext():
             if state.plan is None or state.plan_incomplete:
-                from lineup import registry
-                from lineup.hub import downloads
-
-                def fetch(file: files.HubFile) -> Path:
-                    if not offline:
-                        with self._breaker.guard(file, force):
-                            return downloads.fetch(file, self._config().limits.hub_timeout_s)
-                    if path := downloads.cached(file):
-                        _require_intact(file, path)
-                        return path
-                    raise UnreachableError(str(file), "to read it", "it is not cached", "leave --offline out")
-
-                def sha256(file: files.HubFile) -> str:
-                    if (digest := downloads.cached_sha256(file)) or offline:
-                        return digest
-                    try:
-                        with self._breaker.guard(file, force):
-                            digest, state.download_bytes = downloads.remote_metadata(file)
-                        state.size_known = True
-                    except HubError:  # reported when the weights are requested
-                        state.plan_incomplete = True
-                        return ""
-                    return digest
-
-                was_incomplete, state.plan_incomplete = state.plan_incomplete, False
-                context = registry.Context(self._config().folder, fetch, sha256, state.output)
-                try:
-                    plan = registry.plan(state.entry, context)
-                except LineupError:
-                    state.plan_incomplete = was_incomplete
-                    raise
-                plan = plan.features() if state.output == "features" else plan
-                if self._elsewhere and not plan.remote:
-                    plan = self._elsewhere(state.entry, plan)
-                state.plan, state.download_bytes = plan, state.download_bytes or plan.download_bytes
+                self._make_plan(state, offline, force)
+        assert state.plan
         return state.plan
+
+    def _make_plan(self, state: BackboneState, offline: bool, force: bool) -> None:
+        from lineup import registry
+        from lineup.hub import downloads
+
+        def fetch(file: files.HubFile) -> Path:
+            if not offline:
+                with self._breaker.guard(file, force):
+                    return downloads.fetch(file, self._config().limits.hub_timeout_s)
+            if path := downloads.cached(file):
+                _require_intact(file, path)
+                return path
+            raise UnreachableError(str(file), "to read it", "it is not cached", "leave --offline out")
+
+        def sha256(file: files.HubFile) -> str:
+            if (digest := downloads.cached_sha256(file)) or offline:
+                return digest
+            try:
+                with self._breaker.guard(file, force):
+                    digest, state.download_bytes = downloads.remote_metadata(file)
+                state.size_known = True
+            except HubError:  # reported when the weights are requested
+                state.plan_incomplete = True
+                return ""
+            return digest
+
+        was_incomplete, state.plan_incomplete = state.plan_incomplete, False
+        context = registry.Context(
+            self._config().folder,
+            fetch,
+            sha256,
+            state.output,
+            lambda: self._config().limits,
+            partial(self._reach, offline=offline, force=force),
+        )
+        try:
+            plan = registry.plan(state.entry, context)
+        except LineupError:
+            state.plan_incomplete = was_incomplete
+            raise
+        plan = plan.features() if state.output == "features" else plan
+        if self._elsewhere and not plan.remote:
+            plan = self._elsewhere(state.entry, plan)
+        state.plan, state.download_bytes = plan, state.download_bytes or plan.download_bytes
+
+    @contextmanager
+    def _reach(self, server: str, offline: bool, force: bool) -> Iterator[None]:
+        if offline:
+            raise UnreachableError(server, "to ask it", "--offline allows no request", "leave --offline out")
+        with self._breaker.guard_server(server, "", force):
+            yield
 
     def probe(self, state: BackboneState, offline: bool) -> None:
         """Make the plan, and ask the server whether it has the weights, without downloading them."""

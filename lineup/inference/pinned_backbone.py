@@ -63,7 +63,7 @@ class PinnedBackbone:
     @property
     def engine(self) -> str:
         """The name of the engine and its precision: ``openvino bf16``."""
-        return f"{self._loaded.engine.name} {self._loaded.engine.hint}"
+        return f"{self._loaded.engine.name} {self._loaded.engine.hint}".rstrip()
 
     @property
     def fingerprint(self) -> str:
