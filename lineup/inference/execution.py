@@ -15,7 +15,7 @@ import numpy as np
 from lineup.config import Config
 from lineup.engines import devices, zerogpu
 from lineup.errors import BackboneError, BusyError, LineupError, brief
-from lineup.inference.loading import Elsewhere
+from lineup.inference.planning import Elsewhere
 from lineup.inference.pool import Pool
 from lineup.inference.preprocessing import timed
 from lineup.inference.queue import Cancelled, ComputeQueue
@@ -94,7 +94,7 @@ class LocalExecution:
 
     Args:
         config: returns the current config.
-        elsewhere: decides which backbones another process computes instead; see `Loader`.
+        elsewhere: decides which backbones another process computes instead; see `Planner`.
     """
 
     loads_on_demand = True

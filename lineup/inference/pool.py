@@ -16,8 +16,9 @@ from lineup.config import Config, Entry
 from lineup.engines import devices
 from lineup.errors import BackboneError, BusyError, ForwardTimeout, HubError, LineupError, brief
 from lineup.inference.backbone_state import BackboneState, BackboneStates, Loaded
-from lineup.inference.loading import Elsewhere, Loader
+from lineup.inference.loading import Loader
 from lineup.inference.memory_budget import MemoryBudget
+from lineup.inference.planning import Elsewhere
 from lineup.results import BackboneStatus, Progress
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class Pool:
         choose_device: returns the device to load to for the config's `device`.
         on_demand: whether backbones are loaded when needed, retried and evicted; otherwise each is loaded once by
             `load_here`.
-        elsewhere: decides which backbones another process computes; see `Loader`.
+        elsewhere: decides which backbones another process computes; see `Planner`.
     """
 
     def __init__(
