@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lineup.config import Limits
-from lineup.errors import BackboneError, HubError, ImageError
+from lineup.errors import BackboneError, ClientDisconnected, HubError, ImageError, LineupError
 from lineup.images.image_bytes import ImageSource, name_of
 from lineup.images.reading import read_file
 from lineup.inference.backbone_state import Loaded
@@ -85,6 +85,9 @@ def output(
             return loaded.remote.output(content, model_input, cancelled)
         except ImageError as error:  # there, the file has no name
             raise ImageError(name_of(image), error.expected, error.got, error.remedy) from error
-        except HubError as error:
-            pin.gone(loaded, error)
+        except ClientDisconnected:
+            raise
+        except LineupError as error:
+            if isinstance(error, HubError):
+                pin.gone(loaded, error)
             raise error.at(loaded.plan.name) from error
