@@ -144,10 +144,10 @@ class Service:
         """Return the labels of an entry's classes, as far as known without a request."""
         return plan.labels if (plan := self.planned(name)) else None
 
-    def planned(self, name: str) -> "Plan | None":
-        """Return the plan of an entry, as far as it can be made without a request."""
+    def planned(self, name: str, offline: bool = True) -> "Plan | None":
+        """Return the plan of an entry, as far as it can be made without a request; with some if not `offline`."""
         if self._pool.plan(name) is None:
-            self._pool.probe(name, offline=True)
+            self._pool.probe(name, offline)
         return self._pool.plan(name)
 
     def requirements(self) -> list[str]:

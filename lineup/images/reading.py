@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from io import BytesIO
+from pathlib import Path
 from typing import Any, BinaryIO
 
 from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
@@ -19,7 +20,7 @@ from lineup.errors import ImageError, brief
 from lineup.images import netpbm, open_jpeg, other_formats, samples, tiff, wide_png
 from lineup.images.formats import FORMATS, UnreadableKind
 from lineup.images.guards import FIRST_FRAME, TILE_LENGTH, TILE_WIDTH, MeteredFile, check_tags
-from lineup.images.image_bytes import ImageSource, name_of, size_of
+from lineup.images.image_bytes import ImageBytes, ImageSource, name_of, size_of
 
 MAX_ASPECT_RATIO = 20  # longer side : shorter side
 MAX_SAMPLE_BYTES = 6  # per pixel at the limit of megapixels: 16-bit RGB; an image of more bytes has fewer pixels
@@ -60,9 +61,7 @@ def open_image(source: ImageSource, max_megapixels: int = 40, min_side_px: int =
     """
     name = name_of(source)
     with _image_errors(source):
-        size_mb = size_of(source) / 1e6
-        if 0 < max_mb < size_mb:
-            raise ImageError(name, f"at most {max_mb} MB", f"got {size_mb:.1f}", _SMALLER)
+        _check_file_size(source, max_mb)
         with MeteredFile(source) as file:
             check_tags(file)
             image, orientation, notes = _decoded(file, name, max_megapixels, min_side_px)
@@ -115,6 +114,27 @@ def _loaded(image: ImageFile.ImageFile, file: MeteredFile, min_side_px: int) -> 
         if whole := open_jpeg.read(file.read(), load):
             return whole
         raise
+
+
+def read_file(source: ImageSource, max_mb: int = 0) -> bytes:
+    """Return the content of an image file as it is, for a process that decodes it.
+
+    Args:
+        source: path of the file, or its content.
+        max_mb: as for `open_image`.
+
+    Raises:
+        ImageError: when the file is missing or too large.
+    """
+    with _image_errors(source):
+        _check_file_size(source, max_mb)
+        return source.content if isinstance(source, ImageBytes) else Path(source).read_bytes()
+
+
+def _check_file_size(source: ImageSource, max_mb: int) -> None:
+    size_mb = size_of(source) / 1e6
+    if 0 < max_mb < size_mb:
+        raise ImageError(name_of(source), f"at most {max_mb} MB", f"got {size_mb:.1f}", _SMALLER)
 
 
 def check_header(path: str | os.PathLike[str]) -> None:

@@ -8,7 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lineup.config import Entry
-from lineup.errors import BackboneError, ForwardTimeout, LineupError, UnknownBackboneError, did_you_mean
+from lineup.errors import (
+    BackboneError,
+    BusyError,
+    ForwardTimeout,
+    HubError,
+    LineupError,
+    UnknownBackboneError,
+    did_you_mean,
+)
+from lineup.inference.queue import ComputeQueue
 from lineup.results import Availability, BackboneStatus, Progress
 
 if TYPE_CHECKING:
@@ -17,6 +26,7 @@ if TYPE_CHECKING:
     from lineup.engines.engine import Engine
     from lineup.registry import Plan
     from lineup.registry.plan import OutputKind
+    from lineup.registry.remote import RemoteBackbone
 
 
 @dataclass(frozen=True)
@@ -28,6 +38,8 @@ class Loaded:
     device: str
     path: Path | None  # of the weights; None if they are random
     network: "nn.Module | None" = None  # while an engine has it in memory
+    remote: "RemoteBackbone | None" = None  # where another process computes it; then there is no network here
+    queue: ComputeQueue | None = None  # of what is sent to that process
 
 
 @dataclass(eq=False)
@@ -82,6 +94,17 @@ class BackboneState:
         """Tell whether the backbone can answer at once."""
         load = self.load
         return load is not None and load.done() and load.exception() is None
+
+    @property
+    def is_remote(self) -> bool:
+        """Tell whether another process computes the backbone, as far as its plan is known."""
+        return self.plan is not None and self.plan.remote is not None
+
+    @property
+    def may_succeed_later(self) -> bool:
+        """Tell whether the load has failed for a reason that may be gone later."""
+        load = self.load
+        return load is not None and load.done() and isinstance(load.exception(), HubError | BusyError)
 
     def status(self) -> BackboneStatus:
         """Return what is known now."""

@@ -14,10 +14,13 @@ import numpy as np
 from lineup.engines import devices
 from lineup.errors import ImageError
 from lineup.images.image_bytes import ImageSource
+from lineup.inference.execution import Output
 from lineup.inference.pinned_backbone import PinnedBackbone
+from lineup.inference.queue import Cancelled, never_cancelled
 
 MAX_BATCH = 256
 BATCH_BYTES = 48 << 20  # of the inputs in a batch; as many again are decoded meanwhile
+AHEAD = 2  # times as many images are sent to another process as it computes at the same time
 GROWTH = 4  # of a batch, over the last one
 NICENESS = 10  # of decoding threads: requests, and the forward pass of the batch, come first
 
@@ -44,22 +47,28 @@ def compute(
     images: Sequence[ImageSource],
     turn: Callable[[], AbstractContextManager[None]],
     slice_s: float,
+    cancelled: Cancelled = never_cancelled,
 ) -> Iterator[Batch]:
     """Yield the outputs of image files in their order, in batches.
 
     At most two batches of decoded images are in memory. On a CPU, decoding and computing share the cores: p images per
-    second decoded and o computed give at most 1 / (1/p + 1/o).
+    second decoded and o computed give at most 1 / (1/p + 1/o). A backbone that another process computes takes no turn:
+    as many images are sent to it as it computes at the same time.
 
     Args:
         backbone: computes them.
         images: paths of the files.
         turn: waits until a batch may be computed, and blocks requests meanwhile; raises ClientDisconnected.
         slice_s: how long a batch may take: the number of its images is adjusted to it.
+        cancelled: the job's cancel flag.
 
     Raises:
         BackboneError: when a forward pass fails.
         ClientDisconnected: when the job is cancelled.
     """
+    if backbone.concurrency:
+        yield from _compute_elsewhere(backbone, images, cancelled)
+        return
     least = backbone.min_batch
     ahead, slots = deque[Future[ImageError | None]](), _Slots(least)
     size, start = least, 0
@@ -88,6 +97,45 @@ def compute(
         finally:
             for future in ahead:
                 future.cancel()
+
+
+def _compute_elsewhere(
+    backbone: PinnedBackbone, images: Sequence[ImageSource], cancelled: Cancelled
+) -> Iterator[Batch]:
+    ended, waiting, ahead, start = threading.Event(), iter(images), deque[Future[Output | ImageError]](), 0
+
+    def output(image: ImageSource) -> Output | ImageError:
+        try:
+            return backbone.background_output(image, lambda: ended.is_set() or cancelled())
+        except ImageError as error:
+            return error
+
+    with ThreadPoolExecutor(MAX_BATCH, "remote") as threads:
+        try:
+            while True:
+                # twice as many: those behind a slow one are done when it is
+                count = min(AHEAD * backbone.concurrency, MAX_BATCH) - len(ahead)
+                ahead.extend(threads.submit(output, image) for image in islice(waiting, max(0, count)))
+                if not ahead:
+                    return
+                found = [ahead.popleft().result()]
+                while ahead and ahead[0].done():
+                    found.append(ahead.popleft().result())
+                yield _collected(start, backbone.plan.output_dim, found)
+                start += len(found)
+        finally:
+            ended.set()
+            for future in ahead:
+                future.cancel()
+
+
+def _collected(start: int, length: int, found: Sequence[Output | ImageError]) -> Batch:
+    outputs = np.full((len(found), length), np.nan, np.float32)
+    for row, output in enumerate(found):
+        if isinstance(output, Output):
+            outputs[row] = output.logits[0]
+    problems = {row: error for row, error in enumerate(found) if isinstance(error, ImageError)}
+    return Batch(start, outputs, problems, sum(each.forward_ms for each in found if isinstance(each, Output)))
 
 
 def decoding_threads() -> ThreadPoolExecutor:

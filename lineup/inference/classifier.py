@@ -6,22 +6,24 @@ import statistics
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, wait
-from contextlib import AbstractContextManager, contextmanager
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lineup.config import Config
 from lineup.errors import ClientDisconnected, ImageError, LineupError
 from lineup.images.image_bytes import ImageSource
-from lineup.inference import answer_store
+from lineup.inference import answer_store, remote_calls
 from lineup.inference.backbone_state import Loaded
-from lineup.inference.execution import Execution
+from lineup.inference.batch_graphs import BatchGraphs
+from lineup.inference.execution import Execution, Output
+from lineup.inference.lanes import Lanes
 from lineup.inference.pool import Pin
 from lineup.inference.postprocessing import AnswerOptions, classifications
 from lineup.inference.preprocessing import PreparedImage, decode_side_px, jpeg
-from lineup.inference.queue import Cancelled
+from lineup.inference.queue import Cancelled, ComputeQueue
 from lineup.results import Answer, Classification, LatencyStats, StageTimings
 
 if TYPE_CHECKING:
@@ -43,6 +45,7 @@ class Classifier:
 
     def __init__(self, execution: Execution, config: Callable[[], Config]) -> None:
         self._execution, self._pool, self._config = execution, execution.pool, config
+        self._graphs = BatchGraphs(self._pool)
         self._forward_ms = defaultdict[str, deque[float]](lambda: deque(maxlen=MAX_LATENCIES))
         self._fingerprints = dict[tuple[str, str], Callable[[], str]]()  # by backbone and engine; none keeps a network
 
@@ -80,58 +83,90 @@ class Classifier:
         """
         prepared = PreparedImage(image, self._config().limits, partial(self._plans, names))
         prepared.check()
-        pins = dict[str, Pin]()
+        pins, lanes = dict[str, Pin](), Lanes(cancelled)
         try:
             for name in names:
                 pins[name] = self._pool.pin(name)
             while pins:
-                done, _ = wait([pin.load for pin in pins.values()], _POLL_S, return_when=FIRST_COMPLETED)
+                steps: dict[str, Future[Any]] = {name: lanes.running.get(name, pin.load) for name, pin in pins.items()}
+                done, _ = wait(steps.values(), _POLL_S, return_when=FIRST_COMPLETED)
                 if cancelled():
                     raise ClientDisconnected
-                if not done:
+                if not done and not lanes.running:
                     prepared.release()  # a download may take minutes
-                    continue
-                name, pin = next((name, pin) for name, pin in pins.items() if pin.load in done)
-                try:
-                    with _logged(name) as outcome:
-                        turn = partial(self._execution.turn, cancelled, prepared.release, options.client)
-                        answer = self._answer_or_error(name, pin, prepared, options, turn)
-                        outcome.append("ok" if isinstance(answer, Classification) else type(answer).__name__)
-                finally:
-                    del pins[name]
-                    pin.release()  # another load may need the memory
-                yield name, answer
+                ready = [name for name, step in steps.items() if step in done]
+                call = partial(self._answer_or_error, prepared=prepared, options=options, cancelled=lanes.cancelled)
+                if begun := lanes.begin({name: pins[name] for name in ready}, call, len(pins)):
+                    ready = [name for name in ready if name not in begun]
+                for name in ready[:1]:
+                    pin = pins[name]
+                    try:
+                        answer = lanes.running.pop(name).result() if name in lanes.running else call(name, pin)
+                    finally:
+                        del pins[name]
+                        pin.release()  # another load may need the memory
+                    yield name, answer
         finally:
-            for pin in pins.values():
-                pin.release()
+            lanes.end(pins)
 
     def _plans(self, names: Sequence[str]) -> "list[Plan | None]":
-        """Return the plans of the backbones that can answer; None for one that is unknown yet."""
-        return [self._pool.plan(name) for name in names if not self._pool.problem(name)]
+        """Return the plans of the backbones that can answer here; None for one that is unknown yet."""
+        plans = [self._pool.plan(name) for name in names if not self._pool.problem(name)]
+        return [plan for plan in plans if not (plan and plan.remote)]
 
     def _answer_or_error(
-        self,
-        name: str,
-        pin: Pin,
-        prepared: PreparedImage,
-        options: AnswerOptions,
-        turn: Callable[[Callable[[], object], bool], AbstractContextManager[None]],
+        self, name: str, pin: Pin, prepared: PreparedImage, options: AnswerOptions, cancelled: Cancelled
+    ) -> Answer:
+        with _logged(name) as outcome:
+            answer = self._try(name, pin, prepared, options, cancelled)
+            outcome.append("ok" if isinstance(answer, Classification) else type(answer).__name__)
+            return answer
+
+    def _try(
+        self, name: str, pin: Pin, prepared: PreparedImage, options: AnswerOptions, cancelled: Cancelled
     ) -> Answer:
         try:
             loaded = pin.load.result()
-            with turn(partial(prepared.batch_for, loaded.plan.transform), not loaded.engine.is_concurrent):
+            if loaded.remote:
+                return self._remote_answer(name, pin, loaded, prepared, options, cancelled)
+            prepare, is_alone = partial(prepared.batch_for, loaded.plan.transform), not loaded.engine.is_concurrent
+            with self._execution.turn(cancelled, prepared.release, options.client, prepare, is_alone):
                 if problem := pin.problem():  # a forward pass has timed out meanwhile
                     return problem
-                answer = self.answer(name, loaded, prepared, options)
-            if self._execution.has_waiting:  # they need not wait for one another, once there is a graph for it
-                self._pool.prepare_batches(name, loaded)
-            return answer
+                if self._execution.has_waiting:  # they need not wait for one another, once there is a graph for it
+                    self._graphs.prepare(name, loaded)
+                return self.answer(name, loaded, prepared, options)
         except (ImageError, ClientDisconnected):
             raise
         except LineupError as error:
             return error
         except Exception as error:  # a user's own network may raise anything; the others still answer
             return self._execution.failure(name, error)
+
+    def _remote_answer(
+        self,
+        name: str,
+        pin: Pin,
+        loaded: Loaded,
+        prepared: PreparedImage,
+        options: AnswerOptions,
+        cancelled: Cancelled,
+    ) -> Classification:
+        """Return the answer of a backbone that another process computes."""
+        turn = partial(ComputeQueue.turn, cancelled=cancelled, client=options.client, is_alone=False)
+        parts = pin, loaded, prepared.image, self._config().limits
+        found = remote_calls.output(*parts, turn, cancelled, options.model_input)
+        output = Output(found.logits, found.engine, found.milliseconds.forward)
+        [answer] = classifications(replace(loaded, device=found.device), output, 1, options, found.milliseconds)
+        remote = loaded.remote
+        self._fingerprints[name, output.engine] = lambda: remote.fingerprint if remote else ""
+        self._forward_ms[name].append(output.forward_ms)
+        return replace(
+            answer,
+            notes=(*found.notes, *answer.notes),
+            model_input_jpeg=found.model_input_jpeg,
+            min_side_px=found.min_side_px,
+        )
 
     def answer(self, name: str, loaded: Loaded, prepared: PreparedImage, options: AnswerOptions) -> Classification:
         """Return the answer of one loaded backbone."""

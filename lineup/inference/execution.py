@@ -15,6 +15,7 @@ import numpy as np
 from lineup.config import Config
 from lineup.engines import devices, zerogpu
 from lineup.errors import BackboneError, BusyError, LineupError, brief
+from lineup.inference.planning import Elsewhere
 from lineup.inference.pool import Pool
 from lineup.inference.preprocessing import timed
 from lineup.inference.queue import Cancelled, ComputeQueue
@@ -94,12 +95,17 @@ class Execution(Protocol):
 
 
 class LocalExecution:
-    """Computes in this process: one forward pass at a time, which uses all cores, or one on each; with a timeout."""
+    """Computes in this process: one forward pass at a time, which uses all cores, or one on each; with a timeout.
+
+    Args:
+        config: returns the current config.
+        elsewhere: decides which backbones another process computes instead; see `Planner`.
+    """
 
     loads_on_demand = True
 
-    def __init__(self, config: Callable[[], Config]) -> None:
-        self.pool = Pool(config, devices.choose)
+    def __init__(self, config: Callable[[], Config], elsewhere: Elsewhere | None = None) -> None:
+        self.pool = Pool(config, devices.choose, elsewhere=elsewhere)
         cores = devices.cores()  # once: it reads files
         self._queue = ComputeQueue(lambda: config().limits.queue_size, lambda: cores)
         self._watchdog = Watchdog(lambda: config().limits.forward_timeout_s, self.pool.mark_timed_out)

@@ -2,7 +2,8 @@
 
 import statistics
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,11 +12,11 @@ import numpy as np
 from lineup.config import Config
 from lineup.errors import ImageError, LineupError
 from lineup.images.image_bytes import ImageSource
-from lineup.inference import answer_store
+from lineup.inference import answer_store, remote_calls
 from lineup.inference.execution import Execution, Output
 from lineup.inference.postprocessing import checked
 from lineup.inference.preprocessing import batch_of, decode_side_px
-from lineup.inference.queue import Cancelled, never_cancelled
+from lineup.inference.queue import PAGE, Cancelled, ComputeQueue, never_cancelled
 
 if TYPE_CHECKING:
     from lineup.registry import Plan
@@ -70,13 +71,20 @@ class PinnedBackbone:
     @property
     def engine(self) -> str:
         """The name of the engine and its precision: ``openvino bf16``."""
-        return f"{self._loaded.engine.name} {self._loaded.engine.hint}"
+        return f"{self._loaded.engine.name} {self._loaded.engine.hint}".rstrip()
 
     @property
     def fingerprint(self) -> str:
         """Identify everything that decides the outputs, as the key of the answer store; empty if it is unknown."""
         loaded, min_side_px = self._loaded, decode_side_px(self.plan.transform)
+        if loaded.remote:
+            return loaded.remote.fingerprint
         return answer_store.fingerprint(loaded.plan, loaded.path, loaded.engine, loaded.device, min_side_px)
+
+    @property
+    def concurrency(self) -> int:
+        """How many images another process computes for it at the same time; 0 if it is computed here."""
+        return self._loaded.remote.concurrency if self._loaded.remote else 0
 
     @property
     def min_batch(self) -> int:
@@ -86,12 +94,15 @@ class PinnedBackbone:
     def outputs(self, images: Sequence[ImageSource]) -> np.ndarray:
         """Return the logits ``(N, classes)`` or features ``(N, embedding_dim)`` of image files, as float32.
 
-        They are one batch: N bounds the memory, and how long requests wait. All come from the same engine.
+        They are one batch: N bounds the memory, and how long requests wait. All come from the same engine. Images of
+        a remote backbone are sent one by one.
 
         Raises:
             ImageError: when an image cannot be read.
             BackboneError: when the forward pass fails or times out, or its outputs are not finite.
         """
+        if self._loaded.remote:
+            return np.concatenate([self.output(image, nullcontext).logits for image in images])
         return self.forward(batch_of(images, self.plan.transform, self._config().limits)).logits
 
     def prepared(self, image: ImageSource) -> np.ndarray:
@@ -121,21 +132,76 @@ class PinnedBackbone:
         checked(loaded.plan, output.logits, len(batch))
         return output
 
+    def output(
+        self,
+        image: ImageSource,
+        turn: Callable[[], AbstractContextManager[None]],
+        cancelled: Cancelled = never_cancelled,
+        client: str = PAGE,
+    ) -> Output:
+        """Return the logits or features of one image ``(1, outputs)``, and the latency.
+
+        Args:
+            image: path of an image file, or its content.
+            turn: waits until a batch may be computed here; a remote backbone has a queue of its own instead.
+            cancelled: the request's cancel flag.
+            client: the kind of clients that the request is from.
+
+        Raises:
+            ImageError: when the image cannot be read.
+            LineupError: as `forward` does, and when a remote backbone cannot answer.
+        """
+        if self._loaded.remote:
+            turn_there = partial(ComputeQueue.turn, cancelled=cancelled, client=client, is_alone=False)
+            return self._remote_output(image, turn_there, cancelled)
+        batch = self.prepared(image)
+        with turn():
+            return self.forward(batch)
+
+    def background_output(self, image: ImageSource, cancelled: Cancelled) -> Output:
+        """Return what another process computes for an image of a job, once no request waits for a place there."""
+        turn = partial(ComputeQueue.background_turn, cancelled=cancelled, is_alone=False)
+        return self._remote_output(image, turn, cancelled)
+
+    def _remote_output(self, image: ImageSource, turn: remote_calls.Turn, cancelled: Cancelled) -> Output:
+        parts = self._pin, self._loaded, image, self._config().limits
+        try:
+            found = remote_calls.output(*parts, turn, cancelled)
+        except LineupError:
+            raise
+        except Exception as error:
+            raise self._execution.failure(self.name, error) from error
+        return Output(checked(self.plan, found.logits, 1), found.engine, found.milliseconds.forward)
+
     def latency_ms(
-        self, images: Iterable[ImageSource], turn: Callable[[], AbstractContextManager[None]]
+        self,
+        images: Iterable[ImageSource],
+        turn: Callable[[], AbstractContextManager[None]],
+        cancelled: Cancelled = never_cancelled,
     ) -> float | None:
         """Return the median latency of a forward pass with the first image that can be read, after one to warm up."""
         for image in images:
             try:
-                batch = self.prepared(image)
+                compute = self._latencies(image, turn, cancelled)
+                latencies_ms = [compute() for _ in range(1 + _LATENCY_RUNS)]
             except ImageError:
                 continue
-            latencies_ms = []
-            for _ in range(1 + _LATENCY_RUNS):
-                with turn():
-                    latencies_ms.append(self.forward(batch).forward_ms)
             return statistics.median(latencies_ms[1:])
         return None
+
+    def _latencies(
+        self, image: ImageSource, turn: Callable[[], AbstractContextManager[None]], cancelled: Cancelled
+    ) -> Callable[[], float]:
+        """Return a function that computes an image in the background, and returns the latency."""
+        if self._loaded.remote:
+            return lambda: self.background_output(image, cancelled).forward_ms
+        batch = self.prepared(image)
+
+        def latency_ms() -> float:
+            with turn():
+                return self.forward(batch).forward_ms
+
+        return latency_ms
 
     def release(self) -> None:
         """Allow the eviction of the backbone; to be called once."""

@@ -18,13 +18,13 @@ from lineup.errors import BackboneError, BusyError, ClientDisconnected, ForwardT
 from lineup.inference.backbone_state import BackboneState, BackboneStates, Loaded
 from lineup.inference.loading import Loader
 from lineup.inference.memory_budget import MemoryBudget
+from lineup.inference.planning import Elsewhere
 from lineup.inference.queue import Cancelled
 from lineup.results import BackboneStatus, Progress
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from lineup.engines.engine import Engine
     from lineup.registry import Plan
     from lineup.registry.plan import OutputKind
 
@@ -45,14 +45,18 @@ class Pin:
         problem: returns why it is unavailable, or None.
         reserve_batches: reserves the memory that an engine takes for batches, before its first one; raises
             LineupError when there is none.
+        has_free_memory: reserves it if no other backbone has to be evicted for it, and tells whether that is so.
         release: allows its eviction.
+        gone: tells that the process that computes it is gone: it is unavailable, and is connected to again later.
     """
 
     load: "Future[Loaded]"
     settled: Callable[[Cancelled], Loaded]
     problem: Callable[[], LineupError | None]
     reserve_batches: Callable[[Loaded], None]
+    has_free_memory: Callable[[Loaded], bool]
     release: Callable[[], None]
+    gone: Callable[[Loaded, HubError], None]
 
 
 class Pool:
@@ -63,17 +67,21 @@ class Pool:
         choose_device: returns the device to load to for the config's `device`.
         on_demand: whether backbones are loaded when needed, retried and evicted; otherwise each is loaded once by
             `load_here`.
+        elsewhere: decides which backbones another process computes; see `Planner`.
     """
 
     def __init__(
-        self, config: Callable[[], Config], choose_device: Callable[[str], str] = devices.choose, on_demand: bool = True
+        self,
+        config: Callable[[], Config],
+        choose_device: Callable[[str], str] = devices.choose,
+        on_demand: bool = True,
+        elsewhere: Elsewhere | None = None,
     ) -> None:
         self._states = BackboneStates(config().backbones)
         self._changed = threading.Condition()  # guards pins, loads, evictions and removals
         self._on_demand = on_demand
         self._memory = MemoryBudget(self._states.all, self._changed, config) if on_demand else None
-        self._loader = Loader(config, choose_device, self._memory)
-        self._prepared: weakref.WeakSet[Engine] = weakref.WeakSet()  # whose graph for batches exists, or cannot
+        self._loader = Loader(config, choose_device, self._memory, elsewhere)
 
     @property
     def names(self) -> list[str]:
@@ -124,8 +132,7 @@ class Pool:
         with self._changed:
             load, state = self.start(name, output), self._states.get(name, output)
             state.pins += 1
-            parts = (partial(_settled, state), lambda: state.problem, partial(self._reserve_batches, state))
-            return Pin(load, *parts, partial(self._unpin, state))
+            return _pin(load, state, self._memory, self._changed, partial(self._unpin, state))
 
     @contextmanager
     def network(self, name: str) -> "Iterator[nn.Module]":
@@ -165,31 +172,6 @@ class Pool:
         """
         with self._changed:
             self._states.remove(name)
-
-    def prepare_batches(self, name: str, loaded: Loaded) -> None:
-        """Begin to compile the graph with which a backbone's engine computes images at the same time, once.
-
-        It is not, if another backbone would have to be evicted for it, or if the backbone was just removed.
-        """
-        engine = loaded.engine
-        with self._changed:
-            if self._memory is None or not engine.batch_memory_bytes or engine in self._prepared:
-                return
-            self._prepared.add(engine)
-            state = self._states.get(name)
-            if not self._memory.reserves_free_batches(state, loaded):
-                return
-            state.pins += 1
-
-        def compile() -> None:
-            try:
-                engine.prepare_batches()
-            except Exception:
-                _log.exception("%s computes one image at a time", name)
-            finally:
-                self._unpin(state)
-
-        threading.Thread(target=compile, name=f"compile {name}", daemon=True).start()
 
     def mark_timed_out(self, name: str, error: ForwardTimeout) -> Callable[[], None]:
         """Make a backbone unavailable whose forward pass still runs; return a function that undoes it."""
@@ -241,10 +223,6 @@ class Pool:
                 if not state.is_loaded:  # loaded weights are cached: the server is not needed
                     state.probe_problem = error.at(name)
 
-    def _reserve_batches(self, state: BackboneState, loaded: Loaded) -> None:
-        if self._memory:
-            self._memory.reserve_batches(state, loaded)
-
     def _unpin(self, state: BackboneState) -> None:
         with self._changed:
             state.pins -= 1
@@ -252,9 +230,8 @@ class Pool:
             self._changed.notify_all()
 
     def _may_retry(self, state: BackboneState) -> bool:
-        load = state.load
-        failed = load is not None and load.done() and isinstance(load.exception(), HubError | BusyError)
-        return self._on_demand and failed and time.monotonic() - state.failed_at > RETRY_AFTER_S
+        may_retry = (self._on_demand or state.is_remote) and state.may_succeed_later
+        return may_retry and time.monotonic() - state.failed_at > RETRY_AFTER_S
 
     def _load(self, state: BackboneState) -> None:
         """Load a backbone, publish it, and replace its engine by the preferred one afterwards."""
@@ -274,6 +251,8 @@ class Pool:
         _log.info("%s is ready on %s with %s", state.entry.name, loaded.device, loaded.engine.name)
         state.probe_problem = None  # of a probe that ran meanwhile
         load.set_result(loaded)
+        if loaded.remote:  # there is nothing to convert
+            return
         published = weakref.ref(load)
         del load, loaded  # it may be evicted before its turn to be converted: keep no reference to its memory
         with self._loader.converting:
@@ -311,6 +290,24 @@ class Pool:
         load.set_exception(error)
 
 
+def _pin(
+    load: "Future[Loaded]",
+    state: BackboneState,
+    memory: MemoryBudget | None,
+    changed: threading.Condition,
+    release: Callable[[], None],
+) -> Pin:
+    return Pin(
+        load,
+        settled=partial(_settled, state),
+        problem=lambda: state.problem,
+        reserve_batches=partial(_reserve_batches, memory, state),
+        has_free_memory=partial(_has_free_memory, memory, state),
+        release=release,
+        gone=partial(_gone, changed, state),
+    )
+
+
 def _settled(state: BackboneState, cancelled: Cancelled) -> Loaded:
     """Wait until no conversion will replace the engine of a pinned backbone."""
     while not state.settled.wait(POLL_S):
@@ -318,6 +315,25 @@ def _settled(state: BackboneState, cancelled: Cancelled) -> Loaded:
             raise ClientDisconnected
     assert state.load  # it is pinned
     return state.load.result()
+
+
+def _has_free_memory(memory: MemoryBudget | None, state: BackboneState, loaded: Loaded) -> bool:
+    return memory is not None and memory.reserves_free_batches(state, loaded)
+
+
+def _reserve_batches(memory: MemoryBudget | None, state: BackboneState, loaded: Loaded) -> None:
+    if memory:
+        memory.reserve_batches(state, loaded)
+
+
+def _gone(changed: threading.Condition, state: BackboneState, loaded: Loaded, error: HubError) -> None:
+    """Make a remote backbone unavailable, as a load that failed at the Hub, unless it is connected again already."""
+    with changed:
+        if state.is_loaded and state.load and state.load.result() is loaded:
+            kept, failed = error.at(state.entry.name), Future[Loaded]()
+            kept.__cause__ = None  # its frames have the image
+            failed.set_exception(kept)
+            state.load, state.failed_at, state.plan_incomplete = failed, time.monotonic(), True
 
 
 def _done(loaded: Loaded) -> "Future[Loaded]":

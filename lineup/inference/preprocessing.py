@@ -36,7 +36,7 @@ class PreparedImage:
     """An image for several backbones: decoded once, and transformed once for those with the same transform."""
 
     def __init__(self, image: ImageSource, limits: Limits, plans: Callable[[], Sequence["Plan | None"]]) -> None:
-        self._image, self._limits, self._plans = image, limits, plans
+        self.image, self._limits, self._plans = image, limits, plans
         self._batches: dict[object, tuple[np.ndarray, float]] = {}
         self.decode_ms = 0.0  # of the last decoding
         self.notes: tuple[str, ...] = ()  # what was inferred while decoding
@@ -47,8 +47,8 @@ class PreparedImage:
         Raises:
             ImageError: when it does not.
         """
-        if not isinstance(self._image, ImageBytes) and not Path(self._image).is_file():
-            raise ImageError(Path(self._image).name, "an image", "there is no such file", "check the path")
+        if not isinstance(self.image, ImageBytes) and not Path(self.image).is_file():
+            raise ImageError(Path(self.image).name, "an image", "there is no such file", "check the path")
 
     @cached_property
     def min_side_px(self) -> int:
@@ -59,7 +59,7 @@ class PreparedImage:
     @cached_property
     def decoded(self) -> Image.Image:
         """Return the image, and set `decode_ms` and `notes`."""
-        image, self.decode_ms = timed(partial(_open, self._image, self.min_side_px, self._limits))
+        image, self.decode_ms = timed(partial(_open, self.image, self.min_side_px, self._limits))
         self.notes = image.info.get("notes", ())
         return image
 

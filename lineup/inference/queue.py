@@ -110,19 +110,20 @@ class ComputeQueue:
             self._end(waiter)
 
     @contextmanager
-    def background_turn(self, cancelled: Cancelled = never_cancelled) -> Iterator[None]:
-        """Wait until no request computes or waits, and earlier jobs have had their turn; then block all others.
+    def background_turn(self, cancelled: Cancelled = never_cancelled, is_alone: bool = True) -> Iterator[None]:
+        """Wait until no request waits, none computes that has to be alone, and earlier jobs have had their turn.
 
         A request that arrives while the block runs waits for its end. Therefore compute in slices, each about as long
         as the forward pass of one image, and take a turn for each. Under constant load, a job does not advance.
 
         Args:
             cancelled: the job's cancel flag.
+            is_alone: as for `turn`.
 
         Raises:
             ClientDisconnected: when the job is cancelled before its turn.
         """
-        waiter = self._enqueue(_Waiter(cancelled, in_background=True))
+        waiter = self._enqueue(_Waiter(cancelled, in_background=True, is_alone=is_alone))
         self._wait(waiter)
         try:
             yield

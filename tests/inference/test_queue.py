@@ -452,3 +452,15 @@ def test_kinds_of_clients_prepare_in_turn(compute_queue):
             assert order == [queue.PAGE, "rest", queue.PAGE, "rest", "rest", "rest"]
         until(lambda: len(served) == 6)
     assert served == ["page", "rest 0", "page 2", "rest 1", "rest 2", "rest 3"]
+
+
+def test_jobs_that_need_not_be_alone_take_the_places_that_requests_leave(turns):
+    turns.begin("job", turn=ComputeQueue.background_turn, is_alone=False)
+    turns.begin("request", is_alone=False)
+    turns.begin("job 2", turn=ComputeQueue.background_turn, is_alone=False)
+    turns.begin("request 2", is_alone=False)
+    until(lambda: sorted(turns.computing) == ["job", "request"])
+    turns.end("job")
+    until(lambda: sorted(turns.computing) == ["request", "request 2"])
+    turns.end("request")
+    until(lambda: sorted(turns.computing) == ["job 2", "request 2"])

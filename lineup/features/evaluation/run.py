@@ -148,8 +148,10 @@ class Evaluations(BackgroundJobs):
     ) -> None:
         """Compute the images with the indices `rest`."""
         paths = (images.images[at].path for at in rest)
-        _described(backbone, self.service, backbone.latency_ms(paths, job.slice)).write(job.folder, index)
-        outputs = stored_outputs.compute(backbone, images.images, rest, self._store, job.slice, self._slice_s)
+        latency_ms = backbone.latency_ms(paths, job.slice, job.cancelled)
+        _described(backbone, self.service, latency_ms).write(job.folder, index)
+        turns = job.slice, self._slice_s, job.cancelled
+        outputs = stored_outputs.compute(backbone, images.images, rest, self._store, *turns)
         with LogitsWriter(job.folder, index, n_rows, backbone.plan.num_classes) as writer:
             for some in outputs:
                 writer.append(class_logits(backbone.plan, some.rows))

@@ -23,6 +23,7 @@ from lineup.errors import INTERNAL_ERROR, PROBLEM_TYPE, LineupError
 from lineup.features.rest import REST, problems
 from lineup.features.rest.keys import KEYS, Keys
 from lineup.features.rest.problems import RequestError
+from lineup.hub import via
 from lineup.page.client_address import Proxies
 from lineup.page.clients import Client, client_of, from_client
 from lineup.service import Service
@@ -81,6 +82,9 @@ class GuardMiddleware:
             expected, remedy = "Bearer and one of this server's keys", "ask its owner for one"
             refusal = LineupError("Authorization", expected, "got none of them", remedy)
             error = RequestError(401, refusal, {**added, "WWW-Authenticate": "Bearer"})
+        elif via.is_loop(Headers(scope=scope).get(via.HEADER, "")):
+            got, remedy = "this one has passed through it before, or through too many", "name another one"
+            error = RequestError(508, LineupError("", "a Lineup that does not ask itself", got, remedy))
         else:
             await self._pass_on(scope, receive, send, added)
             return

@@ -135,8 +135,9 @@ class TrainingJobs(BackgroundJobs):
         n, classes = len(images.images), training.classes_of(images)
         truth, is_held_out = training.truth_of(images, classes), training.held_out(images)
         features = np.full((n, backbone.plan.embedding_dim), np.nan, np.float32)
-        latency_ms = backbone.latency_ms((image.path for image in images.images), job.slice)
-        for some in stored_outputs.compute(backbone, images.images, range(n), self._store, job.slice, self._slice_s):
+        latency_ms = backbone.latency_ms((image.path for image in images.images), job.slice, job.cancelled)
+        turns = job.slice, self._slice_s, job.cancelled
+        for some in stored_outputs.compute(backbone, images.images, range(n), self._store, *turns):
             features[some.images] = some.rows
             results = [{"backbone": index, "image": at} for at in some.images if at not in done.images]
             problems = {at: str(error) for at, error in some.problems.items() if at not in done.images}

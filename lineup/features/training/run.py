@@ -53,9 +53,7 @@ class Trainings(TrainingJobs):
         """
         head, classes = self.head(training, backbone), self.report(training).classes
         with self.service.pinned(backbone, "features") as pinned:
-            batch = pinned.prepared(image)
-            with self.service.turn():
-                features = pinned.forward(batch).logits
+            features = pinned.output(image, self.service.turn).logits
             probabilities = head.probabilities(normalized(pinned, features))[0]
         order = np.argsort(-probabilities, kind="stable").tolist()
         return [Prediction(at, None, classes[at], float(probabilities[at])) for at in order]
