@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import SimpleNamespace
 
 from serving import free_port
@@ -19,10 +20,21 @@ def pages() -> Iterator[Callable[..., SimpleNamespace]]:
         served.append(demo)
         if ready:
             assert service.probed.wait(30)
-        return SimpleNamespace(service=service, slots=slots, demo=demo, host=f"127.0.0.1:{demo.server_port}")
+        host = f"127.0.0.1:{demo.server_port}"
+        return SimpleNamespace(service=service, slots=slots, demo=demo, host=host, url=f"http://{host}/")
 
     try:
         yield serve
     finally:
         for demo in served:
             demo.close(verbose=False)
+
+
+@contextmanager
+def page_of(path: Path) -> Iterator[SimpleNamespace]:
+    """Serve a config file: for tests of clients, which need no process of its own, and it would import all again."""
+    from lineup import config
+    from lineup.service import Service
+
+    with pages() as serve:
+        yield serve(Service(config.load(path)))
