@@ -55,7 +55,8 @@ class Entry(Section):
 
     name: str = Field("", description="unique name in the page, the API and links; the value of `backbone` if left out")
     backbone: str = Field(
-        description="source and name: `resnet18`, `torchvision/resnet50`, `hf-hub:owner/repo` or `local-dir:path`"
+        description="source and name: `resnet18`, `torchvision/resnet50`, `hf-hub:owner/repo`, `local-dir:path`, or "
+        "`lineup:https://host/name` on another Lineup"
     )
     pretrained: bool = Field(True, description="false: random weights, with a note on the page")
     checkpoint: str | None = Field(None, min_length=1, description="a file with your own weights for this architecture")
@@ -139,6 +140,8 @@ class Entry(Section):
                 f"expected a checkpoint only with an architecture of timm or torchvision; got {self.backbone!r}; "
                 "that source provides its own weights: write the architecture, such as resnet18, or remove `checkpoint`"
             )
+        if self.spec.source == "lineup" and not self.pretrained:
+            raise ValueError(f"expected no `pretrained: false` beside {self.backbone!r}; remove it")
         if self.checkpoint and not self.pretrained:
             raise ValueError("expected either `checkpoint` or `pretrained: false`; got both; remove one")
         if self.checkpoint and self.spec.revision:

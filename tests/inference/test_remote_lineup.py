@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from commands import run_command
 from other_lineup import answer, description, ok, problem, serving_other
 from serving import free_port
 from waiting import until
@@ -281,6 +282,23 @@ def test_backbone_that_has_changed_is_described_anew(far, other, image):
     assert other.seen("POST")[-1][2]["If-Match"] == '"2"'
 
 
+# --- commands ---
+
+
+def test_commands_describe_a_backbone_there(other, tmp_path, capsys, image):
+    config = tmp_path / "config.yaml"
+    config.write_text(f"backbones: [{{name: far, backbone: 'lineup:{other.url}/org/big'}}]")
+    for command in (["check"], ["backbones"], ["classify", str(image)]):
+        assert run_command([*command, "--config", str(config)]) == 0
+        printed = capsys.readouterr().out
+        assert "far" in printed
+        assert command != ["check"] or f"resnet50; 3 classes; computed at {other.url[7:]}" in printed
+        assert command[0] != "classify" or "cat" in printed
+    other.gets = [problem(404, where="backbone", expected="a name of the line-up", got="got 'org/big'")]
+    assert run_command(["check", "--config", str(config)]) != 0
+    assert f"{other.url}/org/big: backbone: expected a name of the line-up; got 'org/big'" in capsys.readouterr().err
+
+
 # --- descriptions ---
 
 
@@ -386,7 +404,7 @@ def test_ids_of_the_lineups_in_between_are_sent_on(far, other, image):
 
 @pytest.mark.parametrize(
     ("header", "is_loop"),
-    [("", False), ("a, b", False), (f"a, {via.ID}", True), (", ".join("abcdefgh"), True), ("a" * 5000, False)],
+    [("", False), ("a, b", False), ("a, here", True), (", ".join("abcdefgh"), True), ("a" * 5000, False)],
 )
 def test_request_that_has_been_here_or_far_around_is_a_loop(header, is_loop):
-    assert via.is_loop(header) is is_loop
+    assert via.is_loop(header.replace("here", via.ID)) is is_loop

@@ -233,6 +233,15 @@ _DATASET = "or hf://datasets/OWNER/NAME"
 _OWNER = "write the owner and the name of the data set"
 WRONG = [  # config, all messages; … matches any text
     (
+        "backbones:\n  - {name: a, backbone: 'lineup:other.host/b'}",
+        "2:5: backbones[0]: expected lineup:https://host/name, the address of another Lineup and the name of a backbone "
+        "there; got 'other.host/b'; write lineup:https://other.host/b",
+    ),
+    (
+        "backbones:\n  - {name: a, backbone: 'lineup:https://other.host/b', pretrained: false}",
+        "2:5: backbones[0]: expected no `pretrained: false` beside 'lineup:https://other.host/b'; remove it",
+    ),
+    (
         "backbones:\n - resnet18\n  - vit\n",
         "2:4: backbones[0]: expected the name of a backbone, such as resnet18; got 'resnet18 - vit'",
     ),
