@@ -112,7 +112,7 @@ def read(folder: Path) -> LabelledFolder:
         got = "it is a file" if folder.exists() else "there is no such folder"
         raise LineupError(str(folder), "a folder of images", got, "check the path")
     problems, images = list[ImageError](), list[LabelledImage]()
-    files = {path.relative_to(folder).as_posix(): path for path in sorted(_files(folder, problems))}
+    files = {path.relative_to(folder).as_posix(): path for path in sorted(regular_files(folder, problems))}
     for name, described in describe(folder, files, problems).items():
         path = files[name]
         try:
@@ -251,7 +251,7 @@ def label_of(folder: Path) -> str:
     return label if label and folder_name(label) == name else name.strip() or name
 
 
-def _files(folder: Path, problems: list[ImageError]) -> Iterator[Path]:
+def regular_files(folder: Path, problems: list[ImageError]) -> Iterator[Path]:
     """Yield the regular files below a folder, and report what is neither that nor a folder."""
     top, folders = folder.resolve(), [folder]
     while folders:
