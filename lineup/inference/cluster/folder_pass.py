@@ -2,6 +2,7 @@
 
 import logging
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -58,6 +59,7 @@ def _connect(address: str) -> None:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
     here = {"num_cpus": devices.cores(), "include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # of a cluster that is started here
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what matters is an error; the rest is in Ray's log files
     try:
         if address in ("auto", "local"):
             try:
@@ -116,23 +118,25 @@ def blocks(task: Task, fingerprint: str, files: Sequence[ListedFile]) -> "Iterat
     context = DataContext.get_current()
     context.enable_progress_bars = context.print_on_execution_start = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
-    resources, n_actors = _resources(task)
+    listed, (resources, n_actors) = list(_listed(files)), _resources(task)
     pool = ActorPoolStrategy(
-        size=n_actors,
+        size=min(n_actors, len(listed)),
         max_tasks_in_flight_per_actor=2 * BLOCKS_AT_ONCE,
         max_concurrent_calls_per_actor=BLOCKS_AT_ONCE,
         enable_true_multi_threading=True,
     )
     with _ray_errors():
-        computed = ray.data.from_arrow(list(_listed(files))).map_batches(
-            folder_actor.FolderActor,
-            fn_constructor_args=(task, fingerprint),
-            batch_size=None,
-            batch_format="pyarrow",
-            compute=pool,
-            max_task_retries=MAX_RETRIES,
-            **resources,
-        )
+        with warnings.catch_warnings():  # there is no other way to bound the retries of an image that kills its process
+            warnings.filterwarnings("ignore", "`ray_remote_args` is deprecated")
+            computed = ray.data.from_arrow(listed).map_batches(
+                folder_actor.FolderActor,
+                fn_constructor_args=(task, fingerprint),
+                batch_size=None,
+                batch_format="pyarrow",
+                compute=pool,
+                max_task_retries=MAX_RETRIES,
+                **resources,
+            )
         yield from computed.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=1)
 
 
