@@ -59,7 +59,6 @@ def _connect(address: str) -> None:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
     here = {"num_cpus": devices.cores(), "include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # of a cluster that is started here
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what matters is an error; the rest is in Ray's log files
     try:
         if address in ("auto", "local"):
             try:
