@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import lineup
 from lineup.engines import devices
 from lineup.errors import LineupError, brief
 from lineup.images.remote_folder import ListedFile
@@ -71,13 +70,13 @@ def _connect(address: str) -> None:
             ray.init(address=address, runtime_env=_package(), **quiet)
     except Exception as error:  # Ray raises ConnectionError, RuntimeError, ValueError, and errors of gRPC
         expected = "a Ray cluster: auto, host:port or ray://host:port"
-        remedy = "check the address, and that Ray and Python have the same versions there"
+        remedy = "check the address, RAY_AUTH_MODE, and that Ray and Python have the same versions there"
         raise LineupError(f"--cluster {address}", expected, brief(error), remedy) from error
 
 
 def _package() -> dict[str, Any]:
     """Return what sends this version of the package to the machines."""
-    return {"py_modules": [str(Path(lineup.__file__).parent)]}
+    return {"py_modules": [str(Path(__file__).parents[2])]}
 
 
 def described(task: Task, files: Sequence[ListedFile]) -> Described:

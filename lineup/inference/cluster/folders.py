@@ -128,7 +128,7 @@ class ClusterFolder:
         if self._cancelled.is_set():
             return
         name, kind = (entry.name, self._kind) if entry else ("", "appearance")
-        task = Task(_without_cluster(self._config), entry, kind, self._listing.address)
+        task = Task(_of_machine(self._config), entry, kind, self._listing.address)
         files = self._listing.files
         try:
             fingerprint = "appearance"
@@ -243,9 +243,12 @@ class FolderBackbone(ComputedBackbone):
             raise self._problem
 
 
-def _without_cluster(config: Config) -> Config:
-    """Return the config of a machine, which computes by itself."""
-    return config.model_copy(update={"cluster": None}) if "cluster" in type(config).model_fields else config
+def _of_machine(config: Config) -> Config:
+    """Return the config of a machine: it computes by itself, and has another working directory."""
+    changes = {"cluster": None} if "cluster" in type(config).model_fields else {}
+    copied = config.model_copy(update=changes)
+    copied._folder = config._folder.resolve()
+    return copied
 
 
 def _no_images(listing: Listing, split: str) -> None:
