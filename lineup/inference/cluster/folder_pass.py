@@ -111,6 +111,29 @@ def blocks(task: Task, fingerprint: str, files: Sequence[ListedFile]) -> "Iterat
         LineupError: when the cluster fails.
     """
     import ray
+
+    with _ray_errors():
+        if not ray.util.client.ray.is_connected():
+            yield from _blocks(task, fingerprint, files)
+            return
+        inside = ray.remote(num_cpus=0)(_Pass).remote(task, fingerprint, files)  # Ray Data runs in no client
+        while (table := ray.get(inside.next.remote())) is not None:
+            yield table
+
+
+class _Pass:
+    """Runs a pass inside the cluster, for a front that is its client; an actor."""
+
+    def __init__(self, task: Task, fingerprint: str, files: Sequence[ListedFile]) -> None:
+        self._blocks = _blocks(task, fingerprint, files)
+
+    def next(self) -> "pa.Table | None":
+        """Return the next block of rows; None after the last one."""
+        return next(self._blocks, None)
+
+
+def _blocks(task: Task, fingerprint: str, files: Sequence[ListedFile]) -> "Iterator[pa.Table]":
+    import ray
     from ray.data import ActorPoolStrategy, DataContext
 
     context = DataContext.get_current()
@@ -123,19 +146,18 @@ def blocks(task: Task, fingerprint: str, files: Sequence[ListedFile]) -> "Iterat
         max_concurrent_calls_per_actor=BLOCKS_AT_ONCE,
         enable_true_multi_threading=True,
     )
-    with _ray_errors():
-        with warnings.catch_warnings():  # there is no other way to bound the retries of an image that kills its process
-            warnings.filterwarnings("ignore", "`ray_remote_args` is deprecated")
-            computed = ray.data.from_arrow(listed).map_batches(
-                folder_actor.FolderActor,
-                fn_constructor_args=(task, fingerprint),
-                batch_size=None,
-                batch_format="pyarrow",
-                compute=pool,
-                max_task_retries=MAX_RETRIES,
-                **resources,
-            )
-        yield from computed.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=1)
+    with warnings.catch_warnings():  # there is no other way to bound the retries of an image that kills its process
+        warnings.filterwarnings("ignore", "`ray_remote_args` is deprecated")
+        computed = ray.data.from_arrow(listed).map_batches(
+            folder_actor.FolderActor,
+            fn_constructor_args=(task, fingerprint),
+            batch_size=None,
+            batch_format="pyarrow",
+            compute=pool,
+            max_task_retries=MAX_RETRIES,
+            **resources,
+        )
+    yield from computed.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=1)
 
 
 def _listed(files: Sequence[ListedFile]) -> "Iterator[pa.Table]":
