@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 
 import folder_cluster
 import numpy as np
@@ -16,6 +17,7 @@ from PIL import Image
 from s3 import S3
 from waiting import until
 
+from lineup.errors import LineupError
 from lineup.inference.cluster import folder_actor, folder_pass
 
 N_IMAGES = 40
@@ -274,6 +276,33 @@ def test_a_cluster_that_is_not_there_is_told(folder, run, monkeypatch):
     status, _, err = run("evaluate", folder / "images", "--cluster", "127.0.0.1:9")
     assert status == 2
     assert "error: --cluster 127.0.0.1:9: expected a Ray cluster: auto, host:port or ray://host:port; Could not" in err
+
+
+@pytest.mark.parametrize(
+    ("problem", "addresses"),
+    [
+        ("Could not find any running Ray instance. Please specify one.", ["auto", "local"]),
+        ("Failed to connect to Ray cluster at 10.0.0.1:6379", ["auto"]),
+    ],
+)
+def test_auto_starts_a_cluster_only_if_none_runs(monkeypatch, problem, addresses):
+    folder_cluster.require_ray()
+    import ray
+
+    asked = []
+
+    def init(address, **_):
+        asked.append(address)
+        if address == "auto":
+            raise ConnectionError(problem)
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", init)
+    monkeypatch.setattr(ray, "shutdown", lambda: None)
+    refused = pytest.raises(LineupError, match="Failed to connect") if len(addresses) == 1 else nullcontext()
+    with refused, folder_pass.connected("auto"):
+        pass
+    assert asked == addresses
 
 
 def test_without_ray_the_command_says_what_to_install(folder, run, monkeypatch):

@@ -24,6 +24,7 @@ BLOCKS_AT_ONCE = 2  # of an actor: one is read while the other one is computed
 MAX_RETRIES = 3  # of a block whose machine or actor died
 OBJECT_STORE_BYTES = 200 << 20  # of a cluster that is started here: a block of rows takes some MB
 START_TIMEOUT_S = 600  # until a machine is free: an autoscaler may have to start one
+_NONE_RUNS = "Could not find any running Ray instance"  # Ray has no error of its own for it
 _INSTALL = "pip install -r requirements-cluster.txt"
 
 
@@ -64,7 +65,9 @@ def _connect(address: str) -> None:
                 if address == "local":
                     raise ConnectionError
                 ray.init(address="auto", runtime_env=_package(), **quiet)
-            except ConnectionError:
+            except ConnectionError as error:
+                if address == "auto" and _NONE_RUNS not in str(error):
+                    raise  # one runs, but does not let this process in: another one would surprise
                 ray.init(address="local", **here, **quiet)  # its workers inherit the path of this process
         else:
             ray.init(address=address, runtime_env=_package(), **quiet)
