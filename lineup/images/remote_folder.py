@@ -2,6 +2,7 @@
 
 import os
 import posixpath
+import re
 import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -162,7 +163,7 @@ def _elsewhere(address: str) -> dict[str, tuple[int, str]]:
         # an empty folder is an error of some file systems, and no files of others
         entries = system.get_file_info(fs.FileSelector(path, recursive=True))
     except (OSError, ValueError) as error:
-        raise _cannot_list(address, error) from error
+        raise access_error(address, error) from error
     names = {_below(entry.path, path): entry for entry in entries if entry.type == fs.FileType.File}
     shown = (name for name in names if not _is_hidden(name))
     return {
@@ -195,12 +196,13 @@ def _copy(address: str, names: Iterable[str], folder: Path, problems: list[Image
             path.touch()
 
 
-def _cannot_list(address: str, error: Exception) -> LineupError:
+def access_error(address: str, error: Exception) -> LineupError:
+    """Return the error for a folder elsewhere that cannot be listed or written, in words."""
     text = brief(error, 300)
-    scheme = urlsplit(address).scheme
+    scheme = urlsplit(address).scheme or "this machine"
     if "ACCESS_DENIED" in text or "403" in text or "InvalidAccessKeyId" in text or "SIGNATURE" in text.upper():
         got, remedy = "access was denied", "check the credentials, such as AWS_ACCESS_KEY_ID, and the permissions"
-    elif "NO_SUCH_BUCKET" in text or "NoSuchBucket" in text:
+    elif "NO_SUCH_BUCKET" in text or "NoSuchBucket" in text or re.search(r"Bucket '.*' not found", text):
         got, remedy = "there is no such bucket", "check the address, and AWS_ENDPOINT_URL"
     elif any(start in text for start in _STARTS) or isinstance(error, FileNotFoundError):
         got, remedy = "there is no such folder, or it is empty", "check the address"

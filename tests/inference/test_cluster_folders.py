@@ -259,8 +259,6 @@ def test_what_cannot_be_read_is_told(cluster, folder, run, s3, monkeypatch):
     assert "bad: expected images; it has only a/1.jpg: this file is not one that can be read" in err
     assert "there is no such bucket" in run(*evaluate, "s3://none/x")[2]
     assert "expected a split called 'test'" in run(*evaluate, folder / "images", "--split", "test")[2]
-    s3.buckets["answers"].clear()
-    assert "there is no such bucket" in run(*evaluate, folder / "images", "--answers", "s3://gone/x")[2]
 
 
 def test_a_cluster_that_is_not_there_is_told(folder, run, monkeypatch):
@@ -312,6 +310,18 @@ def test_without_ray_the_command_says_what_to_install(folder, run, monkeypatch):
     status, _, err = run("evaluate", folder / "images", "--cluster", "auto")
     assert status == 2
     assert "error: --cluster: expected Ray; it is not installed; pip install -r requirements-cluster.txt" in err
+
+
+def test_answers_that_cannot_be_kept_are_told_before_anything_is_computed(folder, run):
+    folder_cluster.require_ray()
+    evaluate = ("evaluate", folder / "images", "--cluster", "auto", "--answers")  # fails before it connects
+    assert (
+        "s3://gone/x: expected a folder that s3 can list; there is no such bucket" in run(*evaluate, "s3://gone/x")[2]
+    )
+    (folder / "file").touch()
+    status, _, err = run(*evaluate, folder / "file" / "answers")
+    assert status == 2
+    assert "Not a directory" in err
 
 
 def test_a_machine_that_computes_otherwise_is_refused(folder):

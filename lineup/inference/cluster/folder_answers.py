@@ -53,12 +53,16 @@ class FolderAnswers:
         files: the images, as they are now.
 
     Raises:
-        LineupError: when nothing opens such an address.
+        LineupError: when nothing opens such an address, or it cannot be written: before anything is computed.
     """
 
     def __init__(self, address: str, files: Sequence[ListedFile]) -> None:
         self.address = address
         self._system, self._path = remote_folder.open_folder(address)
+        try:
+            self._system.create_dir(self._path, recursive=True)
+        except OSError as error:
+            raise remote_folder.access_error(address, error) from error
         self._now = {file.name: (file.size, file.version) for file in files}
 
     def done(self, backbone: str, fingerprint: str, kind: Kind) -> set[str]:
