@@ -69,6 +69,16 @@ class PinnedBackbone:
         return self._loaded.path
 
     @property
+    def download_bytes(self) -> int | None:
+        """The size of the download; None if it is unknown, or there is none."""
+        return self._execution.pool.status(self.name).download_bytes
+
+    @property
+    def weights_bytes(self) -> int | None:
+        """The size of the weights file; None if there is none."""
+        return self.path.stat().st_size if self.path and self.path.is_file() else None
+
+    @property
     def engine(self) -> str:
         """The name of the engine and its precision: ``openvino bf16``."""
         return f"{self._loaded.engine.name} {self._loaded.engine.hint}".rstrip()

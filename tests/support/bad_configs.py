@@ -234,8 +234,8 @@ _OWNER = "write the owner and the name of the data set"
 WRONG = [  # config, all messages; … matches any text
     (
         "backbones:\n  - {name: a, backbone: 'lineup:other.host/b'}",
-        "2:5: backbones[0]: expected lineup:https://host/name, the address of another Lineup and the name of a backbone "
-        "there; got 'other.host/b'; write lineup:https://other.host/b",
+        "2:5: backbones[0]: expected lineup:https://host/name, the address of another Lineup and the name of a "
+        "backbone there; got 'other.host/b'; write lineup:https://other.host/b",
     ),
     (
         "backbones:\n  - {name: a, backbone: 'lineup:https://other.host/b', pretrained: false}",
