@@ -49,6 +49,6 @@ clean:  ## forget what was installed
 	$(BIN)/pip install -q -r requirements.txt
 	@touch $@
 
-.venv/dev.done: requirements-dev.txt requirements-transformers.txt requirements-datasets.txt requirements-train.txt requirements.txt constraints.txt | .venv/bin/python
+.venv/dev.done: requirements-dev.txt requirements-transformers.txt requirements-datasets.txt requirements-train.txt requirements-cluster.txt requirements.txt constraints.txt | .venv/bin/python
 	$(BIN)/pip install -q -r requirements-dev.txt
 	@touch $@ .venv/run.done

@@ -14,7 +14,7 @@ from pydantic.fields import FieldInfo
 from pydantic.json_schema import GenerateJsonSchema
 
 from lineup.config import Config, Entry, Example, Limits, Space
-from lineup.config.sections import Evaluation, Feedback, Rest, Training
+from lineup.config.sections import Cluster, Evaluation, Feedback, Replicas, Rest, Training
 from lineup.engines.choice import ENGINES
 
 ROOT = Path(__file__).parents[1]
@@ -30,6 +30,8 @@ PREFIXES: dict[str, type[BaseModel]] = {
     "training.": Training,
     "feedback.": Feedback,
     "rest.": Rest,
+    "cluster.": Cluster,
+    "cluster.replicas.": Replicas,
     "space.": Space,
 }
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, PrivateAttr, Tag, model_validator
 
 from lineup.config import class_indices, normalization, proxies
-from lineup.config.sections import Evaluation, Feedback, Rest, Section, Training
+from lineup.config.sections import Cluster, Evaluation, Feedback, Rest, Section, Training
 from lineup.config.spec import Spec, parse_spec
 from lineup.config.yaml_source import Document, format_value
 
@@ -268,6 +268,9 @@ class Config(Section):
         description="images that users label on the page",
     )
     rest: Rest = Field(default_factory=Rest, description="the HTTP API below /v1")  # type: ignore[arg-type]
+    cluster: Cluster | None = Field(
+        None, description="a Ray cluster that computes the answers; this process does if left out"
+    )
     space: Space = Field(default_factory=Space, description="metadata and hardware of the Space on the Hub")  # type: ignore[arg-type]
 
     _folder: Path = PrivateAttr(default=Path())

@@ -7,7 +7,7 @@ from pydantic import BaseModel
 
 from lineup.config import yaml_source
 from lineup.config.models import Config, Entry, Example, Limits, Space
-from lineup.config.sections import Evaluation, Feedback, Rest, Training
+from lineup.config.sections import Cluster, Evaluation, Feedback, Replicas, Rest, Training
 from lineup.config.yaml_source import Document, Location, format_value
 from lineup.errors import did_you_mean
 
@@ -99,6 +99,7 @@ def _model_at(trail: Location) -> type[BaseModel]:
         "training": Training,
         "feedback": Feedback,
         "rest": Rest,
+        "cluster": Replicas if "replicas" in trail else Cluster,
         "space": Space,
     }
     return models[trail[0]] if trail else Config

@@ -1,10 +1,10 @@
 """The sections of config.yaml that belong to features."""
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from lineup.config import feedback_target, rest
+from lineup.config import cluster_address, feedback_target, rest
 
 
 class Section(BaseModel):
@@ -76,3 +76,35 @@ class Rest(Section):
         "",
         description="most requests of one key or client address, such as `60/minute`; none if left out",
     )
+
+
+class Replicas(Section):
+    """How many processes of a cluster answer."""
+
+    min: int = Field(1, ge=1, le=10_000, description="processes that run at least, each with backbones of its own")
+    max: int = Field(2, ge=1, le=10_000, description="processes that run at most, as many as the load needs")
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.min > self.max:
+            raise ValueError(f"expected `min` of at most `max`; got {self.min} and {self.max}; swap them")
+        return self
+
+
+class Cluster(Section):
+    """A Ray cluster that computes what the backbones of this config answer."""
+
+    address: Annotated[str, AfterValidator(cluster_address.checked)] = Field(
+        "auto",
+        description="the cluster: `auto` (the one that runs on this machine), `ray://host:10001`, or `host:6379`, "
+        "which this machine is a node of",
+    )
+    replicas: Replicas = Field(
+        default_factory=Replicas,  # type: ignore[arg-type]
+        description="how many processes answer",
+    )
+    backbones_per_replica: int = Field(
+        2, ge=1, le=1000, description="backbones in the memory of each; the least recently used gives way"
+    )
+    cpus: float = Field(1, gt=0, le=1000, description="CPU cores that each is given")
+    gpus: float = Field(0, ge=0, le=100, description="GPUs that each is given; 0.5: two share one")

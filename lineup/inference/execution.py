@@ -145,8 +145,13 @@ class LocalExecution:
         return self._queue.has_waiting
 
     @property
+    def hanging(self) -> int:
+        """Return the number of backbones with forward passes that have timed out and are still running."""
+        return self._watchdog.hanging
+
+    @property
     def problem(self) -> str:
-        if (hanging := self._watchdog.hanging) < MAX_HANGING:
+        if (hanging := self.hanging) < MAX_HANGING:
             return ""
         return f"{hanging} forward passes timed out and are still running; restart the server"
 
@@ -232,5 +237,9 @@ def _run(engine: "Engine", batch: np.ndarray) -> Output:
 
 
 def choose(config: Callable[[], Config]) -> Execution:
-    """Return how backbones compute on this machine; `config` returns the current config."""
+    """Return how backbones compute on this machine, or on a cluster; `config` returns the current config."""
+    if config().cluster:
+        from lineup.inference.cluster import client
+
+        return LocalExecution(config, client.elsewhere(config()))
     return ZeroGPUExecution(config) if zerogpu.on_zerogpu() else LocalExecution(config)

@@ -315,7 +315,7 @@ WRONG = [  # config, all messages; … matches any text
     ),
     (
         "backbones: [a]\nmodels: [b]\n",
-        "2:1: models: expected a known key; got 'models'; remove it, … feedback, rest, space",
+        "2:1: models: expected a known key; got 'models'; remove it, … feedback, rest, cluster, space",
     ),
     (
         "backbones: [a]\nbackbones: [b]\n",
@@ -323,7 +323,7 @@ WRONG = [  # config, all messages; … matches any text
     ),
     (
         "backbones: [a]\n<<: {title: x}\n",
-        "2:1: <<: expected a known key; got '<<'; remove it, or use … feedback, rest, space",
+        "2:1: <<: expected a known key; got '<<'; remove it, or use … feedback, rest, cluster, space",
     ),
     (
         "backbones: [a]\nlimits: {memory: 5}\n",
@@ -354,6 +354,25 @@ WRONG = [  # config, all messages; … matches any text
         "backbones: [a]\nrest: {rate_limit: 0/minute}\n",
         "2:8: rest.rate_limit: expected one limit such as 60/minute; got '0/minute'; "
         "write requests, / and a unit of time",
+    ),
+    (
+        "backbones: [a]\ncluster: {adress: auto, replicas: 3, gpus: -1, cpus: 0}\n",
+        "2:11: cluster.adress: expected a known key; got 'adress'; did you mean 'address'?",
+        "2:25: cluster.replicas: expected keys and values; got 3; fix it, or leave `replicas` out",
+        "2:38: cluster.gpus: expected 0.0 or more; got -1; fix it, or leave `gpus` out",
+        "2:48: cluster.cpus: expected more than 0.0; got 0; fix it, or leave `cpus` out",
+    ),
+    (
+        "backbones: [a]\ncluster: {address: 'ray://head', replicas: {min: 3, max: 2}}\n",
+        "2:11: cluster.address: expected auto, ray://host:port or host:port; got 'ray://head'; "
+        "write the port too: 10001 is that of Ray's clients, 6379 that of its nodes",
+        "2:34: cluster.replicas: expected `min` of at most `max`; got 3 and 2; swap them",
+    ),
+    (
+        "backbones: [a]\ncluster: {replicas: {mni: 1}, backbones_per_replica: 1.5}\n",
+        "2:22: cluster.replicas.mni: expected a known key; got 'mni'; remove it, or use one of: min, max",
+        "2:31: cluster.backbones_per_replica: expected a whole number; got 1.5; "
+        "fix it, or leave `backbones_per_replica` out",
     ),
     (
         "backbones: [a]\nspace: {colour: red}\n",

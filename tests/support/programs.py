@@ -1,5 +1,6 @@
 """Programs that pip cannot install: tests that need one are skipped by name without it, but fail under CI."""
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -12,6 +13,12 @@ import pytest
 def program(*names: str) -> str:
     """Return the path of the first of these programs that is on PATH, or skip the test; fail instead under CI."""
     return next(filter(None, map(shutil.which, names)), None) or unavailable(f"{names[0]} is not installed")
+
+
+def module(name: str, requirements: str) -> None:
+    """Skip the test if a Python package of a requirements file is not installed; fail instead under CI."""
+    if importlib.util.find_spec(name) is None:
+        unavailable(f"{name} is not installed: pip install -r {requirements}")
 
 
 def node_modules(folder: Path) -> Path:

@@ -23,6 +23,7 @@ NOT_IN_SCHEMA = (  # constraints that the JSON Schema does not express
     "expected (resnet18, without|hf-hub:|source:|torchvision/)",
     "expected (the class indices|an index (on|and)|each class index once)",
     "expected a folder(, or hf:| that is neither)",
+    "expected (auto, ray://host:port|`min` of at most)",
     "expected (an origin|an address or a network|one limit) such as",
     "expected (a finite number|labels that are not empty|mean and std of|either `checkpoint`|a checkpoint only|no @B)",
 )

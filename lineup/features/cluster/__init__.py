@@ -1,0 +1,1 @@
+"""Commands that start a Ray cluster, deploy to one, and show what it does."""
