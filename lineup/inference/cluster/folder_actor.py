@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -233,7 +233,7 @@ class _Machine:
             return ImageError(name, f"at most {max_mb} MB", "got more", _TOO_LARGE)
         return ImageBytes(content, name)
 
-    def __enter__(self) -> "_Machine":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
