@@ -2,7 +2,7 @@
 
     python benchmarks/rest.py              # about 20 minutes; prints the section that bench.py writes
     python benchmarks/rest.py --quick      # one short round
-    python benchmarks/rest.py --without "Ray Serve"
+    python benchmarks/rest.py --without "Ray Serve" --rounds 1
 
 Requires wrk. Each peer gets an environment of its own in a temporary folder (0.4 to 0.7 GB), which is deleted
 afterwards. All serve the same converted network, on the same cores, one after the other; ratios are of one round.
@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -403,9 +403,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="one short round")
     parser.add_argument("--without", action="append", default=[], choices=PEERS, help="leave a peer out")
+    parser.add_argument("--rounds", type=int, help="how often each server is started (default: 3)")
     arguments = parser.parse_args()
+    effort = QUICK if arguments.quick else Effort()
+    effort = replace(effort, rounds=arguments.rounds or effort.rounds)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # servers end, and environments are deleted
-    print(f"{machine()}\n\n{measured(QUICK if arguments.quick else Effort(), arguments.without)}")
+    print(f"{machine()}\n\n{measured(effort, arguments.without)}")
 
 
 if __name__ == "__main__":
