@@ -72,6 +72,13 @@ class Replica:
         self._answered_at, self._started = deque[float](), time.monotonic()
         self._lock = threading.Lock()
         devices.limit_malloc_arenas()
+        self._import_libraries()
+
+    def _import_libraries(self) -> None:
+        """Import what the first load needs, before Serve sends requests: it would hold this process for seconds."""
+        import torch  # noqa: F401
+
+        self._pool.probe(self._config.default_name, offline=True)
 
     async def held(self, name: str) -> Held:
         """Make place for a backbone."""
