@@ -107,14 +107,15 @@ def text(rates: tuple[float, ...], figures: Figures, assumed: Assumed) -> str:
     bytes_per_s = front * figures.image_kb / 1e3
     given = (
         f"Given: {figures.replica_ms:g} ms of CPU time in a replica for an answer, {figures.front_ms:g} ms in the "
-        f"front and {figures.broker_ms:g} ms in its broker; images of {figures.image_kb:g} kB; {figures.replica_mb:g} MB "
-        f"for a replica. Assumed: {assumed.utilisation:.0%} utilisation, nodes of {assumed.cores_per_node} cores, "
-        f"{assumed.cores_per_replica} for a replica, {assumed.price_per_core_hour:g} for a core-hour."
+        f"front and {figures.broker_ms:g} ms in its broker; images of {figures.image_kb:g} kB; "
+        f"{figures.replica_mb:g} MB for a replica. Assumed: {assumed.utilisation:.0%} utilisation, nodes of "
+        f"{assumed.cores_per_node} cores, {assumed.cores_per_replica} for a replica, "
+        f"{assumed.price_per_core_hour:g} for a core-hour."
     )
     replica = assumed.utilisation * assumed.cores_per_replica * 1e3 / figures.replica_ms
     derived = (
-        f"A replica then answers {replica:,.1f}/s, a front {front:,.0f}/s, for which it receives {bytes_per_s:,.1f} MB/s and sends as much to replicas: "
-        f"{bytes_per_s / GIGABIT_MB:.0%} of a gigabit each."
+        f"A replica then answers {replica:,.1f}/s, a front {front:,.0f}/s, for which it receives {bytes_per_s:,.1f} "
+        f"MB/s and sends as much to replicas: {bytes_per_s / GIGABIT_MB:.0%} of a gigabit each."
     )
     rows = []
     for each in (need(rate, figures, assumed) for rate in rates):
