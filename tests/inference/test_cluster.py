@@ -24,6 +24,7 @@ from lineup.errors import (
     UnknownBackboneError,
     UnreachableError,
 )
+from lineup.features.cluster.notices import warnings
 
 BACKBONES = "backbones: ['fake:a', 'fake:b', 'fake:c']\nengine: torch\nprecision: float32\ntop_k: 3\n"
 LIMITS = "limits: {forward_timeout_s: 30}\n"  # twice that is the deadline, within which a replica must start
@@ -55,11 +56,7 @@ def front(cluster, make_service, monkeypatch, tmp_path):
 
     yield make
     for service in made:
-        link(service).close()
-
-
-def link(service):
-    return service._pool._loader._elsewhere.link
+        service.cluster.close()
 
 
 def alone(make_service):
@@ -272,6 +269,7 @@ def test_page_answers_again_when_the_cluster_is_back(front, cluster, images, exp
             service.classify(images[0], "fake:a")
         assert time.monotonic() - started < 1  # at once
     assert service.status("fake:a").status == "unavailable"
+    assert [str(service.cluster.problem)] == warnings(service)
     cluster.call("start")
     cluster.call("deploy", BACKBONES + LIMITS + "cluster: {replicas: {max: 1}, cpus: 0.5}\n", str(tmp_path))
     until = time.monotonic() + 90
@@ -283,6 +281,7 @@ def test_page_answers_again_when_the_cluster_is_back(front, cluster, images, exp
             assert time.monotonic() < until
             time.sleep(0.5)
     assert close_to(answer, expected[images[0], "fake:a"])
+    assert warnings(service) == []
 
 
 @pytest.mark.long
