@@ -27,7 +27,6 @@ from urllib.parse import urlsplit
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "support"), str(ROOT / "tests" / "inference")]
-os.environ["RAY_AUTH_MODE"] = "disabled"  # as the cluster that is started here
 
 import cluster_fakes
 import numpy as np
@@ -40,7 +39,7 @@ from ray_cluster import RayCluster, ray_cluster
 from rest import row
 from served import App
 from served import running as page_running
-from test_cluster import BACKBONES, DEADLINE_S, LIMITS, TWO, Load, link
+from test_cluster import BACKBONES, DEADLINE_S, LIMITS, TWO, Load
 
 from lineup import config, registry
 from lineup.config import yaml_source
@@ -176,7 +175,7 @@ class Bench:
         try:
             yield service
         finally:
-            link(service).close()
+            service.cluster.close()
 
     def _with(self, text: str, section: str) -> str:
         return f"{text}cluster: {{address: '{self._cluster.address}', {section}}}\n"
@@ -542,6 +541,7 @@ def main() -> None:
     quick = parser.parse_args().quick
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the cluster ends
     registry.SOURCES["fake"] = cluster_fakes.plan
+    os.environ["RAY_AUTH_MODE"] = "disabled"  # as the cluster that is started here
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="lineup-") as name, _cluster() as cluster:
         bench = Bench(Path(name), cluster, QUICK if quick else Effort())
