@@ -23,6 +23,7 @@ from lineup.inference.watchdog import Watchdog
 
 if TYPE_CHECKING:
     from lineup.engines.engine import Engine
+    from lineup.inference.cluster.link import Link
 
 _log = logging.getLogger(__name__)
 
@@ -54,6 +55,7 @@ class Execution(Protocol):
     """How the backbones of a pool compute."""
 
     pool: Pool
+    cluster: "Link | None"  # that computes instead of this process
     loads_on_demand: bool  # otherwise all are loaded by `start`, before the page is served
 
     def start(self) -> None:
@@ -105,6 +107,7 @@ class LocalExecution:
     loads_on_demand = True
 
     def __init__(self, config: Callable[[], Config], elsewhere: Elsewhere | None = None) -> None:
+        self.cluster: Link | None = None
         self.pool = Pool(config, devices.choose, elsewhere=elsewhere)
         cores = devices.cores()  # once: it reads files
         self._queue = ComputeQueue(lambda: config().limits.queue_size, lambda: cores)
@@ -164,6 +167,7 @@ class ZeroGPUExecution:
     """
 
     loads_on_demand = False
+    cluster: "Link | None" = None
     problem = ""
     mean_compute_s = 0.1
     has_waiting = False  # they wait in the Hub's queue
@@ -241,5 +245,8 @@ def choose(config: Callable[[], Config]) -> Execution:
     if config().cluster:
         from lineup.inference.cluster import client
 
-        return LocalExecution(config, client.elsewhere(config()))
+        moved = client.Elsewhere(config())
+        execution = LocalExecution(config, moved)
+        execution.cluster = moved.link
+        return execution
     return ZeroGPUExecution(config) if zerogpu.on_zerogpu() else LocalExecution(config)

@@ -1,6 +1,5 @@
 """Backbones that a cluster computes, as the pool of the page's process sees them."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,22 +18,25 @@ if TYPE_CHECKING:
 LOAD_S = 3600.0  # how long a replica may take for its first load, a download; the Hub's own timeout ends a dead one
 
 
-def elsewhere(config: Config) -> "Callable[[Entry, Plan], Plan]":
-    """Return a function that has the entries of a config computed by its cluster.
+class Elsewhere:
+    """Has the entries of a config computed by its cluster; see `Loader`.
 
     Entries that were added to the page later, such as a trained classifier, are computed in its process: the cluster
     does not have them.
+
+    Attributes:
+        link: the connection to the cluster.
     """
-    assert config.cluster
-    link, entries = Link(config.cluster.address), list(config.backbones)
 
-    def moved(entry: Entry, plan: "Plan") -> "Plan":
-        if plan.remote or entry not in entries:
+    def __init__(self, config: Config) -> None:
+        assert config.cluster
+        self.link = Link(config.cluster.address)
+        self._config, self._entries = config, list(config.backbones)
+
+    def __call__(self, entry: Entry, plan: "Plan") -> "Plan":
+        if plan.remote or entry not in self._entries:
             return plan
-        return replace(plan, remote=lambda: RayBackbone(link, config, entry, plan.output))
-
-    moved.link = link  # type: ignore[attr-defined]  # for what is seen of the cluster
-    return moved
+        return replace(plan, remote=lambda: RayBackbone(self.link, self._config, entry, plan.output))
 
 
 class RayBackbone:

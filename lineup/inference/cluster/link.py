@@ -73,6 +73,11 @@ class Link:
         """Return why the cluster cannot be asked now, or None."""
         return UnreachableError(*self.state.problem) if self.state.problem else None
 
+    @property
+    def notice(self) -> str:
+        """Return why the cluster cannot be asked, for the owner; empty if it can, or nothing was to be asked yet."""
+        return str(self.problem or "") if self._known.is_set() else ""
+
     def ask(self, what: What, ask: Ask, image: bytes, deadline_s: float, cancelled: Cancelled) -> Reply:
         """Send a request to a replica, and return the broker's reply.
 
