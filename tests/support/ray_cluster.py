@@ -48,7 +48,7 @@ class RayCluster:
         assert "error" not in result, result["error"]
         return result["value"]
 
-    def replicas(self, count=0, timeout_s=60):
+    def replicas(self, count=0, timeout_s=180):
         """Return what is seen of replicas, once so many run that have told of themselves."""
         until = time.monotonic() + timeout_s
         while True:
@@ -105,7 +105,7 @@ class _Host:
         connection.connect(self._cluster.address, connection.ALWAYS)
         return self._cluster.address
 
-    def deploy(self, text, folder, timeout_s=120):
+    def deploy(self, text, folder, timeout_s=300):
         from cluster_fakes import FakeReplica
 
         from lineup.inference.cluster import control
