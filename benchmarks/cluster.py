@@ -244,6 +244,7 @@ class Bench:
                 if response.status != 200:
                     raise RuntimeError(f"{response.status}: {content[:200]!r}")
 
+            send()  # the front connects, and the backbone is loaded
             processes = self._processes(page.process.pid)
             self.found.http = measured(send, 4, self._effort.http_s, processes, lambda: time.sleep(1))
 
