@@ -41,6 +41,7 @@ class Service:
 
     Attributes:
         config: the current config. It may be replaced: its limits apply at once, and its other keys are read once.
+        cluster: the connection to the cluster of the config; None if it has none.
         loads_on_demand: whether backbones load in the background; otherwise `start` comes before the page is served.
         fingerprint: returns what identifies the backbone that has given an answer; see `Classifier.fingerprint`.
 
@@ -54,6 +55,7 @@ class Service:
         self.examples, self.example_problems = examples.find(config)
         self._execution = execution.choose(lambda: self.config)
         self._pool, self.loads_on_demand = self._execution.pool, self._execution.loads_on_demand
+        self.cluster = self._execution.cluster
         self._classifier = Classifier(self._execution, lambda: self.config)
         self.fingerprint = self._classifier.fingerprint
         self._startup = Startup(lambda: self.config, self._execution)

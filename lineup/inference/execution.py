@@ -23,6 +23,7 @@ from lineup.inference.watchdog import Watchdog
 
 if TYPE_CHECKING:
     from lineup.engines.engine import Engine
+    from lineup.inference.cluster.link import Link
 
 _log = logging.getLogger(__name__)
 
@@ -55,6 +56,7 @@ class Execution(Protocol):
 
     pool: Pool
     loads_on_demand: bool  # otherwise all are loaded by `start`, before the page is served
+    cluster: "Link | None"  # the connection to the cluster that computes some of them
 
     def start(self) -> None:
         """Load what has to be loaded before the page is served."""
@@ -100,11 +102,15 @@ class LocalExecution:
     Args:
         config: returns the current config.
         elsewhere: decides which backbones another process computes instead; see `Planner`.
+        cluster: the connection to the cluster that computes them, if it is one.
     """
 
     loads_on_demand = True
 
-    def __init__(self, config: Callable[[], Config], elsewhere: Elsewhere | None = None) -> None:
+    def __init__(
+        self, config: Callable[[], Config], elsewhere: Elsewhere | None = None, cluster: "Link | None" = None
+    ) -> None:
+        self.cluster = cluster
         self.pool = Pool(config, devices.choose, elsewhere=elsewhere)
         cores = devices.cores()  # once: it reads files
         self._queue = ComputeQueue(lambda: config().limits.queue_size, lambda: cores)
@@ -164,6 +170,7 @@ class ZeroGPUExecution:
     """
 
     loads_on_demand = False
+    cluster = None
     problem = ""
     mean_compute_s = 0.1
     has_waiting = False  # they wait in the Hub's queue
@@ -238,8 +245,10 @@ def _run(engine: "Engine", batch: np.ndarray) -> Output:
 
 def choose(config: Callable[[], Config]) -> Execution:
     """Return how backbones compute on this machine, or on a cluster; `config` returns the current config."""
-    if config().cluster:
+    if cluster := config().cluster:
         from lineup.inference.cluster import client
+        from lineup.inference.cluster.link import Link
 
-        return LocalExecution(config, client.elsewhere(config()))
+        link = Link(cluster.address)
+        return LocalExecution(config, client.elsewhere(config(), link), link)
     return ZeroGPUExecution(config) if zerogpu.on_zerogpu() else LocalExecution(config)

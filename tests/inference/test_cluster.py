@@ -59,7 +59,7 @@ def front(cluster, make_service, monkeypatch, tmp_path):
 
 
 def link(service):
-    return service._pool._loader._elsewhere.link
+    return service.cluster
 
 
 def alone(make_service):

@@ -19,21 +19,19 @@ if TYPE_CHECKING:
 LOAD_S = 3600.0  # how long a replica may take for its first load, a download; the Hub's own timeout ends a dead one
 
 
-def elsewhere(config: Config) -> "Callable[[Entry, Plan], Plan]":
+def elsewhere(config: Config, link: Link) -> "Callable[[Entry, Plan], Plan]":
     """Return a function that has the entries of a config computed by its cluster.
 
     Entries that were added to the page later, such as a trained classifier, are computed in its process: the cluster
     does not have them.
     """
-    assert config.cluster
-    link, entries = Link(config.cluster.address), list(config.backbones)
+    entries = list(config.backbones)
 
     def moved(entry: Entry, plan: "Plan") -> "Plan":
         if plan.remote or entry not in entries:
             return plan
         return replace(plan, remote=lambda: RayBackbone(link, config, entry, plan.output))
 
-    moved.link = link  # type: ignore[attr-defined]  # for what is seen of the cluster
     return moved
 
 
@@ -61,6 +59,18 @@ class RayBackbone:
     def problem(self) -> LineupError | None:
         """Return why it cannot answer now, or None."""
         return self._link.problem
+
+    @property
+    def where(self) -> str:
+        """The replicas, and how many of them have loaded it, as they told some seconds ago."""
+        state, name = self._link.state, self._entry.name
+        if state.problem:
+            return "a cluster that does not answer now"
+        text = f"{state.replicas} replica{'' if state.replicas == 1 else 's'} of the cluster"
+        if state.seen is None:
+            return text
+        rates = [replica.per_second for replica in state.seen.replicas if name in replica.loaded]
+        return f"{text}, loaded in {len(rates)}" + (f" ({sum(rates):.1f} answers/s)" if rates else "")
 
     def output(self, image: bytes, model_input: bool, cancelled: Cancelled) -> "RemoteOutput":
         """Compute an image file; raise as `RemoteBackbone.output` does.
