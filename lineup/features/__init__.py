@@ -69,7 +69,12 @@ _FEATURES = [
     Feature("rest", routes="lineup.features.rest.routes:routes", middleware="lineup.features.rest.guard:middleware"),
     Feature("benchmark", panel="lineup.features.benchmark.panel:BenchmarkPanel"),
     Feature("snippets", panel="lineup.features.snippets.panel:SnippetsPanel"),
-    Feature("cluster", commands="lineup.features.cluster.commands:add"),
+    Feature(
+        "cluster",
+        commands="lineup.features.cluster.commands:add",
+        routes="lineup.features.cluster.owner_page:routes",
+        warnings="lineup.features.cluster.owner_page:warnings",
+    ),
     Feature("publish", commands="lineup.features.publish.commands:add", notes="lineup.features.publish.commands:notes"),
 ]
 FEATURES = unique_names("FEATURES", ((feature.name, feature) for feature in _FEATURES))
