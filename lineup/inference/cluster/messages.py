@@ -5,6 +5,8 @@ import struct
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from lineup.inference.cluster.status import Seen
+
 _LENGTH = struct.Struct("!Q")
 HEADER_BYTES = _LENGTH.size
 What = Literal["output", "load", "status", "cancel"]
@@ -68,17 +70,19 @@ class Reply:
 
 @dataclass(frozen=True)
 class State:
-    """What the broker knows of the cluster: whether requests can be sent, and how many replicas compute.
+    """What the broker knows of the cluster: whether requests can be sent, how many replicas run, and what each does.
 
     Attributes:
         problem: why no request can be sent: the parts of a LineupError; or empty.
         replicas: how many run.
         dashboard: the address of Ray's dashboard, or empty.
+        seen: what the cluster does, a few seconds ago; None while that is unknown.
     """
 
     problem: tuple[str, ...] = ()
     replicas: int = 0
     dashboard: str = ""
+    seen: Seen | None = None
 
 
 def packed(message: Request | Reply | State) -> bytes:
