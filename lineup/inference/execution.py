@@ -170,7 +170,7 @@ class ZeroGPUExecution:
     """
 
     loads_on_demand = False
-    cluster = None
+    cluster: "Link | None" = None
     problem = ""
     mean_compute_s = 0.1
     has_waiting = False  # they wait in the Hub's queue

@@ -25,7 +25,8 @@ def of(service: "Service") -> OwnerPages | None:
     with _LOCK:
         if service not in _PAGES:
             session, config = owner_session.from_environment(), service.config
-            _PAGES[service] = session and OwnerPages(session, config.title, Proxies(config.trusted_proxies))
+            pages = OwnerPages(session, config.title, Proxies(config.trusted_proxies)) if session else None
+            _PAGES[service] = pages
         return _PAGES[service]
 
 
