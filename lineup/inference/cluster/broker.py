@@ -56,12 +56,8 @@ class Broker:
 
     async def _serve(self, request: Request) -> None:
         try:
-            if request.what == "status":
-                found = await asyncio.to_thread(status.seen, self._dashboard)
-                reply = Reply(request.number, "answered", found)
-            else:
-                async with asyncio.timeout(request.deadline_s):
-                    reply = await self._ask(request)
+            async with asyncio.timeout(request.deadline_s):
+                reply = await self._ask(request)
         except TimeoutError:
             reply = Reply(request.number, "late")
         except Exception as error:

@@ -11,12 +11,11 @@ import time
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from pathlib import Path
-from typing import Any
 
 from lineup.errors import ClientDisconnected, UnreachableError
 from lineup.inference.cluster import connection, messages
 from lineup.inference.cluster.messages import Ask, Reply, Request, State, What
-from lineup.inference.queue import Cancelled, never_cancelled
+from lineup.inference.queue import Cancelled
 
 _log = logging.getLogger(__name__)
 
@@ -87,11 +86,6 @@ class Link:
         """
         self.require()
         return self._request(Request(next(self._numbers), what, ask, image, deadline_s), cancelled)
-
-    def status(self, deadline_s: float) -> Any:
-        """Return what is seen of the cluster, a `status.Seen`; raise UnreachableError."""
-        self.require()
-        return self._request(Request(next(self._numbers), "status", deadline_s=deadline_s), never_cancelled).value
 
     def _request(self, request: Request, cancelled: Cancelled) -> Reply:
         future, until = Future[Reply](), time.monotonic() + request.deadline_s + _GRACE_S

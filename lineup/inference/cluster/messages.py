@@ -9,7 +9,7 @@ from lineup.inference.cluster.status import Seen
 
 _LENGTH = struct.Struct("!Q")
 HEADER_BYTES = _LENGTH.size
-What = Literal["output", "load", "status", "cancel"]
+What = Literal["output", "load", "cancel"]
 Outcome = Literal["answered", "died", "busy", "late"]
 
 
@@ -40,7 +40,7 @@ class Request:
 
     Attributes:
         number: identifies it among the page's requests.
-        what: ``output``, ``load``, ``status``, or ``cancel`` the request of that number.
+        what: ``output``, ``load``, or ``cancel`` the request of that number.
         ask: what the replica is asked.
         image: the content of an image file.
         deadline_s: how long an answer may take.

@@ -88,7 +88,7 @@ def words(text):
 def test_owner_sees_what_each_replica_does(served):
     text = page(served)
     assert "Running. Replicas: 2 running. Nodes: 10.0.0.1." in words(text)
-    assert "abc1 fake: a, fake: b node-a:17 2 1.5 1,234 5 fake:a 3, fake:b 1" in words(text)
+    assert "abc1 fake: a, fake: b node-a:17 2 1.5 1,234 5 fake: a 3, fake: b 1" in words(text)
     assert "abc2 – node-b:18 0 0.0 0 0 –" in words(text)
     assert f'href="{DASHBOARD}"' in text
     assert "lu-notice" not in text
