@@ -82,6 +82,7 @@ def ray_cluster():
     home = {"HOME": str(folder), "LINEUP_CACHE": str(folder / "cache"), "RAY_TMPDIR": str(folder)}
     modules = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "support")])
     ray = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"}
+    ray["RAY_worker_niceness"] = "0"  # as `cluster up` has it
     cluster = RayCluster(folder, {**os.environ, **home, **ray, "PYTHONPATH": modules})
     try:
         yield cluster

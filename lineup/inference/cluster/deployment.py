@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 HEALTH_PERIOD_S, HEALTH_TIMEOUT_S = 2.0, 10.0  # a replica that fails three times in a row is replaced
 _PER_REPLICA = 1.5  # requests at the same time, on average, above which another replica is started
 _UP_S, _DOWN_S = 3.0, 120.0  # for how long there must be more, or fewer, before one is started, or stopped
-_LOOK_BACK_S = 5.0  # over how long requests are averaged
+_LOOK_BACK_S = 12.0  # over how long requests are averaged; Serve wants more than 10
 BUILDER = "lineup.inference.cluster.deployment:application"
 
 

@@ -25,6 +25,7 @@ def start() -> LocalCluster:
         LineupError: when it does not start.
     """
     environment = {**os.environ, **ALWAYS, **ONLY_THIS_MACHINE, "RAY_AUTH_MODE": "token"}
+    environment["RAY_worker_niceness"] = "0"  # it is 15 otherwise: beside any other work, replicas would starve
     environment["RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S"] = "0"  # nothing is left that could end by itself
     environment.pop("RAY_ADDRESS", None)
     make_token = [*_RAY, "get-auth-token", "--generate"]
