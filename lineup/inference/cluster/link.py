@@ -70,7 +70,7 @@ class Link:
     @property
     def problem(self) -> UnreachableError | None:
         """Return why the cluster cannot be asked now, or None."""
-        return UnreachableError(*self.state.problem) if self.state.problem else None
+        return _unreachable(self.state)
 
     @property
     def notice(self) -> str:
@@ -174,7 +174,7 @@ class Link:
 
     def _note(self, state: State) -> None:
         if state.problem != self.state.problem:
-            problem = UnreachableError(*state.problem) if state.problem else None
+            problem = _unreachable(state)
             _log.log(logging.WARNING if problem else logging.INFO, "%s", problem or "the cluster answers")
         self.state = state
         self._known.set()
@@ -202,3 +202,10 @@ def _lost() -> UnreachableError:
     return UnreachableError(
         "cluster", "a connection to it", "it was lost, and is made again", "check it: python -m lineup cluster status"
     )
+
+
+def _unreachable(state: State) -> UnreachableError | None:
+    if not state.problem:
+        return None
+    where, expected, got, remedy = state.problem
+    return UnreachableError(where, expected, got, remedy)
