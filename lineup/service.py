@@ -54,8 +54,8 @@ class Service:
         self.config = config
         self.examples, self.example_problems = examples.find(config)
         self._execution = execution.choose(lambda: self.config)
-        self._pool, self.loads_on_demand = self._execution.pool, self._execution.loads_on_demand
-        self.cluster = self._execution.cluster
+        self._pool, self.cluster = self._execution.pool, self._execution.cluster
+        self.loads_on_demand = self._execution.loads_on_demand
         self._classifier = Classifier(self._execution, lambda: self.config)
         self.fingerprint = self._classifier.fingerprint
         self._startup = Startup(lambda: self.config, self._execution)

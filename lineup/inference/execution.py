@@ -55,7 +55,7 @@ class Execution(Protocol):
     """How the backbones of a pool compute."""
 
     pool: Pool
-    cluster: "Link | None"  # that computes instead of this process
+    cluster: "Link | None"  # the connection to the cluster that computes some of them
     loads_on_demand: bool  # otherwise all are loaded by `start`, before the page is served
 
     def start(self) -> None:
@@ -102,6 +102,7 @@ class LocalExecution:
     Args:
         config: returns the current config.
         elsewhere: decides which backbones another process computes instead; see `Planner`.
+        cluster: the connection to the cluster that computes them, if it is one.
     """
 
     loads_on_demand = True

@@ -71,7 +71,12 @@ class ComputeQueue:
     @property
     def has_waiting(self) -> bool:
         """Tell whether a request waits for its turn."""
-        return any(not waiter.in_background for waiter in self._queued.copy())
+        return self.n_waiting > 0
+
+    @property
+    def n_waiting(self) -> int:
+        """Return the number of requests that wait for their turns."""
+        return sum(not waiter.in_background for waiter in self._queued.copy())
 
     @contextmanager
     def turn(

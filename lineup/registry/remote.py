@@ -74,6 +74,10 @@ class RemoteBackbone(Protocol):
     def concurrency(self) -> int:
         """How many images it computes at the same time."""
 
+    @property
+    def where(self) -> str:
+        """What computes it, in words that follow "computed by", such as a host; for statuses: it takes no request."""
+
     def output(self, image: bytes, model_input: bool, cancelled: Callable[[], bool]) -> RemoteOutput:
         """Compute an image file within a deadline of its own, and check the cancel flag meanwhile.
 

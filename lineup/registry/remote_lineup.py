@@ -136,6 +136,11 @@ class RemoteLineup:
         fingerprint, changed_at = self._seen
         return fingerprint if time.monotonic() - changed_at > self._limits().forward_timeout_s else ""
 
+    @property
+    def where(self) -> str:
+        """The other Lineup's host."""
+        return self._client.address.host
+
     def output(self, image: bytes, model_input: bool, cancelled: Callable[[], bool]) -> RemoteOutput:
         """Return what the other Lineup computes; it does not return the input of the network."""
         features, headers = self._plan.output == "features", {"If-Match": self._etag}

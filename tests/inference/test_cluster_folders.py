@@ -5,6 +5,8 @@ import subprocess
 import sys
 import time
 from contextlib import nullcontext
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import folder_cluster
 import numpy as np
@@ -30,8 +32,9 @@ def s3():
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory, s3):
-    with folder_cluster.cluster(tmp_path_factory.mktemp("r"), **s3.env) as address:
+def cluster(s3):
+    # not below pytest's folders: Ray's sockets have paths of at most 107 bytes
+    with TemporaryDirectory(prefix="r") as folder, folder_cluster.cluster(Path(folder), **s3.env) as address:
         yield address
 
 

@@ -667,13 +667,13 @@ TORCHVISION = [
 
 
 ALL_ARCHITECTURES = [*timm.list_models()[::20], *TORCHVISION]
-ARCHITECTURES = [
+SIZED_ARCHITECTURES = [
     *((name, FEW_PARAMETERS) for name in ALL_ARCHITECTURES[::10] if name not in SLOW),
     *(pytest.param(name, MAX_PARAMETERS, marks=pytest.mark.long) for name in ALL_ARCHITECTURES),
 ]
 
 
-@pytest.mark.parametrize(("name", "max_parameters"), ARCHITECTURES)
+@pytest.mark.parametrize(("name", "max_parameters"), SIZED_ARCHITECTURES)
 def test_untrained_architecture_returns_finite_logits_and_features(image, name, max_parameters):
     entry = {"backbone": name, "pretrained": False}
     if not name.startswith("torchvision/") and get_pretrained_cfg(name).num_classes == 0:

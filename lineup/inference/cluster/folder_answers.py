@@ -42,7 +42,8 @@ def details(error: ImageError) -> str:
 
 def problem(name: str, details: str) -> ImageError:
     """Return the problem of an image from the column `details`."""
-    return ImageError(name, *json.loads(details))
+    expected, got, remedy = json.loads(details)
+    return ImageError(name, expected, got, remedy)
 
 
 class FolderAnswers:
