@@ -88,6 +88,7 @@ def require_equal(answers, expected):
     assert worst <= 4e-6
 
 
+@pytest.mark.long
 def test_a_folder_has_the_report_of_one_machine_and_what_is_missing_alone_is_computed_again(
     cluster, folder, run, monkeypatch
 ):

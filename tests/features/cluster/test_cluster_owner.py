@@ -18,6 +18,7 @@ from lineup.inference.cluster.client import RayBackbone
 from lineup.inference.cluster.messages import Reply, State
 from lineup.inference.cluster.status import ReplicaSeen, Seen
 from lineup.inference.queue import ComputeQueue
+from lineup.page import owner_pages
 
 TOKEN = "a-secret-of-the-owner"
 OWN = {"Origin": "http://testserver"}
