@@ -58,8 +58,9 @@ def test_load_that_nobody_waits_for_any_more_is_left(make_service, fakes, monkey
             waiting.result(30)
     assert service._pool._states.get("fake:a").pins == 0
     held.set()
+    assert service._pool._states.get("fake:a").settled.wait(30)
     with service.pinned("fake:a", cancelled=lambda: True):  # there is nothing to wait for
-        until(lambda: service.status("fake:a").status == "ready")
+        assert service.status("fake:a").status == "ready"
 
 
 def test_features_are_loaded_beside_the_classes_and_not_listed(make_service, images):
