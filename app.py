@@ -71,7 +71,7 @@ fast_import.import_modules("gradio", "gradio.components.api_component")  # gr.ap
 import gradio as gr
 
 from lineup.features import FEATURES, Feature
-from lineup.page import api, wiring
+from lineup.page import api, owner_pages, wiring
 from lineup.page.connections import Connections
 from lineup.page.handover import Handover
 from lineup.page.layout import Page
@@ -134,8 +134,9 @@ demo = build(SERVICE)
 
 
 def _routes(service: Service, features: Iterable[Feature]) -> list["BaseRoute"]:
-    """Return the routes of the features that have some."""
-    return [route for feature in features if feature.routes for route in resolve_name(feature.routes)(service)]
+    """Return the routes of the features that have some, and of what their pages for the owner share."""
+    found = [route for feature in features if feature.routes for route in resolve_name(feature.routes)(service)]
+    return [*found, *owner_pages.routes(service)]
 
 
 def _middleware(service: Service, features: Iterable[Feature]) -> list["Middleware"]:
@@ -158,7 +159,8 @@ def launch(
     warnings = [resolve_name(feature.warnings) for feature in features if feature.warnings]
     routes = [*health.routes(service, warnings), *privacy.routes(), *_routes(service, features)]
     middleware = stack.middleware(service, blocks, CONNECTIONS, slots, known, routes)
-    lifespan = stack.outermost(_middleware(service, features), uploads.sweeping(blocks, known, routes))
+    first = [*_middleware(service, features), stack.direct(service, CONNECTIONS, slots, known, routes)]
+    lifespan = stack.outermost(first, uploads.sweeping(blocks, known, routes))
     image_bytes = limits.max_upload_mb * 10**6
     mcp_tools.adapt(body_limit.max_body_bytes(allowlist.MCP, image_bytes), limits.max_upload_mb)
     if not service.loads_on_demand:

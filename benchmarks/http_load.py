@@ -11,6 +11,7 @@ counts refusals.
 import argparse
 import asyncio
 import json
+import math
 import os
 import random
 import shutil
@@ -288,9 +289,9 @@ def outcomes_of(process: "subprocess.Popen[str]") -> Outcomes:
 
 
 def percentile(times: Sequence[float], share: float) -> float:
-    """Return the smallest time that a share of them does not exceed; infinity if there are none."""
+    """Return the smallest of the times that at least a share of them does not exceed; infinity if there are none."""
     ordered = sorted(times)
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else float("inf")
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)] if ordered else math.inf
 
 
 def main() -> None:

@@ -2,7 +2,7 @@
 
     python benchmarks/rest.py              # about 20 minutes; prints the section that bench.py writes
     python benchmarks/rest.py --quick      # one short round
-    python benchmarks/rest.py --without "Ray Serve"
+    python benchmarks/rest.py --without "Ray Serve" --rounds 1
 
 Requires wrk. Each peer gets an environment of its own in a temporary folder (0.4 to 0.7 GB), which is deleted
 afterwards. All serve the same converted network, on the same cores, one after the other; ratios are of one round.
@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -140,14 +140,14 @@ class Bench:
             _say(f"round {number + 1} of {self._effort.rounds}")
             own = self._round_of_lineup()
             servers = [server for several in self._peers.values() for server in several]
+            rates = dict[str, list[dict[str, float]]]()  # of this round, for each peer those of its settings
             for server in servers if number % 2 else reversed(servers):
                 with self._reported(server.name):
-                    self._measure(server)
-            for name in self._peers:
+                    last = _last(self._measure(server).per_s)
+                    rates.setdefault(server.name, []).append(last)
+            for name, found in rates.items():
                 for size in SIZES:
-                    rates = [each.per_s[size][-1:] for (of, _), each in self.found.servers.items() if of == name]
-                    if best := max((rate[0] for rate in rates if rate), default=0.0):
-                        self.found.add(f"per_s {size} {name}", own[size] / best)
+                    self.found.add(f"per_s {size} {name}", own[size] / max(each[size] for each in found))
         with self._reported("200 clients"):
             self._crowd()
         return self.found
@@ -173,7 +173,7 @@ class Bench:
         self.found.add("p50 empty", figures.p50_ms[LARGER][-1] / empty_ms)
         self.found.alone.setdefault("empty", []).append(empty_ms)
         self.found.alone.setdefault("benchmark_app", []).append(batches_per_s)
-        return {size: rates[-1] for size, rates in figures.per_s.items()}
+        return _last(figures.per_s)
 
     def _empty_ms(self) -> float:
         """Return the median round trip of an empty Gradio function, with Gradio's client."""
@@ -252,6 +252,11 @@ class Bench:
         }
         if clients.lost or page["lost"]:
             _say(f"lost: {clients.lost[:3]}, of the page {page['lost']}")
+
+
+def _last(rates: dict[str, list[float]]) -> dict[str, float]:
+    """Return the rates of the last round."""
+    return {size: of_rounds[-1] for size, of_rounds in rates.items()}
 
 
 class _Reported:
@@ -398,9 +403,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="one short round")
     parser.add_argument("--without", action="append", default=[], choices=PEERS, help="leave a peer out")
+    parser.add_argument("--rounds", type=int, help="how often each server is started (default: 3)")
     arguments = parser.parse_args()
+    effort = QUICK if arguments.quick else Effort()
+    effort = replace(effort, rounds=arguments.rounds or effort.rounds)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # servers end, and environments are deleted
-    print(f"{machine()}\n\n{measured(QUICK if arguments.quick else Effort(), arguments.without)}")
+    print(f"{machine()}\n\n{measured(effort, arguments.without)}")
 
 
 if __name__ == "__main__":

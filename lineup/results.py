@@ -110,6 +110,7 @@ class BackboneStatus:
     figures_note: str = ""  # caveat about the figures
     engine: str = ""  # empty until ready
     engine_note: str = ""  # why the engine is a fallback
+    computed_by: str = ""  # what computes it instead of this process, in words; known once it is ready
     summary: str = ""  # what is used: architecture, weights, head, activation, labels and preprocessing
     notes: tuple[str, ...] = ()  # caveats about its predictions
     loading_notes: tuple[str, ...] = ()  # how the weights were read

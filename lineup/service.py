@@ -54,8 +54,8 @@ class Service:
         self.config = config
         self.examples, self.example_problems = examples.find(config)
         self._execution = execution.choose(lambda: self.config)
-        self._pool, self.loads_on_demand = self._execution.pool, self._execution.loads_on_demand
-        self.cluster = self._execution.cluster
+        self._pool, self.cluster = self._execution.pool, self._execution.cluster
+        self.loads_on_demand = self._execution.loads_on_demand
         self._classifier = Classifier(self._execution, lambda: self.config)
         self.fingerprint = self._classifier.fingerprint
         self._startup = Startup(lambda: self.config, self._execution)
@@ -146,10 +146,10 @@ class Service:
         """Return the labels of an entry's classes, as far as known without a request."""
         return plan.labels if (plan := self.planned(name)) else None
 
-    def planned(self, name: str) -> "Plan | None":
-        """Return the plan of an entry, as far as it can be made without a request."""
+    def planned(self, name: str, offline: bool = True) -> "Plan | None":
+        """Return the plan of an entry, as far as it can be made without a request; with some if not `offline`."""
         if self._pool.plan(name) is None:
-            self._pool.probe(name, offline=True)
+            self._pool.probe(name, offline)
         return self._pool.plan(name)
 
     def requirements(self) -> list[str]:
@@ -175,13 +175,15 @@ class Service:
             raise BackboneError(name, "an entry that is not the default", "it is", "change the default first")
         self._pool.remove(name)
 
-    def pinned(self, name: str, output: "OutputKind" = "classes") -> PinnedBackbone:
+    def pinned(
+        self, name: str, output: "OutputKind" = "classes", cancelled: Cancelled = never_cancelled
+    ) -> PinnedBackbone:
         """Load an entry, and keep it loaded while batches are computed; a context manager.
 
         Raises:
-            LineupError: when it cannot be loaded.
+            LineupError: when it cannot be loaded, or the request is cancelled meanwhile.
         """
-        return PinnedBackbone(self._execution, lambda: self.config, self.known(name), output)
+        return PinnedBackbone(self._execution, lambda: self.config, self.known(name), output, cancelled)
 
     def turn(self, cancelled: Cancelled = never_cancelled, client: str = PAGE) -> AbstractContextManager[None]:
         """Wait until all earlier requests are done, and block later ones; see `ComputeQueue.turn`."""

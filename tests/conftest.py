@@ -1,7 +1,7 @@
 """Shared fixtures and the environment of the test run, which uses a fake Hub and temporary caches.
 
-Fixtures: `hub` (the fake Hub), `fresh_cache` (empty caches in this process), `env` (the same for a
-subprocess), `publish` (a timm model on the Hub), `image`, `make_service`, `fakes` (a source `fake:`).
+Fixtures: `hub` (the fake Hub), `fresh_cache` (empty caches in this process), `env` (the same for a subprocess),
+`publish` (a timm model on the Hub), `image`, `make_service`, `fakes` (a source `fake:`), `launch` (a page of these).
 """
 
 import asyncio
@@ -19,6 +19,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "support")]
 
 from drawing import draw  # noqa: E402
 from hub import Hub, timm_repo  # noqa: E402
+from launching import pages  # noqa: E402
 from networks import seeded_timm  # noqa: E402
 from serving import caches  # noqa: E402
 
@@ -196,6 +197,15 @@ def fakes(monkeypatch):
     yield controls
     for event in controls.holds.values():
         event.set()
+
+
+@pytest.fixture
+def launch(make_service, fakes):
+    """Return a function that serves a config of fake backbones in this process until the end of the test."""
+    with pages() as serve:
+        yield lambda text="backbones: ['fake:a', 'fake:b']", ready=True: serve(make_service(text), ready)
+        for held in fakes.holds.values():
+            held.set()
 
 
 @dataclass

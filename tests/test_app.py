@@ -12,6 +12,7 @@ import urllib.request
 from contextlib import suppress
 from pathlib import Path
 
+import httpx2
 import pytest
 import torch_hub
 from gradio_client import Client, handle_file
@@ -368,6 +369,10 @@ def test_zerogpu_packs_backbones_before_the_page_is_served(env, tmp_path, image)
         with pytest.raises(AppError, match="did you mean 'resnet50'"):
             client.predict(handle_file(image), backbone="resnet5O", api_name="/classify")
         assert api.paths.count("/schedule") == 1
+        token = "header.e30.signature"  # the Hub's proxies add one to every request of a user
+        answer = httpx2.post(f"{app.url}v1/models/raw", content=image.read_bytes(), headers={"X-IP-Token": token})
+        assert (answer.status_code, answer.json()["expected"]) == (503, "a ZeroGPU worker")
+        assert [query.get("token") for path, query in api.requests if path == "/schedule"] == [None, token]
     log = app.log.read_text()
     assert log.index("raw is ready on cuda") < log.index("tensors packing") < log.index("Running on local URL")
     assert rows["raw"]["status"] == "ready"

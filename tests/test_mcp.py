@@ -14,10 +14,11 @@ import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from jsonschema import Draft202012Validator
+from launching import page_of
 from mcp import ClientSession, StdioServerParameters
 from mcp.client.stdio import stdio_client
 from mcp.client.streamable_http import streamable_http_client
-from serving import ROOT, serving, without_hub
+from serving import ROOT
 
 from lineup.cli.main import main
 from lineup.features import FEATURES
@@ -37,8 +38,8 @@ README_SERVERS = next(
 def served(tmp_path_factory):
     home = tmp_path_factory.mktemp("mcp")
     (home / "config.yaml").write_text(CONFIG)
-    with serving(home / "config.yaml", without_hub(home), home / "log.txt") as app:
-        yield app
+    with page_of(home / "config.yaml") as page:
+        yield page
 
 
 def here(text: str, served) -> str:

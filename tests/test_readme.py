@@ -17,8 +17,8 @@ import yaml
 from bad_configs import refused
 from commands import run_command
 from gradio_client import Client, handle_file
+from launching import page_of
 from PIL import Image
-from serving import serving, without_hub
 from test_house import RANK, imports, ours, part
 
 from lineup import config, registry
@@ -88,8 +88,8 @@ def home(tmp_path, monkeypatch):
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
     folder = furnish(tmp_path_factory.mktemp("readme"))
-    with serving(folder / "config.yaml", without_hub(folder), folder / "log.txt") as app:
-        yield app
+    with page_of(folder / "config.yaml") as page:
+        yield page
 
 
 def here(text: str, served) -> str:

@@ -7,9 +7,9 @@ exists when it is used: neither prevents the page from opening.
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Discriminator, Field, PrivateAttr, Tag, model_validator
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, PrivateAttr, Tag, model_validator
 
-from lineup.config import class_indices, normalization
+from lineup.config import class_indices, normalization, proxies
 from lineup.config.sections import Cluster, Evaluation, Feedback, Rest, Section, Training
 from lineup.config.spec import Spec, parse_spec
 from lineup.config.yaml_source import Document, format_value
@@ -55,7 +55,8 @@ class Entry(Section):
 
     name: str = Field("", description="unique name in the page, the API and links; the value of `backbone` if left out")
     backbone: str = Field(
-        description="source and name: `resnet18`, `torchvision/resnet50`, `hf-hub:owner/repo` or `local-dir:path`"
+        description="source and name: `resnet18`, `torchvision/resnet50`, `hf-hub:owner/repo`, `local-dir:path`, or "
+        "`lineup:https://host/name` on another Lineup"
     )
     pretrained: bool = Field(True, description="false: random weights, with a note on the page")
     checkpoint: str | None = Field(None, min_length=1, description="a file with your own weights for this architecture")
@@ -139,6 +140,8 @@ class Entry(Section):
                 f"expected a checkpoint only with an architecture of timm or torchvision; got {self.backbone!r}; "
                 "that source provides its own weights: write the architecture, such as resnet18, or remove `checkpoint`"
             )
+        if self.spec.source == "lineup" and not self.pretrained:
+            raise ValueError(f"expected no `pretrained: false` beside {self.backbone!r}; remove it")
         if self.checkpoint and not self.pretrained:
             raise ValueError("expected either `checkpoint` or `pretrained: false`; got both; remove one")
         if self.checkpoint and self.spec.revision:
@@ -246,6 +249,11 @@ class Config(Section):
         "auto", description="auto (bfloat16 where the hardware supports it), float32 or bfloat16"
     )
     share: bool = Field(False, description="true requests a public link from Gradio")
+    trusted_proxies: list[Annotated[str, AfterValidator(proxies.network)]] = Field(
+        default_factory=lambda: list(proxies.LOOPBACK),
+        description="addresses or networks, such as `10.0.0.0/8`, of proxies whose X-Forwarded-For is believed, for "
+        "all limits of a client's address; in a Space, the Hub's are too",
+    )
     limits: Limits = Field(default_factory=Limits, description="resource limits")  # type: ignore[arg-type]
     evaluation: Evaluation = Field(
         default_factory=Evaluation,  # type: ignore[arg-type]

@@ -45,6 +45,8 @@ def explain(source: Document, problem: Any) -> str:
     if kind == "extra_forbidden":
         known = list(_model_at(trail[:-1]).model_fields)
         hint = did_you_mean(str(trail[-1]), known) or f"remove it, or use one of: {', '.join(known)}"
+        if len(trail) > 1 and trail[-1] in Config.model_fields:
+            hint = f"move it out of `{trail[-2]}`, to the top level"
         if (key := str(trail[-1]).partition(":"))[0] in known:
             hint = f"write a space after the colon: {key[0]}: {key[2]}"
         return f"{where}: expected a known key; got {trail[-1]!r}; {hint}"

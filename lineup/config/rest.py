@@ -1,6 +1,5 @@
 """Checks the values of the section `rest`."""
 
-import ipaddress
 import re
 
 _ORIGIN = re.compile(r"https?://[^/?#\s@]+")
@@ -14,20 +13,6 @@ def origin(text: str) -> str:
     """
     if text != "*" and not _ORIGIN.fullmatch(text):
         raise ValueError(f"expected an origin such as https://example.org, or *; got {text!r}; write no path after it")
-    return text
-
-
-def network(text: str) -> str:
-    """Return the address or network of a proxy.
-
-    Raises:
-        ValueError: when it is none.
-    """
-    try:
-        ipaddress.ip_network(text, strict=False)
-    except ValueError:
-        remedy = "write its address, not its name"
-        raise ValueError(f"expected an address or a network such as 10.0.0.0/8; got {text!r}; {remedy}") from None
     return text
 
 

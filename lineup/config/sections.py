@@ -72,10 +72,6 @@ class Rest(Section):
         default_factory=list,
         description="origins whose pages may call it from a browser, such as `https://example.org`, or `*` for all",
     )
-    trusted_proxies: list[Annotated[str, AfterValidator(rest.network)]] = Field(
-        default_factory=list,
-        description="addresses or networks, such as `10.0.0.0/8`, of proxies whose X-Forwarded-For is believed",
-    )
     rate_limit: Annotated[str, AfterValidator(rest.rate_limit)] = Field(
         "",
         description="most requests of one key or client address, such as `60/minute`; none if left out",

@@ -4,6 +4,7 @@ import re
 from typing import NamedTuple
 
 from lineup.config.hub_address import A_REPOSITORY, HOSTS, parse_address
+from lineup.config.lineup_address import parse_lineup
 
 _ALIASES = {"hf_hub": "hf-hub", "hf": "hf-hub", "huggingface": "hf-hub", "local_dir": "local-dir"}
 _WEIGHT_SUFFIXES = (".safetensors", ".pth", ".pth.tar", ".bin", ".ckpt", ".onnx", ".h5", ".npz", ".pkl")
@@ -14,7 +15,7 @@ _MEMBER = r"(?:(\w+)_Weights\.)?(IMAGENET1K_\w+|DEFAULT)"
 class Spec(NamedTuple):
     """A parsed ``backbone:`` value."""
 
-    source: str  # timm, torchvision, hf-hub, local-dir, or a source added by a fork
+    source: str  # timm, torchvision, hf-hub, local-dir, lineup, or a source added by a fork
     target: str  # the model name, repository or path within the source
     revision: str | None = None  # member of a torchvision weights enum, or revision of a Hub repository
 
@@ -84,6 +85,8 @@ def _of_source(scheme: str, rest: str, text: str) -> Spec:
         if inner.source != source:
             raise ValueError(f"expected a name of {source} after {scheme}:; got {text!r}; write {inner}")
         return inner
+    if source == "lineup":
+        return Spec(source, str(parse_lineup(rest)))
     if source == "local-dir":
         return Spec(source, rest.replace("\\", "/"))
     if source != "hf-hub":

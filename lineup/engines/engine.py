@@ -30,6 +30,14 @@ class Engine(Protocol):
     hint: str
     batch_memory_bytes: int
 
+    @property
+    def is_concurrent(self) -> bool:
+        """Tell whether images are computed at the same time when several threads ask for them."""
+        ...
+
+    def prepare_batches(self) -> None:
+        """Do what the first batch of several images would do first; afterwards `is_concurrent` may be true."""
+
     def __call__(self, batch: np.ndarray) -> np.ndarray: ...
 
 

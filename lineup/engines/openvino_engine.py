@@ -2,6 +2,7 @@
 
 import copy
 import importlib.util
+import queue
 import sys
 import threading
 import warnings
@@ -26,7 +27,8 @@ REQUEST_BYTES = 32 << 20  # of each image that is computed at the same time: gen
 class OpenVINOEngine:
     """Runs a converted network on the CPU: one image in all cores, or several at the same time.
 
-    One image has a graph with the least latency; batches have a second one, which is compiled at first use.
+    One image has a graph with the least latency. Batches, and images while others are computed, have a second one with
+    the highest throughput, which `prepare_batches` or the first batch compiles.
 
     Args:
         model: a converted network for one image, or the ``.xml`` file of one.
@@ -47,15 +49,39 @@ class OpenVINOEngine:
         weights = [node for node in self._model.get_ops() if node.get_type_name() == "Constant"]
         self.batch_memory_bytes = sum(node.get_byte_size() for node in weights) + threads * REQUEST_BYTES
         self._lock, self._batches_lock = threading.Lock(), threading.Lock()  # an infer request holds one image
+        self._n_computing, self._counting = 0, threading.Lock()  # single images
 
-    def __call__(self, batch: np.ndarray) -> np.ndarray:
-        if len(batch) == 1:
-            with self._lock:
-                return self._request.infer([batch], share_inputs=True)[0]  # (1, classes)
+    @property
+    def is_concurrent(self) -> bool:
+        """Tell whether images are computed at the same time when several threads ask for them."""
+        return self._batches is not None
+
+    def prepare_batches(self) -> None:
+        """Compile the graph for several images, which takes `batch_memory_bytes`, unless there is one."""
         with self._batches_lock:
             if self._batches is None:
                 self._batches = _Batches(self._compile("THROUGHPUT"))
+
+    def __call__(self, batch: np.ndarray) -> np.ndarray:
+        if len(batch) == 1:
+            return self._one(batch)
+        self.prepare_batches()
+        assert self._batches
+        with self._batches_lock:
             return self._batches(batch)
+
+    def _one(self, image: np.ndarray) -> np.ndarray:
+        with self._counting:
+            self._n_computing += 1
+            batches = self._batches if self._n_computing > 1 else None
+        try:
+            if batches:
+                return batches.one(image)
+            with self._lock:
+                return self._request.infer([image], share_inputs=True)[0]  # (1, classes)
+        finally:
+            with self._counting:
+                self._n_computing -= 1
 
     def _compile(self, hint: str) -> Any:
         return self._core.compile_model(self._model, "CPU", {"PERFORMANCE_HINT": hint, **self._settings})
@@ -75,6 +101,17 @@ class _Batches:
         requests = 2 * compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
         self._queue = openvino.AsyncInferQueue(compiled, requests)
         self._queue.set_callback(_keep)
+        self._idle = queue.LifoQueue[Any]()  # requests for single images
+        for _ in range(requests // 2):
+            self._idle.put(compiled.create_infer_request())
+
+    def one(self, image: np.ndarray) -> np.ndarray:
+        """Return the outputs of one image ``(1, C, H, W)``, computed on a share of the cores; thread-safe."""
+        request = self._idle.get()
+        try:
+            return np.asarray(request.infer(self._tensor(image, shared_memory=True))[0])  # (1, classes), a copy
+        finally:
+            self._idle.put(request)
 
     def __call__(self, batch: np.ndarray) -> np.ndarray:
         batch = np.require(batch, np.float32, ["C", "W"])  # tensors share its memory

@@ -21,6 +21,7 @@ class TorchEngine:
 
     name = "torch"
     batch_memory_bytes = 0  # the network takes batches as it is
+    is_concurrent = False  # one forward pass takes all cores
 
     def __init__(self, network: "nn.Module", device: str, precision: Precision = "float32") -> None:
         import torch
@@ -34,6 +35,9 @@ class TorchEngine:
         self._device = device
         network.to(device).eval().requires_grad_(False)
         self.network = network.to(memory_format=self._layout) if device == "cuda" else network
+
+    def prepare_batches(self) -> None:
+        """Do nothing."""
 
     def __call__(self, batch: np.ndarray) -> np.ndarray:
         import torch

@@ -72,6 +72,7 @@ _FEATURES = [
     Feature(
         "cluster",
         commands="lineup.features.cluster.commands:add",
+        routes="lineup.features.cluster.owner_page:routes",
         warnings="lineup.features.cluster.notices:warnings",
     ),
     Feature("publish", commands="lineup.features.publish.commands:add", notes="lineup.features.publish.commands:notes"),

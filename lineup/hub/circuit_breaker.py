@@ -29,10 +29,18 @@ class CircuitBreaker:
         """
         from lineup.hub import downloads  # a slow import, of the Hub's client
 
-        server, is_cached = downloads.server(file), downloads.cached(file) is not None
+        is_cached = downloads.cached(file) is not None
+        with self.guard_server(downloads.server(file), str(file), force, is_cached):
+            yield
+
+    @contextmanager
+    def guard_server(
+        self, server: str, where: str = "", force: bool = False, is_cached: bool = False
+    ) -> Iterator[None]:
+        """Run a block that sends a request to a server; see `guard`."""
         if time.monotonic() < self._open_until.get(server, 0) and not force and not is_cached:
             raise UnreachableError(
-                str(file), f"a response from {server}", "it did not respond a moment ago", "try again later"
+                where, f"a response from {server}", "it did not respond a moment ago", "try again later"
             )
         try:
             yield

@@ -196,7 +196,7 @@ class _Written(RawIOBase):
         return b"".join(parts)
 
 
-def pack(files: Iterable[tuple[str, Path]]) -> Iterator[bytes]:
+def pack(files: Iterable[tuple[str, str | Path]]) -> Iterator[bytes]:
     """Yield a zip file in parts, one for each file, so that neither memory nor the disk has all of it.
 
     Args:

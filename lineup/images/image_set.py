@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from lineup.errors import LineupError
 from lineup.images import labelled_folder
+from lineup.images.labelled_folder import LabelledFolder
 
 _FILE = "images.json"
 
@@ -121,7 +122,21 @@ def collect(folder: Path, name: str = "") -> ImageSet:
     Raises:
         LineupError: when it cannot be read, or has no image.
     """
-    found, name = labelled_folder.read(folder), name or folder.resolve().name
+    return distinct(labelled_folder.read(folder), folder, name or folder.resolve().name)
+
+
+def distinct(found: LabelledFolder, folder: Path, name: str, address: str = "") -> ImageSet:
+    """Return what was found in a folder as a set, which leaves out what is there twice.
+
+    Args:
+        found: the images, whose paths begin with the folder.
+        folder: the folder.
+        name: its name, for headings.
+        address: that of a folder that is not on this machine, for the paths of the images.
+
+    Raises:
+        LineupError: when there is no image.
+    """
     unreadable = tuple(problem.to_json() for problem in found.problems)
     images, duplicates, conflicts = list[EvaluatedImage](), list[tuple[str, ...]](), list[dict[str, list[str]]]()
     twice = {group[0].sha256: group for group in found.duplicates}
@@ -137,7 +152,8 @@ def collect(folder: Path, name: str = "") -> ImageSet:
         if len(group) > 1:
             duplicates.append(tuple(names))
         label = labels[0] if labels else None
-        path, related = str(image.path.resolve()), next(filter(None, (each.group for each in group)), "")
+        path = f"{address}/{names[0]}" if address else str(image.path.resolve())
+        related = next(filter(None, (each.group for each in group)), "")
         images.append(EvaluatedImage(path, names[0], label, image.split, image.sha256, related))
     if not images:
         raise _empty(name, unreadable, conflicts)

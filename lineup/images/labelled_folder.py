@@ -71,6 +71,15 @@ class LabelledImage:
 
 
 @dataclass(frozen=True)
+class Described:
+    """What the place of a file and metadata files say of it; the attributes are as of `LabelledImage`."""
+
+    label: str | None
+    split: str
+    group: str
+
+
+@dataclass(frozen=True)
 class LabelledFolder:
     """The images of a folder, in the order of their paths, and an error for each file that is left out."""
 
@@ -102,18 +111,10 @@ def read(folder: Path) -> LabelledFolder:
     if not folder.is_dir():
         got = "it is a file" if folder.exists() else "there is no such folder"
         raise LineupError(str(folder), "a folder of images", got, "check the path")
-    problems = list[ImageError]()
-    files = {path.relative_to(folder).as_posix(): path for path in sorted(_files(folder, problems))}
-    metadata = {name: path for name, path in files.items() if name.lower().endswith(METADATA_SUFFIXES)}
-    given, groups = _read_metadata(metadata, files.keys(), problems)
-    layout, images = _Layout(files), list[LabelledImage]()
-    for name, path in files.items():
-        parts = name.split("/")[:-1]
-        if name in metadata or (path.name == LABEL_FILE and parts and _HASHED.search(parts[-1])):
-            continue
-        if len(given.get(name, ())) > 1:
-            problems.append(_problem(name, "one label", f"got {', '.join(sorted(given[name]))[:200]}", "choose one"))
-            continue
+    problems, images = list[ImageError](), list[LabelledImage]()
+    files = {path.relative_to(folder).as_posix(): path for path in sorted(regular_files(folder, problems))}
+    for name, described in describe(folder, files, problems).items():
+        path = files[name]
         try:
             check_header(path)
             with path.open("rb") as file:
@@ -123,12 +124,38 @@ def read(folder: Path) -> LabelledFolder:
         except OSError as error:
             problems.append(_problem(name, "a file", str(error.strerror), "check it"))
         else:
-            split, depth = layout.of(parts)
-            label = next(iter(given.get(name, ())), None) or (
-                label_of(folder.joinpath(*parts[:depth])) if depth else None
-            )
-            images.append(LabelledImage(path, label, split, digest, groups.get(name, "")))
+            images.append(LabelledImage(path, described.label, described.split, digest, described.group))
     return LabelledFolder(tuple(images), tuple(sorted(problems, key=lambda problem: problem.where)))
+
+
+def describe(folder: Path, names: Collection[str], problems: list[ImageError]) -> dict[str, Described]:
+    """Return what is known of each file that may be an image, by its name.
+
+    Args:
+        folder: has the metadata and label files, and need not have the others.
+        names: of all files, relative to the folder, with slashes; neither hidden nor in `IGNORED_FILES`.
+        problems: is extended by the errors of files that are left out.
+    """
+    metadata = {name: folder / name for name in names if name.lower().endswith(METADATA_SUFFIXES)}
+    given, groups = _read_metadata(metadata, names, problems)
+    layout, found = _Layout(names), dict[str, Described]()
+    for name in names:
+        if name in metadata or is_label_file(name):
+            continue
+        if len(given.get(name, ())) > 1:
+            problems.append(_problem(name, "one label", f"got {', '.join(sorted(given[name]))[:200]}", "choose one"))
+            continue
+        parts = name.split("/")[:-1]
+        split, depth = layout.of(parts)
+        label = next(iter(given.get(name, ())), None) or (label_of(folder.joinpath(*parts[:depth])) if depth else None)
+        found[name] = Described(label, split, groups.get(name, ""))
+    return found
+
+
+def is_label_file(name: str) -> bool:
+    """Return whether a file has the label of its folder, whose name is too short for it."""
+    folders, _, last = name.rpartition("/")
+    return last == LABEL_FILE and bool(_HASHED.search(folders))
 
 
 def write(folder: Path, label: str, image: Image.Image) -> Path:
@@ -224,7 +251,7 @@ def label_of(folder: Path) -> str:
     return label if label and folder_name(label) == name else name.strip() or name
 
 
-def _files(folder: Path, problems: list[ImageError]) -> Iterator[Path]:
+def regular_files(folder: Path, problems: list[ImageError]) -> Iterator[Path]:
     """Yield the regular files below a folder, and report what is neither that nor a folder."""
     top, folders = folder.resolve(), [folder]
     while folders:

@@ -137,13 +137,13 @@ def _check_file_size(source: ImageSource, max_mb: int) -> None:
         raise ImageError(name_of(source), f"at most {max_mb} MB", f"got {size_mb:.1f}", _SMALLER)
 
 
-def check_header(path: str | os.PathLike[str]) -> None:
+def check_header(source: ImageSource) -> None:
     """Check that a file begins as an image does; `open_image` may find it damaged or too large nevertheless.
 
     Raises:
         ImageError: when it does not.
     """
-    with _image_errors(path), MeteredFile(path) as file:
+    with _image_errors(source), MeteredFile(source) as file:
         check_tags(file)
         if not (tiff.is_read(file) or netpbm.is_read(file)):
             file.seek(0)
@@ -151,12 +151,12 @@ def check_header(path: str | os.PathLike[str]) -> None:
                 pass
 
 
-def exif_of(path: str | os.PathLike[str]) -> dict[int, Any]:
+def exif_of(source: ImageSource) -> dict[int, Any]:
     """Return the EXIF tags of a JPEG, with those of the shot; empty if it has none, or they are malformed.
 
     Other formats may have to be decoded for theirs.
     """
-    with suppress(Exception), MeteredFile(path) as file, Image.open(file, formats=("JPEG",)) as image:
+    with suppress(Exception), MeteredFile(source) as file, Image.open(file, formats=("JPEG",)) as image:
         exif = image.getexif()
         return {**exif, **exif.get_ifd(ExifTags.IFD.Exif)}
     return {}

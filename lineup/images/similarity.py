@@ -5,12 +5,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import ExifTags, Image
 
+from lineup.images.image_bytes import ImageSource
 from lineup.images.reading import exif_of, open_image
 
 SIDE_PX = 16  # of what is compared
@@ -38,17 +38,17 @@ class Appearance:
     taken_s: float | None = None
 
 
-def appearance(path: str | Path, max_megapixels: int) -> Appearance:
+def appearance(source: ImageSource, max_megapixels: int) -> Appearance:
     """Read how an image file looks, and when it was taken.
 
     Raises:
         ImageError: when it cannot be read.
     """
-    image = open_image(path, max_megapixels, min_side_px=2 * SIDE_PX).convert("L")
+    image = open_image(source, max_megapixels, min_side_px=2 * SIDE_PX).convert("L")
     small = image.resize((SIDE_PX, SIDE_PX), Image.Resampling.BOX)
     pixels = np.asarray(small, np.float32).ravel()
     pixels = pixels - pixels.mean() if pixels.std() > _MIN_CONTRAST else np.zeros_like(pixels)
-    camera, taken_s = _taken(exif_of(path))
+    camera, taken_s = _taken(exif_of(source))
     return Appearance(pixels / max(float(np.linalg.norm(pixels)), 1e-9), camera, taken_s)
 
 

@@ -41,6 +41,15 @@ class Loaded:
     remote: "RemoteBackbone | None" = None  # where another process computes it; then there is no network here
     queue: ComputeQueue | None = None  # of what is sent to that process
 
+    @property
+    def computed_by(self) -> str:
+        """Return what computes it, in words, and how many requests wait for it; empty if this process does."""
+        if self.remote is None:
+            return ""
+        n_waiting = self.queue.n_waiting if self.queue is not None else 0
+        waiting = f"; {n_waiting} request{'s wait' if n_waiting > 1 else ' waits'}" if n_waiting else ""
+        return self.remote.where + waiting
+
 
 @dataclass(eq=False)
 class BackboneState:
@@ -108,7 +117,7 @@ class BackboneState:
 
     def status(self) -> BackboneStatus:
         """Return what is known now."""
-        availability, problem, engine = self._availability()
+        availability, problem, engine, computed_by = self._availability()
         plan = self.plan
         return BackboneStatus(
             name=self.entry.name,
@@ -124,18 +133,22 @@ class BackboneState:
             figures_note=plan.figures_note if plan else "",
             engine=engine,
             engine_note=self.engine_note if engine else "",
+            computed_by=computed_by,
             summary=plan.summary if plan else "",
             notes=plan.notes if plan else (),
             loading_notes=plan.loading_notes if plan else (),
         )
 
-    def _availability(self) -> tuple[Availability, LineupError | None, str]:
+    def _availability(self) -> tuple[Availability, LineupError | None, str, str]:
         load = self.load  # read once: other threads may replace it
         if load and not load.done():
-            return "loading", None, ""
+            return "loading", None, "", ""
         if problem := self._problem_of(load):
-            return "unavailable", problem, ""
-        return ("ready", None, load.result().engine.name) if load else ("idle", None, "")
+            return "unavailable", problem, "", ""
+        if load is None:
+            return "idle", None, "", ""
+        loaded = load.result()
+        return "ready", None, loaded.engine.name, loaded.computed_by
 
     def _problem_of(self, load: "Future[Loaded] | None") -> LineupError | None:
         if self.timeout_error:

@@ -17,6 +17,7 @@ from lineup.errors import ClientDisconnected, ImageError, LineupError
 from lineup.images.image_bytes import ImageSource
 from lineup.inference import answer_store, remote_calls
 from lineup.inference.backbone_state import Loaded
+from lineup.inference.batch_graphs import BatchGraphs
 from lineup.inference.execution import Execution, Output
 from lineup.inference.lanes import Lanes
 from lineup.inference.pool import Pin
@@ -44,6 +45,7 @@ class Classifier:
 
     def __init__(self, execution: Execution, config: Callable[[], Config]) -> None:
         self._execution, self._pool, self._config = execution, execution.pool, config
+        self._graphs = BatchGraphs(self._pool)
         self._forward_ms = defaultdict[str, deque[float]](lambda: deque(maxlen=MAX_LATENCIES))
         self._fingerprints = dict[tuple[str, str], Callable[[], str]]()  # by backbone and engine; none keeps a network
 
@@ -127,10 +129,12 @@ class Classifier:
             loaded = pin.load.result()
             if loaded.remote:
                 return self._remote_answer(name, pin, loaded, prepared, options, cancelled)
-            prepare = partial(prepared.batch_for, loaded.plan.transform)
-            with self._execution.turn(cancelled, prepared.release, options.client, prepare):
+            prepare, is_alone = partial(prepared.batch_for, loaded.plan.transform), not loaded.engine.is_concurrent
+            with self._execution.turn(cancelled, prepared.release, options.client, prepare, is_alone):
                 if problem := pin.problem():  # a forward pass has timed out meanwhile
                     return problem
+                if self._execution.has_waiting:  # they need not wait for one another, once there is a graph for it
+                    self._graphs.prepare(name, loaded)
                 return self.answer(name, loaded, prepared, options)
         except (ImageError, ClientDisconnected):
             raise
@@ -149,7 +153,7 @@ class Classifier:
         cancelled: Cancelled,
     ) -> Classification:
         """Return the answer of a backbone that another process computes."""
-        turn = partial(ComputeQueue.turn, cancelled=cancelled, client=options.client)
+        turn = partial(ComputeQueue.turn, cancelled=cancelled, client=options.client, is_alone=False)
         parts = pin, loaded, prepared.image, self._config().limits
         found = remote_calls.output(*parts, turn, cancelled, options.model_input)
         output = Output(found.logits, found.engine, found.milliseconds.forward)

@@ -15,7 +15,7 @@ import numpy as np
 from lineup.config import Config
 from lineup.engines import devices, zerogpu
 from lineup.errors import BackboneError, BusyError, LineupError, brief
-from lineup.inference.loading import Elsewhere
+from lineup.inference.planning import Elsewhere
 from lineup.inference.pool import Pool
 from lineup.inference.preprocessing import timed
 from lineup.inference.queue import Cancelled, ComputeQueue
@@ -55,7 +55,7 @@ class Execution(Protocol):
     """How the backbones of a pool compute."""
 
     pool: Pool
-    cluster: "Link | None"  # that computes instead of this process
+    cluster: "Link | None"  # the connection to the cluster that computes some of them
     loads_on_demand: bool  # otherwise all are loaded by `start`, before the page is served
 
     def start(self) -> None:
@@ -67,6 +67,7 @@ class Execution(Protocol):
         on_wait: Callable[[], None],
         client: str,
         prepare: Callable[[], object] = lambda: None,
+        is_alone: bool = True,
     ) -> AbstractContextManager[None]:
         """Wait until a request may compute; see `ComputeQueue.turn`."""
 
@@ -84,7 +85,11 @@ class Execution(Protocol):
 
     @property
     def mean_compute_s(self) -> float:
-        """Return a moving average of how long a request computes."""
+        """Return a moving average of how long a request computes, divided by the number of those that do so at once."""
+
+    @property
+    def has_waiting(self) -> bool:
+        """Tell whether a request waits for its turn."""
 
     @property
     def problem(self) -> str:
@@ -92,11 +97,12 @@ class Execution(Protocol):
 
 
 class LocalExecution:
-    """Computes in this process: one forward pass at a time, which uses all cores, with a timeout.
+    """Computes in this process: one forward pass at a time, which uses all cores, or one on each; with a timeout.
 
     Args:
         config: returns the current config.
-        elsewhere: decides which backbones another process computes instead; see `Loader`.
+        elsewhere: decides which backbones another process computes instead; see `Planner`.
+        cluster: the connection to the cluster that computes them, if it is one.
     """
 
     loads_on_demand = True
@@ -104,7 +110,8 @@ class LocalExecution:
     def __init__(self, config: Callable[[], Config], elsewhere: Elsewhere | None = None) -> None:
         self.cluster: Link | None = None
         self.pool = Pool(config, devices.choose, elsewhere=elsewhere)
-        self._queue = ComputeQueue(lambda: config().limits.queue_size)
+        cores = devices.cores()  # once: it reads files
+        self._queue = ComputeQueue(lambda: config().limits.queue_size, lambda: cores)
         self._watchdog = Watchdog(lambda: config().limits.forward_timeout_s, self.pool.mark_timed_out)
 
     def start(self) -> None:
@@ -116,8 +123,9 @@ class LocalExecution:
         on_wait: Callable[[], None],
         client: str,
         prepare: Callable[[], object] = lambda: None,
+        is_alone: bool = True,
     ) -> AbstractContextManager[None]:
-        return self._queue.turn(cancelled, on_wait, client, prepare)
+        return self._queue.turn(cancelled, on_wait, client, prepare, is_alone)
 
     def background_turn(self, cancelled: Cancelled) -> AbstractContextManager[None]:
         return self._queue.background_turn(cancelled)
@@ -137,8 +145,12 @@ class LocalExecution:
         return self._queue.mean_compute_s
 
     @property
+    def has_waiting(self) -> bool:
+        return self._queue.has_waiting
+
+    @property
     def hanging(self) -> int:
-        """Return the number of forward passes that have timed out and are still running."""
+        """Return the number of backbones with forward passes that have timed out and are still running."""
         return self._watchdog.hanging
 
     @property
@@ -159,6 +171,7 @@ class ZeroGPUExecution:
     cluster: "Link | None" = None
     problem = ""
     mean_compute_s = 0.1
+    has_waiting = False  # they wait in the Hub's queue
 
     def __init__(self, config: Callable[[], Config]) -> None:
         self.pool = Pool(config, lambda device: "cpu" if self._started else "cuda", on_demand=False)
@@ -181,6 +194,7 @@ class ZeroGPUExecution:
         on_wait: Callable[[], None],
         client: str,
         prepare: Callable[[], object] = lambda: None,
+        is_alone: bool = True,
     ) -> AbstractContextManager[None]:
         return nullcontext()
 

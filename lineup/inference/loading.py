@@ -1,4 +1,4 @@
-"""Makes a backbone's plan, fetches its weights, and builds its engine."""
+"""Fetches a backbone's weights, and builds its engine."""
 
 import logging
 import threading
@@ -8,14 +8,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lineup.config import Config, Entry
+from lineup.config import Config
 from lineup.engines import choice
-from lineup.errors import HubError, LineupError, UnreachableError
+from lineup.errors import HubError, LineupError
 from lineup.hub import files
 from lineup.hub.circuit_breaker import CircuitBreaker
 from lineup.inference import remote_calls
 from lineup.inference.backbone_state import BackboneState, Loaded
 from lineup.inference.memory_budget import MemoryBudget
+from lineup.inference.planning import Elsewhere, Planner, require_intact
 from lineup.results import Progress
 
 if TYPE_CHECKING:
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-Elsewhere = Callable[[Entry, "Plan"], "Plan"]
-
 
 class Loader:
     """Loads backbones into states; thread-safe as long as a state is loaded by one thread.
@@ -35,7 +34,10 @@ class Loader:
         config: returns the current config.
         choose_device: returns the device to load to for the config's `device`.
         memory: the budget, or None where all backbones are loaded and none is evicted.
-        elsewhere: may set the field `remote` of a plan that has none, so that another process computes the backbone.
+        elsewhere: decides which backbones another process computes; see `Planner`.
+
+    Attributes:
+        plan: returns the plan of a state; see `Planner.plan`.
     """
 
     def __init__(
@@ -43,60 +45,13 @@ class Loader:
         config: Callable[[], Config],
         choose_device: Callable[[str], str],
         memory: MemoryBudget | None,
-        elsewhere: "Elsewhere | None" = None,
+        elsewhere: Elsewhere | None = None,
     ) -> None:
         self._config, self._choose_device, self._memory = config, choose_device, memory
-        self._elsewhere = elsewhere
         self._breaker = CircuitBreaker()
+        self.plan = Planner(config, self._breaker, elsewhere).plan
         # to be held by callers of `build_preferred`: a conversion takes a core and memory
         self.converting = threading.Lock()
-
-    def plan(self, state: BackboneState, offline: bool = False, force: bool = False) -> "Plan":
-        """Return the plan of a backbone, and make it first if necessary.
-
-        Args:
-            state: the backbone's.
-            offline: send no request; a file that is not cached is an UnreachableError.
-            force: send requests to servers that did not respond a moment ago.
-        """
-        with state.planning:  # by a probe and a load at the same time
-            if state.plan is None or state.plan_incomplete:
-                from lineup import registry
-                from lineup.hub import downloads
-
-                def fetch(file: files.HubFile) -> Path:
-                    if not offline:
-                        with self._breaker.guard(file, force):
-                            return downloads.fetch(file, self._config().limits.hub_timeout_s)
-                    if path := downloads.cached(file):
-                        _require_intact(file, path)
-                        return path
-                    raise UnreachableError(str(file), "to read it", "it is not cached", "leave --offline out")
-
-                def sha256(file: files.HubFile) -> str:
-                    if (digest := downloads.cached_sha256(file)) or offline:
-                        return digest
-                    try:
-                        with self._breaker.guard(file, force):
-                            digest, state.download_bytes = downloads.remote_metadata(file)
-                        state.size_known = True
-                    except HubError:  # reported when the weights are requested
-                        state.plan_incomplete = True
-                        return ""
-                    return digest
-
-                was_incomplete, state.plan_incomplete = state.plan_incomplete, False
-                context = registry.Context(self._config().folder, fetch, sha256, state.output)
-                try:
-                    plan = registry.plan(state.entry, context)
-                except LineupError:
-                    state.plan_incomplete = was_incomplete
-                    raise
-                plan = plan.features() if state.output == "features" else plan
-                if self._elsewhere and not plan.remote:
-                    plan = self._elsewhere(state.entry, plan)
-                state.plan, state.download_bytes = plan, state.download_bytes or plan.download_bytes
-        return state.plan
 
     def probe(self, state: BackboneState, offline: bool) -> None:
         """Make the plan, and ask the server whether it has the weights, without downloading them."""
@@ -110,7 +65,7 @@ class Loader:
         file = plan.weights
         if isinstance(file, files.HubFile | files.UrlFile) and (path := downloads.cached(file)):
             if offline:
-                _require_intact(file, path)
+                require_intact(file, path)
             elif not downloads.is_intact(file, path):
                 note = f"{path} is not the published file, or is cut off: it will be downloaded again"
                 state.plan = replace(plan, loading_notes=tuple(dict.fromkeys((*plan.loading_notes, note))))
@@ -210,12 +165,3 @@ class Loader:
             raise error.at(state.entry.name) from error.__cause__
         state.download_bytes = path.stat().st_size
         return path
-
-
-def _require_intact(file: files.HubFile | files.UrlFile, path: Path) -> None:
-    """Raise an error if a cached file does not match its hash, for commands that may not download it again."""
-    from lineup.hub import downloads
-
-    if not downloads.is_intact(file, path):
-        error = HubError("", "", "--offline allows no download", "leave --offline out")
-        raise downloads.damaged(file, path, error)

@@ -58,9 +58,23 @@ class MemoryBudget:
         if loaded.engine.batch_memory_bytes > state.batch_bytes:
             self._reserve(state, "batch_bytes", loaded.engine.batch_memory_bytes, loaded.device)
 
+    def reserves_free_batches(self, state: BackboneState, loaded: Loaded) -> bool:
+        """Reserve what `reserve_batches` does if no other backbone has to be evicted for it; tell whether there is."""
+        needed = loaded.engine.batch_memory_bytes
+        with self._changed:
+            if state.batch_bytes < needed:
+                used = sum(other.total_bytes for other in self._states()) - state.batch_bytes
+                if used + needed > self._budget(loaded.device):
+                    return False
+                state.batch_bytes = needed
+        return True
+
+    def _budget(self, device: str) -> int:
+        limit = self._config().limits.memory_mb
+        return limit << 20 if limit else int(devices.memory_bytes(device) * MEMORY_SHARE)
+
     def _reserve(self, state: BackboneState, part: _Part, needed: int, device: str) -> None:
-        name, limit = state.entry.name, self._config().limits.memory_mb
-        budget = limit << 20 if limit else int(devices.memory_bytes(device) * MEMORY_SHARE)
+        name, limit, budget = state.entry.name, self._config().limits.memory_mb, self._budget(device)
         deadline, evicted = time.monotonic() + MEMORY_TIMEOUT_S, False
         with self._changed:
             setattr(state, part, 0)

@@ -36,16 +36,24 @@ class PinnedBackbone:
         config: returns the current config, for its limits.
         name: name of an entry.
         output: what to compute: logits of classes, or features.
+        cancelled: the cancel flag of the request that waits for the load.
 
     Raises:
-        LineupError: when it cannot be loaded.
+        LineupError: when it cannot be loaded, or the request is cancelled.
     """
 
-    def __init__(self, execution: Execution, config: Callable[[], Config], name: str, output: "OutputKind") -> None:
+    def __init__(
+        self,
+        execution: Execution,
+        config: Callable[[], Config],
+        name: str,
+        output: "OutputKind",
+        cancelled: Cancelled = never_cancelled,
+    ) -> None:
         self._execution, self._config, self.name = execution, config, name
         self._pin = execution.pool.pin(name, output)
         try:
-            self._loaded = self._pin.settled()
+            self._loaded = self._pin.settled(cancelled)
         except BaseException:
             self._pin.release()
             raise
@@ -61,9 +69,19 @@ class PinnedBackbone:
         return self._loaded.path
 
     @property
+    def download_bytes(self) -> int | None:
+        """The size of the download; None if it is unknown, or there is none."""
+        return self._execution.pool.status(self.name).download_bytes
+
+    @property
+    def weights_bytes(self) -> int | None:
+        """The size of the weights file; None if there is none."""
+        return self.path.stat().st_size if self.path and self.path.is_file() else None
+
+    @property
     def engine(self) -> str:
         """The name of the engine and its precision: ``openvino bf16``."""
-        return f"{self._loaded.engine.name} {self._loaded.engine.hint}"
+        return f"{self._loaded.engine.name} {self._loaded.engine.hint}".rstrip()
 
     @property
     def fingerprint(self) -> str:
@@ -144,14 +162,16 @@ class PinnedBackbone:
             LineupError: as `forward` does, and when a remote backbone cannot answer.
         """
         if self._loaded.remote:
-            return self._remote_output(image, partial(ComputeQueue.turn, cancelled=cancelled, client=client), cancelled)
+            turn_there = partial(ComputeQueue.turn, cancelled=cancelled, client=client, is_alone=False)
+            return self._remote_output(image, turn_there, cancelled)
         batch = self.prepared(image)
         with turn():
             return self.forward(batch)
 
     def background_output(self, image: ImageSource, cancelled: Cancelled) -> Output:
         """Return what another process computes for an image of a job, once no request waits for a place there."""
-        return self._remote_output(image, partial(ComputeQueue.background_turn, cancelled=cancelled), cancelled)
+        turn = partial(ComputeQueue.background_turn, cancelled=cancelled, is_alone=False)
+        return self._remote_output(image, turn, cancelled)
 
     def _remote_output(self, image: ImageSource, turn: remote_calls.Turn, cancelled: Cancelled) -> Output:
         parts = self._pin, self._loaded, image, self._config().limits

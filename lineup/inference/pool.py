@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING
 
 from lineup.config import Config, Entry
 from lineup.engines import devices
-from lineup.errors import BackboneError, BusyError, ForwardTimeout, HubError, LineupError, brief
+from lineup.errors import BackboneError, BusyError, ClientDisconnected, ForwardTimeout, HubError, LineupError, brief
 from lineup.inference.backbone_state import BackboneState, BackboneStates, Loaded
-from lineup.inference.loading import Elsewhere, Loader
+from lineup.inference.loading import Loader
 from lineup.inference.memory_budget import MemoryBudget
+from lineup.inference.planning import Elsewhere
+from lineup.inference.queue import Cancelled
 from lineup.results import BackboneStatus, Progress
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 RETRY_AFTER_S = 10.0  # a load that failed at the Hub, or for lack of memory, is not retried before
+POLL_S = 1.0  # how often a request that waits for a load or a conversion checks its cancel flag
 
 
 @dataclass(frozen=True)
@@ -37,18 +40,21 @@ class Pin:
 
     Attributes:
         load: its load.
-        settled: waits until it runs on the engine that it will keep, and returns it.
+        settled: waits until it runs on the engine that it will keep, and returns it; raises ClientDisconnected once the
+            cancel flag is set.
         problem: returns why it is unavailable, or None.
         reserve_batches: reserves the memory that an engine takes for batches, before its first one; raises
             LineupError when there is none.
+        has_free_memory: reserves it if no other backbone has to be evicted for it, and tells whether that is so.
         release: allows its eviction.
         gone: tells that the process that computes it is gone: it is unavailable, and is connected to again later.
     """
 
     load: "Future[Loaded]"
-    settled: Callable[[], Loaded]
+    settled: Callable[[Cancelled], Loaded]
     problem: Callable[[], LineupError | None]
     reserve_batches: Callable[[Loaded], None]
+    has_free_memory: Callable[[Loaded], bool]
     release: Callable[[], None]
     gone: Callable[[Loaded, HubError], None]
 
@@ -61,7 +67,7 @@ class Pool:
         choose_device: returns the device to load to for the config's `device`.
         on_demand: whether backbones are loaded when needed, retried and evicted; otherwise each is loaded once by
             `load_here`.
-        elsewhere: decides which backbones another process computes; see `Loader`.
+        elsewhere: decides which backbones another process computes; see `Planner`.
     """
 
     def __init__(
@@ -126,8 +132,7 @@ class Pool:
         with self._changed:
             load, state = self.start(name, output), self._states.get(name, output)
             state.pins += 1
-            parts = (partial(_settled, state), lambda: state.problem, partial(_reserve_batches, self._memory, state))
-            return Pin(load, *parts, partial(self._unpin, state), partial(_gone, self._changed, state))
+            return _pin(load, state, self._memory, self._changed, partial(self._unpin, state))
 
     @contextmanager
     def network(self, name: str) -> "Iterator[nn.Module]":
@@ -285,11 +290,35 @@ class Pool:
         load.set_exception(error)
 
 
-def _settled(state: BackboneState) -> Loaded:
+def _pin(
+    load: "Future[Loaded]",
+    state: BackboneState,
+    memory: MemoryBudget | None,
+    changed: threading.Condition,
+    release: Callable[[], None],
+) -> Pin:
+    return Pin(
+        load,
+        settled=partial(_settled, state),
+        problem=lambda: state.problem,
+        reserve_batches=partial(_reserve_batches, memory, state),
+        has_free_memory=partial(_has_free_memory, memory, state),
+        release=release,
+        gone=partial(_gone, changed, state),
+    )
+
+
+def _settled(state: BackboneState, cancelled: Cancelled) -> Loaded:
     """Wait until no conversion will replace the engine of a pinned backbone."""
-    state.settled.wait()
+    while not state.settled.wait(POLL_S):
+        if cancelled():
+            raise ClientDisconnected
     assert state.load  # it is pinned
     return state.load.result()
+
+
+def _has_free_memory(memory: MemoryBudget | None, state: BackboneState, loaded: Loaded) -> bool:
+    return memory is not None and memory.reserves_free_batches(state, loaded)
 
 
 def _reserve_batches(memory: MemoryBudget | None, state: BackboneState, loaded: Loaded) -> None:

@@ -1,4 +1,4 @@
-"""A bounded queue: a number of requests, usually one, compute at a time, and cancelled requests are skipped.
+"""A bounded queue: few requests compute at a time, and cancelled requests are skipped.
 
 Each kind of clients has a FIFO queue of its own, and these take turns: many clients of one kind do not lock out
 those of another. Jobs compute in slices between requests: a slice begins only while no request waits.
@@ -10,7 +10,7 @@ core is idle then, and only few decoded images are in memory.
 import itertools
 import threading
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from lineup.errors import BusyError, ClientDisconnected
 
 POLL_S = 0.25  # how often a queued request checks its cancel flag
-AHEAD = 2  # requests that prepare while another one computes
+AHEAD = 2  # requests that prepare while others compute
 PAGE = "page"  # the kind of clients of a request that names no other: the page, and Gradio's API
 
 Cancelled = Callable[[], bool]  # a request's cancel flag: True once its answer is no longer needed
@@ -34,6 +34,7 @@ class _Waiter:
     flag: Cancelled
     client: str = PAGE
     in_background: bool = False
+    is_alone: bool = True
     is_next: bool = False  # it may prepare
     is_granted: bool = False
     woken: threading.Event = field(default_factory=threading.Event)  # one of the two has changed
@@ -46,13 +47,13 @@ class _Waiter:
 
 
 class ComputeQueue:
-    """Grants requests the right to compute: one at a time, or a few. Thread-safe.
+    """Grants requests the right to compute: one at a time, or several that do not need all cores. Thread-safe.
 
     Kinds of clients take turns, and the requests of each are granted in the order of arrival.
 
     Args:
         max_requests: returns the bound of each kind's queue, computing requests included; jobs do not count.
-        concurrency: returns how many compute at a time.
+        concurrency: returns how many requests may compute at the same time.
     """
 
     def __init__(self, max_requests: Callable[[], int], concurrency: Callable[[], int] = lambda: 1) -> None:
@@ -61,11 +62,21 @@ class ComputeQueue:
         self._queued: list[_Waiter] = []  # in the order of arrival
         self._n_turns, self._last_turn = 0, defaultdict[str, int](int)  # the number of the last one, by kind of clients
         self._computing: list[_Waiter] = []
-        self.mean_compute_s = 0.1  # moving average of how long a request computes
+        self.mean_compute_s = 0.1  # moving average of how long a request computes, divided by those that do so at once
 
     def __len__(self) -> int:
         """Return the number of requests, queued or computing."""
-        return sum(not waiter.in_background for waiter in (*self._queued, *self._computing))
+        return sum(not waiter.in_background for waiter in [*self._queued, *self._computing])
+
+    @property
+    def has_waiting(self) -> bool:
+        """Tell whether a request waits for its turn."""
+        return self.n_waiting > 0
+
+    @property
+    def n_waiting(self) -> int:
+        """Return the number of requests that wait for their turns."""
+        return sum(not waiter.in_background for waiter in self._queued.copy())
 
     @contextmanager
     def turn(
@@ -74,8 +85,9 @@ class ComputeQueue:
         on_wait: Callable[[], None] = lambda: None,
         client: str = PAGE,
         prepare: Callable[[], object] = lambda: None,
+        is_alone: bool = True,
     ) -> Iterator[None]:
-        """Wait until all earlier requests of this kind of clients are done, and block others while the block runs.
+        """Wait until all earlier requests of this kind of clients have had their turn, and block others meanwhile.
 
         Args:
             cancelled: the request's cancel flag.
@@ -83,12 +95,14 @@ class ComputeQueue:
             client: the kind of clients that the request is from.
             prepare: called once if the request has to wait, when it is one of the next ones; what it raises ends the
                 wait.
+            is_alone: whether nothing else may compute while the block runs; otherwise other requests that need not be
+                alone may.
 
         Raises:
             BusyError: when the queue is full.
             ClientDisconnected: when the request is cancelled before its turn.
         """
-        waiter = self._enqueue(_Waiter(cancelled, client))
+        waiter = self._enqueue(_Waiter(cancelled, client, is_alone=is_alone))
         if not waiter.is_granted:
             on_wait()
         self._wait(waiter, prepare)
@@ -96,23 +110,25 @@ class ComputeQueue:
         try:
             yield
         finally:
-            self.mean_compute_s += 0.1 * (time.monotonic() - started - self.mean_compute_s)
+            elapsed_s = (time.monotonic() - started) / max(1, len(self._computing))
+            self.mean_compute_s += 0.1 * (elapsed_s - self.mean_compute_s)
             self._end(waiter)
 
     @contextmanager
-    def background_turn(self, cancelled: Cancelled = never_cancelled) -> Iterator[None]:
-        """Wait until no request computes or waits, and earlier jobs have had their turn; then block all others.
+    def background_turn(self, cancelled: Cancelled = never_cancelled, is_alone: bool = True) -> Iterator[None]:
+        """Wait until no request waits, none computes that has to be alone, and earlier jobs have had their turn.
 
         A request that arrives while the block runs waits for its end. Therefore compute in slices, each about as long
         as the forward pass of one image, and take a turn for each. Under constant load, a job does not advance.
 
         Args:
             cancelled: the job's cancel flag.
+            is_alone: as for `turn`.
 
         Raises:
             ClientDisconnected: when the job is cancelled before its turn.
         """
-        waiter = self._enqueue(_Waiter(cancelled, in_background=True))
+        waiter = self._enqueue(_Waiter(cancelled, in_background=True, is_alone=is_alone))
         self._wait(waiter)
         try:
             yield
@@ -121,18 +137,11 @@ class ComputeQueue:
 
     def _enqueue(self, waiter: _Waiter) -> _Waiter:
         with self._lock:
-            if self._has_place:
-                self._grant(waiter)
-            elif not waiter.in_background and (waiting := self._n_requests(waiter.client)) >= self._max_requests():
-                raise BusyError("busy", "", f"{waiting} requests are waiting already", "try again in some seconds")
-            else:
-                self._queued.append(waiter)
-                self._wake_next()
+            if not waiter.in_background and (count := self._n_requests(waiter.client)) >= self._max_requests():
+                raise BusyError("busy", "", f"{count} requests are waiting already", "try again in some seconds")
+            self._queued.append(waiter)
+            self._grant_waiting()
         return waiter
-
-    @property
-    def _has_place(self) -> bool:
-        return len(self._computing) < max(1, self._concurrency())
 
     def _n_requests(self, client: str) -> int:
         """Return the number of requests of a kind that are not cancelled; computing ones count in any case."""
@@ -155,46 +164,49 @@ class ComputeQueue:
             if waiter.cancelled():
                 raise ClientDisconnected
         except BaseException:
-            self._leave(waiter)
+            self._end(waiter)
             raise
 
-    def _leave(self, waiter: _Waiter) -> None:
-        """Give up a turn, or the wait for it."""
+    def _end(self, waiter: _Waiter) -> None:
+        """End a turn, or the wait for it."""
         with self._lock:
-            if not waiter.is_granted:
-                self._queued.remove(waiter)
-                self._wake_next()
-                return
-        self._end(waiter)
+            (self._computing if waiter.is_granted else self._queued).remove(waiter)
+            self._grant_waiting()
 
     def _in_order(self) -> Iterator[_Waiter]:
         """Yield what waits in the order in which it is granted, unless something else arrives."""
-        last_turn, queued = self._last_turn.copy(), list(self._queued)
-        for turn in range(len(queued)):
-            # stable: equals keep their order of arrival
-            waiter = min(queued, key=lambda waiter: (waiter.in_background, last_turn[waiter.client]))
-            queued.remove(waiter)
-            last_turn[waiter.client] = self._n_turns + 1 + turn
-            yield waiter
+        last_turn, kinds = self._last_turn.copy(), dict[str, deque[_Waiter]]()
+        for waiter in self._queued:
+            if not waiter.in_background:
+                kinds.setdefault(waiter.client, deque()).append(waiter)
+        for number in itertools.count(self._n_turns + 1):
+            if not kinds:
+                break
+            kind = min(kinds, key=lambda kind: last_turn[kind])  # the first of equals is that of the earliest request
+            yield kinds[kind].popleft()
+            last_turn[kind] = number
+            if not kinds[kind]:
+                del kinds[kind]
+        yield from (waiter for waiter in self._queued.copy() if waiter.in_background)
 
-    def _end(self, ended: _Waiter) -> None:
-        with self._lock:
-            self._computing.remove(ended)
-            for waiter in self._in_order():
-                if not self._has_place:
-                    break
-                if not waiter.cancelled():
-                    self._queued.remove(waiter)
-                    self._grant(waiter)
-
-    def _grant(self, waiter: _Waiter) -> None:
-        self._computing.append(waiter)
-        if not waiter.in_background:
-            self._n_turns += 1
-            self._last_turn[waiter.client] = self._n_turns
-        waiter.is_granted = True
-        waiter.woken.set()
+    def _grant_waiting(self) -> None:
+        """Grant turns to the next ones in line, as long as each may compute beside those that do."""
+        while self._has_room():
+            waiter = next((waiter for waiter in self._in_order() if not waiter.cancelled()), None)
+            if waiter is None or (waiter.is_alone and self._computing):
+                break
+            self._queued.remove(waiter)
+            self._computing.append(waiter)
+            if not waiter.in_background:
+                self._n_turns += 1
+                self._last_turn[waiter.client] = self._n_turns
+            waiter.is_granted = True
+            waiter.woken.set()
         self._wake_next()
+
+    def _has_room(self) -> bool:
+        is_any_alone = any(waiter.is_alone for waiter in self._computing)
+        return not self._computing or (not is_any_alone and len(self._computing) < self._concurrency())
 
     def _wake_next(self) -> None:
         """Let the next requests prepare; one that is overtaken afterwards has done so earlier than necessary."""

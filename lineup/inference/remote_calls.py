@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lineup.config import Limits
-from lineup.errors import BackboneError, HubError, ImageError
+from lineup.errors import BackboneError, ClientDisconnected, HubError, ImageError, LineupError
 from lineup.images.image_bytes import ImageSource, name_of
 from lineup.images.reading import read_file
 from lineup.inference.backbone_state import Loaded
@@ -26,10 +26,13 @@ DEVICE = "remote"  # of a backbone whose device is known with its first answer
 class RemoteEngine:
     """The engine of a backbone that is computed elsewhere: it says so, since there is no network here."""
 
-    batch_memory_bytes = 0
+    batch_memory_bytes, is_concurrent = 0, False
 
     def __init__(self, plan: "Plan", remote: "RemoteBackbone") -> None:
         self.name, self.hint, self._plan = remote.name, remote.hint, plan
+
+    def prepare_batches(self) -> None:
+        """Do nothing."""
 
     def __call__(self, batch: np.ndarray) -> np.ndarray:
         raise no_network(self._plan)
@@ -85,6 +88,9 @@ def output(
             return loaded.remote.output(content, model_input, cancelled)
         except ImageError as error:  # there, the file has no name
             raise ImageError(name_of(image), error.expected, error.got, error.remedy) from error
-        except HubError as error:
-            pin.gone(loaded, error)
+        except ClientDisconnected:
+            raise
+        except LineupError as error:
+            if isinstance(error, HubError):
+                pin.gone(loaded, error)
             raise error.at(loaded.plan.name) from error

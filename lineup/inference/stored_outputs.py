@@ -2,33 +2,17 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
 
 import numpy as np
 
-from lineup.errors import ImageError
 from lineup.images.image_set import EvaluatedImage
 from lineup.inference import batches
 from lineup.inference.answer_store import AnswerStore, Kind
+from lineup.inference.computed_backbone import ComputedBackbone, Outputs
 from lineup.inference.pinned_backbone import PinnedBackbone
 from lineup.inference.queue import Cancelled, never_cancelled
 
 _LOOKED_UP = 256  # images whose stored outputs are in memory at once
-
-
-@dataclass(frozen=True)
-class Outputs:
-    """Outputs of some of the images.
-
-    Attributes:
-        images: the indices of the images, in the order of the rows.
-        rows: logits or features ``(N, outputs)`` float32.
-        problems: why other images have none, by index.
-    """
-
-    images: list[int]
-    rows: np.ndarray
-    problems: dict[int, ImageError] = field(default_factory=dict)
 
 
 def compute(
@@ -53,6 +37,9 @@ def compute(
         BackboneError: when a forward pass fails.
         ClientDisconnected: when the job is cancelled.
     """
+    if isinstance(backbone, ComputedBackbone):
+        yield from backbone.computed(images, indices)
+        return
     kind: Kind = "logits" if backbone.plan.output == "classes" else "features"
     fingerprint, missing = backbone.fingerprint, list[int]()
     for start in range(0, len(indices), _LOOKED_UP):

@@ -13,7 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeVar
 
+import gradio as gr
 from gradio.context import LocalContext
+from starlette.requests import Request
 
 from lineup.errors import ClientDisconnected
 from lineup.inference.queue import Cancelled, never_cancelled
@@ -32,6 +34,11 @@ _THREADS = ThreadPoolExecutor(4096, "request")  # started as needed; the server 
 def on_thread(function: Callable[..., T], *arguments: Any) -> "asyncio.Future[T]":
     """Begin to call a function on a thread, with the request's context: ZeroGPU charges its user's quota."""
     return asyncio.get_running_loop().run_in_executor(_THREADS, contextvars.copy_context().run, function, *arguments)
+
+
+def charge(request: Request) -> None:
+    """Charge to its user's quota of ZeroGPU what a route computes from now on, as Gradio's events are."""
+    LocalContext.request.set(gr.Request(request))  # `spaces` reads the user's token from its headers
 
 
 class _Request(NamedTuple):

@@ -56,7 +56,7 @@ class OwnerSession:
 
         Args:
             candidate: what should be the token.
-            client: whose attempts are counted, as `client_address` returns it.
+            client: whose attempts are counted, as `Proxies.address_of` returns it.
         """
         with self._lock:  # attempts at the same time are counted one by one
             if wait_s := self._wait_s(client):

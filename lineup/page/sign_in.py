@@ -7,6 +7,8 @@ request is checked for where it comes from.
 import json
 import os
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -17,7 +19,7 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from starlette.routing import Route
 
 from lineup.errors import BusyError, LineupError
-from lineup.page.client_address import client_address
+from lineup.page.client_address import Proxies
 from lineup.page.owner_session import SESSION_S, VARIABLE, OwnerSession, Refusal
 from lineup.page.templates import read_script, render
 
@@ -38,17 +40,37 @@ _POLICY = {
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
+@dataclass(frozen=True)
+class View:
+    """A page that the navigation leads to.
+
+    Attributes:
+        address: below ``/owner``, with its query.
+        text: of the link.
+        count: how many things are there, if that is shown.
+    """
+
+    address: str
+    text: str
+    count: Callable[[], int] | None = None
+
+
 class OwnerPages:
     """Creates the routes below ``/owner``.
+
+    Attributes:
+        views: what the navigation leads to, by address.
 
     Args:
         session: the owner's sessions.
         title: of the page.
+        proxies: decide whose attempts are counted.
         space: whether this is a Space, which shows its app in a frame of huggingface.co.
     """
 
-    def __init__(self, session: OwnerSession, title: str, space: bool | None = None) -> None:
-        self._session, self._title = session, title
+    def __init__(self, session: OwnerSession, title: str, proxies: Proxies, space: bool | None = None) -> None:
+        self._session, self._title, self._proxies = session, title, proxies
+        self.views = dict[str, View]()
         self._is_space = bool(os.environ.get("SPACE_ID")) if space is None else space
         ancestors = "https://huggingface.co" if self._is_space else "'none'"
         policy = _POLICY | {"frame-ancestors": ancestors}
@@ -61,8 +83,21 @@ class OwnerPages:
             "X-Robots-Tag": "noindex",
         }
 
+    def add(self, view: View) -> None:
+        """Add a view to the navigation of all."""
+        self.views[view.address] = view
+
+    def frame(self, request: Request, current: View) -> dict[str, Any]:
+        """Return the values of the template ``owner_frame.html`` for a view."""
+        views = [(view, view.count() if view.count else None, view == current) for view in self.views.values()]
+        return {"title": self._title, "root": root_of(request), "heading": current.text, "navigation": views}
+
     def routes(self) -> list[Route]:
-        """Return the routes of signing in and out, and of the files of all pages."""
+        """Return the routes of signing in and out, and of the files of all pages.
+
+        If no view has the address ``/owner`` itself, it leads to the first one.
+        """
+        first = [] if "" in self.views else [*self.views][:1]
         here = Path(__file__).parent
         styles = "\n".join((here / name).read_text(encoding="utf-8") for name in _STYLES)
         script = read_script("owner") + "{ const element = document;" + read_script("copying") + "}"
@@ -72,6 +107,7 @@ class OwnerPages:
             self._route("/sign-out", self._sign_out, ("POST",), is_open=True),
             self.file("/style.css", styles, "text/css"),
             self.file("/owner.js", script, "text/javascript"),
+            *(self._route("", partial(_lead, address), ("GET",), is_page=True) for address in first),
         ]
 
     def page(self, path: str, html: Callable[[Request], str]) -> Route:
@@ -149,7 +185,7 @@ class OwnerPages:
 
     async def _sign_in(self, request: Request) -> Response:
         token = _token_in(request.headers.get("content-type", ""), await request.body())
-        outcome = self._session.login(token, client_address(request))
+        outcome = self._session.login(token, self._proxies.address_of(request))
         if isinstance(outcome, Refusal):
             return self._rendered(request, outcome)
         response = RedirectResponse(f"{root_of(request)}{PATH}", 303)
@@ -169,6 +205,10 @@ class OwnerPages:
         path = f"{root_of(request)}{PATH}"
         text = f"{COOKIE}={value}; HttpOnly; Max-Age={max_age_s}; Path={path}; {site}{secure}"
         response.headers.append("Set-Cookie", text)
+
+
+async def _lead(address: str, request: Request) -> Response:
+    return RedirectResponse(f"{root_of(request)}{PATH}{address}", 303)
 
 
 def root_of(request: Request) -> str:

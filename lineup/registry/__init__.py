@@ -22,11 +22,12 @@ __all__ = ["SOURCES", "Context", "OutputKind", "Plan", "Source", "Transform", "b
 _log = logging.getLogger(__name__)
 
 
-def _source(module: str, function: str) -> Source:
+def _source(module: str, function: str, needs_torch: bool = True) -> Source:
     """Return a source whose module is imported lazily."""
 
     def plan(entry: Entry, context: Context) -> Plan:
-        import_module("lineup.registry.lean_imports")  # before anything else imports torchvision
+        if needs_torch:
+            import_module("lineup.registry.lean_imports")  # before anything else imports torchvision
         result: Plan = getattr(import_module(f"lineup.registry.{module}"), function)(entry, context)
         return result
 
@@ -40,6 +41,7 @@ SOURCES = unique_names(
         ("hf-hub", _source("timm_models", "from_hub")),
         ("local-dir", _source("timm_models", "from_folder")),
         ("torchvision", _source("torchvision_models", "pretrained")),
+        ("lineup", _source("remote_lineup", "plan", needs_torch=False)),
         ("checkpoint", _source("own_weights", "plan")),
         ("untrained", _source("own_weights", "plan")),
     ],

@@ -20,6 +20,7 @@ from lineup.errors import BackboneError, brief
 from lineup.hub import checksums
 from lineup.registry import labels, pretrained_folder, wordnet
 from lineup.registry.plan import Context, Plan, entry_labels, resolve_labels
+from lineup.registry.remote import RemoteEmbedding
 
 BLOCK, FILE = "lineup", "head.safetensors"
 
@@ -85,6 +86,7 @@ def plan(entry: Entry, context: Context, block: Mapping[str, Any], head: Path, t
     names, is_normalized = block["label_names"], bool(block.get("is_normalized"))
     tensors, dim, embedding = _tensors(head), tower.embedding_dim, tower.embedding
     assert embedding  # it has features
+    assert not isinstance(embedding, RemoteEmbedding)
     shape = {key: tuple(tensor.shape) for key, tensor in tensors.items()}
     if shape != (expected := {"weight": (len(names), dim), "bias": (len(names),)}):
         raise BackboneError("", f"tensors of the shapes {expected} in {head.name}", f"got {shape}", "save it again")

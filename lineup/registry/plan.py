@@ -1,6 +1,7 @@
 """The plan of a backbone: its network, transform and labels in one object."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -10,13 +11,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from PIL import Image
 
-from lineup.config import Activation, Entry
+from lineup.config import Activation, Entry, Limits
 from lineup.errors import ClassesOnlyError
 from lineup.hub.downloads import cached_sha256
 from lineup.hub.files import HubFile, Weights
 from lineup.registry import label_files, labels
 from lineup.registry.labels import LabelSet
-from lineup.registry.remote import RemoteBackbone
+from lineup.registry.remote import RemoteBackbone, RemoteEmbedding
 
 if TYPE_CHECKING:
     import torch
@@ -129,6 +130,7 @@ class Plan:
         embedding: how the network returns features; None if it cannot.
         requirements: the file with what it needs besides requirements.txt; empty if nothing.
         remote: connects to the process that computes it; None if this one does.
+        described: the summary, if that process has given it.
     """
 
     name: str
@@ -151,9 +153,10 @@ class Plan:
     num_outputs: int | None = None
     head: str = ""
     output: OutputKind = "classes"
-    embedding: "Embedding | None" = None
+    embedding: "Embedding | RemoteEmbedding | None" = None
     requirements: str = ""
     remote: Callable[[], RemoteBackbone] | None = None
+    described: str = ""
 
     @property
     def num_classes(self) -> int:
@@ -176,6 +179,8 @@ class Plan:
     @cached_property
     def summary(self) -> str:
         """What is used, in one line: architecture, weights, head, activation, labels and preprocessing."""
+        if self.described:
+            return self.described
         weights = f"weights {self.weights}" if self.weights else "random weights"
         count = f"{self.num_classes:,} class{'' if self.num_classes == 1 else 'es'}"
         named = f"named by {self.labels.origin}" if self.labels.named else "without names"
@@ -208,7 +213,7 @@ class Plan:
         return replace(self, loading_notes=(*notes, *self.loading_notes))
 
     @property
-    def _embedding(self) -> "Embedding":
+    def _embedding(self) -> "Embedding | RemoteEmbedding":
         if self.embedding is None:
             raise ClassesOnlyError(self.name, "a backbone that returns features", f"{self.source} gives only classes")
         return self.embedding
@@ -223,12 +228,16 @@ class Context:
         fetch: downloads a small file from the Hub.
         sha256: returns the SHA-256 of a Hub file, cached or not; empty if unknown.
         output: what the backbone is to return. One that returns only features is refused if that is classes.
+        limits: returns the limits of the config.
+        reach: guards a request to a server; raises UnreachableError where none may be sent now.
     """
 
     folder: Path
     fetch: Callable[[HubFile], Path]
     sha256: Callable[[HubFile], str] = cached_sha256
     output: OutputKind = "classes"
+    limits: Callable[[], Limits] = Limits  # type: ignore[assignment]
+    reach: Callable[[str], AbstractContextManager[None]] = lambda server: nullcontext()
 
     def path(self, text: str) -> Path:
         """Return the path that a value of the config means; ``~`` is the user's home."""

@@ -2,11 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from lineup.results import StageTimings
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,20 @@ class RemoteOutput:
     notes: tuple[str, ...] = ()
     min_side_px: int = 0
     model_input_jpeg: bytes = b""
+
+
+@dataclass(frozen=True)
+class RemoteEmbedding:
+    """How a remote backbone returns features; the attributes are those of `Embedding`."""
+
+    dim: int
+    is_normalized: bool = False
+    is_of_timm: bool = False
+    features_of: None = None
+
+    def network(self, network: "nn.Module") -> "nn.Module":
+        """Return the network as it is: it is elsewhere."""
+        return network
 
 
 class RemoteBackbone(Protocol):
@@ -56,6 +73,10 @@ class RemoteBackbone(Protocol):
     @property
     def concurrency(self) -> int:
         """How many images it computes at the same time."""
+
+    @property
+    def where(self) -> str:
+        """What computes it, in words that follow "computed by", such as a host; for statuses: it takes no request."""
 
     def output(self, image: bytes, model_input: bool, cancelled: Callable[[], bool]) -> RemoteOutput:
         """Compute an image file within a deadline of its own, and check the cancel flag meanwhile.

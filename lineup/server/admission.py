@@ -11,11 +11,13 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lineup.config import Limits
 from lineup.errors import BusyError
 from lineup.inference.queue import PAGE
+from lineup.page.client_address import Proxies
 from lineup.page.clients import client_of
 from lineup.page.connections import Connections
 from lineup.server.allowlist import API, is_mcp
@@ -163,17 +165,22 @@ class AdmissionMiddleware:
         admission: the queue slots.
         connections: the requests; each queued event is added to them.
         sessions: the session of each event.
+        proxies: decide whose a slot is that an upload has reserved.
     """
 
-    def __init__(self, app: ASGIApp, admission: Admission, connections: Connections, sessions: Sessions) -> None:
+    def __init__(
+        self, app: ASGIApp, admission: Admission, connections: Connections, sessions: Sessions, proxies: Proxies
+    ) -> None:
         self._app, self._admission, self._connections, self._sessions = app, admission, connections, sessions
+        self._proxies = proxies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or reject it before its body is read."""
         if scope["type"] != "http" or not needs_slot(scope):
             await self._app(scope, receive, send)
             return
-        path, client, kind = scope["path"].rstrip("/"), (scope.get("client") or [""])[0], client_of(scope).kind
+        path, kind = scope["path"].rstrip("/"), client_of(scope).kind
+        client = self._proxies.address_of(HTTPConnection(scope))
         admission, is_upload = self._admission, path == f"{API}upload"
         if problem := admission.rejection(is_upload, is_mcp(path), client, kind):
             retry_after_s = admission.retry_after_s(kind)

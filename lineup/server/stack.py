@@ -13,10 +13,12 @@ from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
+from lineup.page.client_address import Proxies
 from lineup.page.connections import Connections
 from lineup.server.admission import Admission, AdmissionMiddleware
 from lineup.server.allowlist import AllowlistMiddleware
 from lineup.server.body_limit import BodyLimitMiddleware
+from lineup.server.direct_routes import DirectRoutesMiddleware
 from lineup.server.disconnects import DisconnectsMiddleware
 from lineup.server.malformed_bodies import MalformedBodyMiddleware
 from lineup.server.mcp_refusals import McpRefusalMiddleware
@@ -40,12 +42,23 @@ def middleware(
         Middleware(AllowlistMiddleware, blocks, routes),
         Middleware(DisconnectsMiddleware, connections, sessions),
         Middleware(McpRefusalMiddleware),
-        Middleware(AdmissionMiddleware, admission, connections, sessions),
+        Middleware(AdmissionMiddleware, admission, connections, sessions, Proxies(service.config.trusted_proxies)),
         Middleware(BodyLimitMiddleware, service, admission, routes),
         Middleware(MalformedBodyMiddleware),
         Middleware(PreviewsMiddleware, service),
         Middleware(AddRootPathMiddleware),
     ]
+
+
+def direct(
+    service: Service,
+    connections: Connections,
+    admission: Admission,
+    sessions: Sessions,
+    routes: Sequence[BaseRoute],
+) -> Middleware:
+    """Return the middleware that serves routes without the rest, to come before it."""
+    return Middleware(DirectRoutesMiddleware, service, connections, admission, sessions, routes)
 
 
 Lifespan = Callable[[Any], AbstractAsyncContextManager[None]]

@@ -11,7 +11,7 @@ from lineup.config.models import Hardware
 from lineup.errors import ConfigError
 
 LINEUP = "backbones: [resnet18]\n"  # makes the texts below valid configs; they start in line 2
-KEYS = "title, description, default, top_k, backbones, examples, device, engine, precision, share"
+KEYS = "title, description, default, top_k, backbones, examples, device, engine, precision, share, trusted_proxies"
 KEYS += ", limits, evaluation, training, feedback, rest, cluster, space"
 LONG = """\
 title: Birds
@@ -45,7 +45,8 @@ limits: {memory_mb: 2048, max_compared: 4, forward_timeout_s: 7.5, hub_timeout_s
 evaluation: {enabled: false, max_images: 20, max_mb: 30}
 training: {enabled: false, public: true, max_images: 30, max_mb: 40}
 feedback: {to: feedback, private: false, per_visitor: 5, per_day: 6, keep_days: 7}
-rest: {enabled: false, cors: ["https://a.org"], trusted_proxies: [10.0.0.0/8], rate_limit: 60/minute}
+trusted_proxies: [10.0.0.0/8]
+rest: {enabled: false, cors: ["https://a.org"], rate_limit: 60/minute}
 cluster: {address: "ray://head:10001", replicas: {min: 2, max: 3}, backbones_per_replica: 4, cpus: 0.5, gpus: 1}
 space: {emoji: x, color_from: red, color_to: blue, short_description: birds, license: mit, hardware: cpu-basic}
 """
@@ -87,12 +88,12 @@ def test_every_key_is_loaded():
     assert [(example.image, example.caption) for example in loaded.examples] == [("maze.jpg", ""), ("jay.png", "A jay")]
     sections = {"limits", "evaluation", "training", "feedback", "rest", "cluster", "space"}
     others = loaded.model_dump(exclude={"backbones", "examples", *sections})
-    assert list(others.values()) == ["Birds", "Which bird?", "own", 5, "cpu", "torch", "float32", True]
+    assert list(others.values()) == ["Birds", "Which bird?", "own", 5, "cpu", "torch", "float32", True, ["10.0.0.0/8"]]
     assert list(loaded.limits.model_dump().values()) == [2048, 4, 40, 20, 7.5, 9, 64]
     assert list(loaded.evaluation.model_dump().values()) == [False, 20, 30]
     assert list(loaded.training.model_dump().values()) == [False, True, 30, 40]
     assert list(loaded.feedback.model_dump().values()) == ["feedback", False, 5, 6, 7]
-    assert list(loaded.rest.model_dump().values()) == [False, ["https://a.org"], ["10.0.0.0/8"], "60/minute"]
+    assert list(loaded.rest.model_dump().values()) == [False, ["https://a.org"], "60/minute"]
     assert list(loaded.cluster.model_dump().values()) == ["ray://head:10001", {"min": 2, "max": 3}, 4, 0.5, 1]
     assert list(loaded.space.model_dump().values()) == ["x", "red", "blue", "birds", "mit", "cpu-basic"]
 

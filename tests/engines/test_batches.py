@@ -10,6 +10,7 @@ import pytest
 import torch
 from networks import network_of, noise
 from planning import plan
+from waiting import until
 
 from lineup import registry
 from lineup.engines import openvino_cache, openvino_engine
@@ -118,3 +119,27 @@ def test_converted_classes_and_features_have_different_cache_keys(tmp_path):
     planned = plan({"backbone": "test_resnet", "checkpoint": "mine.pth"}, tmp_path)
     keys = {openvino_cache._key(each, planned.weights.path, "float32") for each in (planned, planned.features())}
     assert len(keys - {""}) == 2
+
+
+def test_images_of_several_threads_are_computed_at_the_same_time_once_there_is_a_graph_for_it(monkeypatch):
+    engine, image = converted(network_of("test_resnet")), noise(SIZE)
+    expected = engine(image.copy())
+    assert not engine.is_concurrent
+    engine.prepare_batches()
+    assert engine.is_concurrent
+    both, one = threading.Barrier(2, timeout=10), engine._batches.one
+    latency = engine._request
+
+    class Meeting:  # the graph with the least latency, which waits until the other graph computes, too
+        def infer(self, *arguments, **options):
+            both.wait()
+            return latency.infer(*arguments, **options)
+
+    engine._request = Meeting()
+    monkeypatch.setattr(engine._batches, "one", lambda image: (both.wait(), one(image))[1])
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(engine, image.copy())
+        until(lambda: both.n_waiting == 1)
+        second = threads.submit(engine, image.copy())
+        for each in (first, second):
+            np.testing.assert_allclose(each.result(10), expected, atol=1e-4 * np.abs(expected).max())

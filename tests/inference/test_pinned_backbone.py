@@ -10,8 +10,8 @@ import torch
 from drawing import draw
 from waiting import until
 
-from lineup.errors import BackboneError, BusyError, ImageError
-from lineup.inference import memory_budget
+from lineup.errors import BackboneError, BusyError, ClientDisconnected, ImageError
+from lineup.inference import memory_budget, pool
 
 MB = 1 << 20
 ENTRY = "{name: %s, backbone: test_resnet, pretrained: false, input_size: 96}"
@@ -44,6 +44,23 @@ def test_features_are_those_before_the_classification_layer(make_service, images
         with torch.inference_mode():
             expected = network.get_classifier()(torch.from_numpy(embedded)).numpy()
     np.testing.assert_allclose(logits, expected, atol=1e-4)
+
+
+def test_load_that_nobody_waits_for_any_more_is_left(make_service, fakes, monkeypatch):
+    monkeypatch.setattr(pool, "POLL_S", 0.01)
+    service, held, gone = make_service("backbones: ['fake:a']"), fakes.hold("build a"), threading.Event()
+    with ThreadPoolExecutor(1) as threads:
+        waiting = threads.submit(service.pinned, "fake:a", "classes", gone.is_set)
+        until(lambda: fakes.built)
+        assert not waiting.done()
+        gone.set()
+        with pytest.raises(ClientDisconnected):
+            waiting.result(30)
+    assert service._pool._states.get("fake:a").pins == 0
+    held.set()
+    assert service._pool._states.get("fake:a").settled.wait(30)
+    with service.pinned("fake:a", cancelled=lambda: True):  # there is nothing to wait for
+        assert service.status("fake:a").status == "ready"
 
 
 def test_features_are_loaded_beside_the_classes_and_not_listed(make_service, images):

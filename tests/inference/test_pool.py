@@ -207,6 +207,7 @@ def test_status_to_json_has_the_documented_keys(make_pool, fakes):
         "figures_note": "",
         "engine": "",
         "engine_note": "",
+        "computed_by": "",
         "summary": "",
         "notes": (),
         "loading_notes": (),

@@ -93,8 +93,8 @@ def test_a_cancelled_request_is_skipped_before_it_notices(compute_queue, monkeyp
             cancelled.is_set = True
         until(lambda: served == ["next"])
         gone = compute_queue._queued[0]
-        gone.is_granted = True  # wake it, so that the test ends
-        gone.woken.set()
+        monkeypatch.setattr(queue, "POLL_S", 0)
+        gone.woken.set()  # so that the test ends
 
 
 def test_a_request_cancelled_at_its_turn_passes_it_on(compute_queue, monkeypatch):
@@ -270,6 +270,107 @@ def test_a_full_queue_of_one_kind_of_clients_leaves_room_for_another():
     assert served == ["page 0", "rest", "page 1"]
 
 
+# --- requests that do not need all cores ---
+
+
+class Turns:
+    """Requests that hold their turns until a test lets them go."""
+
+    def __init__(self, compute_queue, threads):
+        self._queue, self._threads = compute_queue, threads
+        self.computing, self.ends = [], {}
+
+    def begin(self, name, turn=ComputeQueue.turn, **options):
+        """Begin to wait for a turn, and return once the request computes or is in the queue."""
+        self.ends[name] = threading.Event()
+
+        def take():
+            with turn(self._queue, **options):
+                self.computing.append(name)
+                assert self.ends[name].wait(30)
+                self.computing.remove(name)
+
+        before = len(self._queue._queued) + len(self._queue._computing)
+        self._threads.submit(take)
+        until(lambda: len(self._queue._queued) + len(self._queue._computing) > before)
+
+    def end(self, name):
+        self.ends[name].set()
+        until(lambda: name not in self.computing)
+
+
+@pytest.fixture
+def turns():
+    with ThreadPoolExecutor(8) as threads:
+        turns = Turns(ComputeQueue(lambda: 20, lambda: 2), threads)
+        yield turns
+        for end in turns.ends.values():
+            end.set()
+
+
+def test_requests_that_need_not_be_alone_compute_at_the_same_time_up_to_the_concurrency(turns):
+    for name in "abcd":
+        turns.begin(name, is_alone=False)
+    until(lambda: sorted(turns.computing) == ["a", "b"])
+    turns.end("b")
+    until(lambda: sorted(turns.computing) == ["a", "c"])
+
+
+def test_a_request_that_computes_alone_waits_for_all_and_is_not_overtaken(turns):
+    for name, is_alone in (("a", False), ("b", False), ("alone", True), ("c", False), ("d", False)):
+        turns.begin(name, is_alone=is_alone)
+    until(lambda: len(turns.computing) == 2)
+    turns.end("a")
+    assert turns.computing == ["b"]
+    turns.end("b")
+    until(lambda: turns.computing == ["alone"])
+    turns.end("alone")
+    until(lambda: sorted(turns.computing) == ["c", "d"])
+
+
+def test_a_job_computes_alone_and_waits_for_all_requests(turns):
+    turns.begin("a", is_alone=False)
+    turns.begin("job", turn=ComputeQueue.background_turn)
+    turns.begin("b", is_alone=False)  # although a job waits
+    until(lambda: sorted(turns.computing) == ["a", "b"])
+    turns.end("a")
+    assert turns.computing == ["b"]
+    turns.end("b")
+    until(lambda: turns.computing == ["job"])
+    turns.begin("c", is_alone=False)
+    assert turns.computing == ["job"]
+
+
+def test_a_request_that_gives_up_lets_those_behind_it_compute(turns):
+    cancelled = Flag()
+    turns.begin("a", is_alone=False)
+    turns.begin("alone", cancelled=cancelled)
+    turns.begin("b", is_alone=False)
+    assert turns.computing == ["a"]
+    cancelled.is_set = True
+    until(lambda: sorted(turns.computing) == ["a", "b"])
+
+
+def test_requests_that_compute_at_the_same_time_fill_the_queue():
+    compute_queue = ComputeQueue(lambda: 2, lambda: 2)
+    with (
+        compute_queue.turn(is_alone=False),
+        compute_queue.turn(is_alone=False),
+        pytest.raises(BusyError, match="busy: 2 requests"),
+        compute_queue.turn(is_alone=False),
+    ):
+        pass
+
+
+def test_two_kinds_of_clients_take_turns_at_the_same_time(turns):
+    for name in ("a", "b", "c", "d"):
+        turns.begin(name, is_alone=False, client="rest")
+    turns.begin("page", is_alone=False)
+    until(lambda: len(turns.computing) == 2)
+    turns.end("a")
+    until(lambda: sorted(turns.computing) == ["b", "page"])
+
+
 # --- what requests prepare while others compute ---
 
 
@@ -353,34 +454,13 @@ def test_kinds_of_clients_prepare_in_turn(compute_queue):
     assert served == ["page", "rest 0", "page 2", "rest 1", "rest 2", "rest 3"]
 
 
-def test_as_many_requests_compute_at_a_time_as_have_a_place():
-    places, served, end = [2], [], threading.Event()
-    compute_queue = ComputeQueue(lambda: 20, lambda: places[0])
-
-    def take(name):
-        with compute_queue.turn():
-            served.append(name)
-            assert end.wait(10)
-
-    with ThreadPoolExecutor(8) as threads:
-        for name in range(6):
-            threads.submit(take, name)
-            until(lambda name=name: len(served) + len(compute_queue._queued) == name + 1)
-        assert served == [0, 1]
-        assert len(compute_queue) == 6
-        places[0] = 4
-        end.set()
-        until(lambda: len(served) == 6)
-    assert sorted(served) == list(range(6))
-    assert len(compute_queue) == 0
-
-
-def test_jobs_take_the_places_that_requests_leave():
-    compute_queue, served = ComputeQueue(lambda: 20, lambda: 2), []
-    with ThreadPoolExecutor(8) as threads, compute_queue.background_turn():
-        with compute_queue.turn():
-            take_in_background(threads, compute_queue, "job", served)
-            enqueue(threads, compute_queue, "request", served)
-            assert served == []
-        until(lambda: len(served) == 2)
-    assert served == ["request", "job"]
+def test_jobs_that_need_not_be_alone_take_the_places_that_requests_leave(turns):
+    turns.begin("job", turn=ComputeQueue.background_turn, is_alone=False)
+    turns.begin("request", is_alone=False)
+    turns.begin("job 2", turn=ComputeQueue.background_turn, is_alone=False)
+    turns.begin("request 2", is_alone=False)
+    until(lambda: sorted(turns.computing) == ["job", "request"])
+    turns.end("job")
+    until(lambda: sorted(turns.computing) == ["request", "request 2"])
+    turns.end("request")
+    until(lambda: sorted(turns.computing) == ["job 2", "request 2"])

@@ -7,7 +7,9 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.testclient import TestClient
 
+from lineup.config.proxies import LOOPBACK
 from lineup.errors import BusyError, LineupError
+from lineup.page.client_address import Proxies
 from lineup.page.owner_session import MAX_FAILURES, OwnerSession
 from lineup.page.sign_in import COOKIE, MAX_FORM_BYTES, OwnerPages
 
@@ -23,14 +25,17 @@ def act(values):
 
 
 def client_of(space=False, title="Birds", root_path="", base_url="http://testserver"):
+    return TestClient(app_of(space, title), base_url=base_url, root_path=root_path, follow_redirects=False)
+
+
+def app_of(space=False, title="Birds"):
     async def secret(_):
         return PlainTextResponse("the secret")
 
-    pages = OwnerPages(OwnerSession(TOKEN), title, space)
+    pages = OwnerPages(OwnerSession(TOKEN), title, Proxies(LOOPBACK), space)
     routes = [*pages.routes(), pages.page("", lambda request: "<p>the page</p>")]
     routes += [pages.get("/secret", secret), pages.post("/act", act)]
-    app = Starlette(routes=routes)
-    return TestClient(app, base_url=base_url, root_path=root_path, follow_redirects=False)
+    return Starlette(routes=routes)
 
 
 @pytest.fixture
@@ -226,6 +231,20 @@ def test_too_many_attempts_are_429_with_the_time_to_wait(client):
     assert answer.status_code == 429
     assert 290 <= int(answer.headers["retry-after"]) <= 300
     assert "too many attempts" in answer.text
+
+
+def test_attempts_are_counted_by_the_address_that_a_trusted_proxy_names(monkeypatch):
+    monkeypatch.delenv("SPACE_ID", raising=False)
+
+    def refused(peer, **headers):
+        return sign_in(TestClient(app, client=(peer, 5000)), "wrong", **headers).status_code
+
+    app = app_of()
+    for n in range(MAX_FAILURES):
+        assert refused("127.0.0.1", **{"X-Forwarded-For": f"10.9.9.{n}, 198.51.100.9"}) == 401  # it wrote the first
+    assert refused("127.0.0.1", **{"X-Forwarded-For": "198.51.100.9"}) == 429
+    assert refused("127.0.0.1", **{"X-Forwarded-For": "198.51.100.8"}) == 401
+    assert refused("192.0.2.1", **{"X-Forwarded-For": "198.51.100.9"}) == 401  # a client that is no proxy
 
 
 def test_actions_take_json_objects_only(client):

@@ -18,8 +18,9 @@ import pytest
 from gradio.route_utils import delete_files_created_by_app
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
+from launching import pages
 from reference import EXAMPLES
-from requesting import JSON, ask, file_data, join, outcome
+from requesting import JSON, ask, file_data, join, outcome, upload
 from serving import ROOT, free_port, without_hub
 from starlette.responses import JSONResponse
 from starlette.routing import Route
@@ -36,26 +37,6 @@ from lineup.server.sessions import Sessions
 TWO = "backbones: ['fake:a', 'fake:b']"
 
 
-@pytest.fixture
-def launch(make_service, fakes):
-    """Return a function that serves a config in this process until the end of the test."""
-    served = []
-
-    def serve(text=TWO, ready=True):
-        service = make_service(text)
-        demo, slots = app.launch(service, free_port())
-        served.append(demo)
-        if ready:
-            assert service.probed.wait(30)
-        return SimpleNamespace(service=service, slots=slots, demo=demo, host=f"127.0.0.1:{demo.server_port}")
-
-    yield serve
-    for held in fakes.holds.values():
-        held.set()
-    for demo in served:
-        demo.close(verbose=False)
-
-
 @pytest.fixture(scope="module")
 def plain():
     """Serve one bundled backbone for all tests of rejected requests."""
@@ -66,10 +47,8 @@ def plain():
     lite0 = "{name: lite0, backbone: local-dir:bundled/efficientnet_lite0}"
     text = f"limits: {{max_upload_mb: 1}}\nengine: torch\nbackbones: [{lite0}]"
     service = Service(config.build(yaml_source.parse(text, "config.yaml"), ROOT))
-    demo, slots = app.launch(service, free_port())
-    assert service.probed.wait(30)
-    yield SimpleNamespace(service=service, slots=slots, demo=demo, host=f"127.0.0.1:{demo.server_port}")
-    demo.close(verbose=False)
+    with pages() as serve:
+        yield serve(service)
 
 
 def get_json(page, path):
@@ -79,16 +58,6 @@ def get_json(page, path):
 
 def connect(page):
     return Client(f"http://{page.host}", verbose=False, analytics_enabled=False)
-
-
-def upload(page, image):
-    boundary = "lineup"
-    head = f'--{boundary}\r\nContent-Disposition: form-data; name="files"; filename="a.jpg"\r\n\r\n'.encode()
-    body = head + image.read_bytes() + f"\r\n--{boundary}--\r\n".encode()
-    headers = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
-    status, _, text = ask(page.host, "POST", "/gradio_api/upload", body, headers)
-    assert status == 200, text
-    return json.loads(text)[0]
 
 
 # --- health ---
@@ -222,7 +191,7 @@ def test_routes_outside_the_allowlist_return_404(plain, method, path):
         ("POST", "/gradio_api/mcp/schema", "GET"),
         ("GET", "/gradio_api/mcp/messages/", "POST"),
         ("POST", "/healthz", "GET, HEAD"),
-        ("BREW", "/readyz/", "GET, HEAD"),
+        ("PROPFIND", "/readyz/", "GET, HEAD"),
     ],
 )
 def test_known_path_with_another_method_returns_405(plain, method, path, allow):

@@ -233,6 +233,15 @@ _DATASET = "or hf://datasets/OWNER/NAME"
 _OWNER = "write the owner and the name of the data set"
 WRONG = [  # config, all messages; … matches any text
     (
+        "backbones:\n  - {name: a, backbone: 'lineup:other.host/b'}",
+        "2:5: backbones[0]: expected lineup:https://host/name, the address of another Lineup and the name of a "
+        "backbone there; got 'other.host/b'; write lineup:https://other.host/b",
+    ),
+    (
+        "backbones:\n  - {name: a, backbone: 'lineup:https://other.host/b', pretrained: false}",
+        "2:5: backbones[0]: expected no `pretrained: false` beside 'lineup:https://other.host/b'; remove it",
+    ),
+    (
         "backbones:\n - resnet18\n  - vit\n",
         "2:4: backbones[0]: expected the name of a backbone, such as resnet18; got 'resnet18 - vit'",
     ),
@@ -321,12 +330,20 @@ WRONG = [  # config, all messages; … matches any text
         "2:10: limits.memory: expected a known key; got 'memory'; did you mean 'memory_mb'?",
     ),
     (
-        "backbones: [a]\nrest: {cors: ['https://a.org/'], trusted_proxies: [localhost], rate_limit: 60}\n",
+        "backbones: [a]\ntrusted_proxies: [10.0.0.0/8, localhost]\n",
+        "2:31: trusted_proxies[1]: expected an address or a network such as 10.0.0.0/8; "
+        "got 'localhost'; write its address, not its name",
+    ),
+    (
+        "backbones: [a]\nrest: {trusted_proxies: [10.0.0.1]}\n",
+        "2:8: rest.trusted_proxies: expected a known key; got 'trusted_proxies'; "
+        "move it out of `rest`, to the top level",
+    ),
+    (
+        "backbones: [a]\nrest: {cors: ['https://a.org/'], rate_limit: 60}\n",
         "2:15: rest.cors[0]: expected an origin such as https://example.org, or *; got 'https://a.org/'; "
         "write no path after it",
-        "2:52: rest.trusted_proxies[0]: expected an address or a network such as 10.0.0.0/8; "
-        "got 'localhost'; write its address, not its name",
-        "2:64: rest.rate_limit: expected text; got 60; put it in quotes",
+        "2:34: rest.rate_limit: expected text; got 60; put it in quotes",
     ),
     (
         "backbones: [a]\nrest: {rate_limit: 1/second;9/day}\n",

@@ -23,6 +23,7 @@ class FakeRemote:
     hint: str = "f32"
     fingerprint: str = ""
     concurrency: int = 1
+    where: str = "far.example"
     notes: tuple[str, ...] = ()
     error: LineupError | Exception | None = None  # raised by each output
     connecting: LineupError | None = None  # raised by `connect`

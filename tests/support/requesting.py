@@ -18,6 +18,17 @@ def ask(host, method, path, body=None, headers=None):
         connection.close()
 
 
+def upload(page, image):
+    """Upload an image as the page does, and return its path on the server."""
+    boundary = "lineup"
+    head = f'--{boundary}\r\nContent-Disposition: form-data; name="files"; filename="a.jpg"\r\n\r\n'.encode()
+    body = head + image.read_bytes() + f"\r\n--{boundary}--\r\n".encode()
+    headers = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
+    status, _, text = ask(page.host, "POST", "/gradio_api/upload", body, headers)
+    assert status == 200, text
+    return json.loads(text)[0]
+
+
 def file_data(path):
     return {"path": path, "meta": {"_type": "gradio.FileData"}}
 

@@ -20,7 +20,7 @@ BLOCKS = re.findall(r"```yaml\n(.*?)```", config_docs.README.read_text(encoding=
 NOT_IN_SCHEMA = (  # constraints that the JSON Schema does not express
     "expected each (key|name) once",
     "expected (the name of|a name with|a name of 1 to)",
-    "expected (resnet18, without|hf-hub:|source:|torchvision/)",
+    "expected (resnet18, without|hf-hub:|source:|torchvision/|lineup:https|no `pretrained: false` beside)",
     "expected (the class indices|an index (on|and)|each class index once)",
     "expected a folder(, or hf:| that is neither)",
     "expected (auto, ray://host:port|`min` of at most)",

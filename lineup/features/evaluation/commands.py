@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lineup.cli import cluster_option
 from lineup.cli.output import EXIT_INTERRUPTED, print_answer, report
 
 if TYPE_CHECKING:  # keep `--help` fast
@@ -43,6 +44,7 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", shared:
         help="what counts as right: the best of the folder's labels, or the best of all classes (default: among)",
     )
     command.add_argument("--out", type=Path, metavar="FOLDER", help="write the report and all predictions to a folder")
+    cluster_option.add(command)
     command.set_defaults(run=_evaluate)
 
 
@@ -56,20 +58,35 @@ def _evaluate(service: "Service", arguments: argparse.Namespace) -> int:
     names = arguments.backbones or service.names
     with ExitStack() as stack:
         jobs = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lineup-")))
-        evaluations = Evaluations(service, jobs, ALONE_SLICE_S)
-        images = sources.open_source(arguments.source, stack, service.config.limits)
+        elsewhere = None
+        if arguments.cluster:
+            if (computed := cluster_option.compute(service, arguments, names, "logits", stack)) is None:
+                return _stopped()
+            images, elsewhere = computed
+        else:
+            images = sources.open_source(arguments.source, stack, service.config.limits)
+        evaluations = Evaluations(service, jobs, ALONE_SLICE_S, elsewhere)
         images = images.of_split(arguments.split) if arguments.split else images
         evaluation = evaluations.create(images, names)
         if not job_progress.run(evaluations, evaluation, "answers"):
-            print("stopped; run it again to go on: the answers so far are kept", file=sys.stderr)
-            return EXIT_INTERRUPTED
+            return _stopped()
         found = reading.report(evaluations, evaluation, chosen, arguments.scoring)
         if arguments.out:
             repeat = exports.command(
-                arguments.source, names, arguments.mapping is not None, arguments.scoring, arguments.split
+                arguments.source,
+                names,
+                arguments.mapping is not None,
+                arguments.scoring,
+                arguments.split,
+                arguments.cluster,
             )
             files = exports.write_all(found, arguments.out, repeat, service.config)
             print(*(f"wrote {path}" for path in files), sep="\n", file=sys.stderr)
         problem = evaluations.status(evaluation).problem
     print_answer(found.to_json(), arguments.json, lambda: text.report(found))
     return report([problem] if problem else list(found.left_out.values())) if problem or not found.backbones else 0
+
+
+def _stopped() -> int:
+    print("stopped; run it again to go on: the answers so far are kept", file=sys.stderr)
+    return EXIT_INTERRUPTED

@@ -18,6 +18,7 @@ from lineup.errors import LineupError, writing_errors
 from lineup.features.evaluation import html
 from lineup.formatting import csv_text
 from lineup.hub import atomic_write
+from lineup.images import remote_folder
 from lineup.images.labelled_folder import folder_name
 
 UNLABELLED = "unlabelled"
@@ -100,10 +101,18 @@ def config_lines(config: Config, backbone: str) -> str:
     return yaml.safe_dump({"default": backbone, "backbones": [data]}, allow_unicode=True, sort_keys=False)
 
 
-def command(source: str, backbones: list[str], mapping: bool, scoring: Scoring = "among", split: str = "") -> str:
+def command(
+    source: str,
+    backbones: list[str],
+    mapping: bool,
+    scoring: Scoring = "among",
+    split: str = "",
+    cluster: str = "",
+) -> str:
     """Return the command that repeats the evaluation."""
     parts = ["python", "-m", "lineup", "evaluate", source, *["--split", split] * bool(split)]
     parts += [part for name in backbones for part in ("--backbone", name)]
+    parts += ["--cluster", cluster] * bool(cluster)
     parts += ["--scoring", scoring] * (scoring != "among")
     return shlex.join(parts + ["--mapping", "mapping.yaml"] * mapping)
 
@@ -116,12 +125,12 @@ def differing(report: Report) -> dict[int, str]:
     return {int(index): report.images.images[index].label or UNLABELLED for index in order}
 
 
-def imagefolder(report: Report, labels: Mapping[int, str]) -> Iterator[tuple[str, Path]]:
-    """Yield the place of each image in an imagefolder, and its file; `labels` has theirs by index."""
+def imagefolder(report: Report, labels: Mapping[int, str]) -> Iterator[tuple[str, str]]:
+    """Yield the place of each image in an imagefolder, and the path of its file; `labels` has theirs by index."""
     for index, label in labels.items():
         image = report.images.images[index]
         name = f"{image.sha256[:32]}{PurePosixPath(image.name).suffix.lower()}"
-        yield f"{folder_name(label)}/{name}", Path(image.path)
+        yield f"{folder_name(label)}/{name}", image.path
 
 
 def texts(report: Report, repeat: str, config: Config) -> dict[str, Callable[[], str]]:
@@ -150,5 +159,8 @@ def write_all(report: Report, folder: Path, repeat: str, config: Config) -> list
         shutil.rmtree(folder / "differing", ignore_errors=True)
         for name, path in imagefolder(report, differing(report)):
             (folder / "differing" / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, folder / "differing" / name)
+            if "://" in path:
+                (folder / "differing" / name).write_bytes(remote_folder.read_file(path))
+            else:
+                shutil.copyfile(path, folder / "differing" / name)
     return [folder / name for name in files]

@@ -18,6 +18,7 @@ from lineup.images.image_set import ImageSet
 from lineup.inference import stored_outputs
 from lineup.inference.answer_store import AnswerStore
 from lineup.inference.background_jobs import BackgroundJobs
+from lineup.inference.computed_backbone import Elsewhere
 from lineup.inference.jobs import Job, Jobs
 from lineup.inference.pinned_backbone import PinnedBackbone
 from lineup.inference.postprocessing import class_logits
@@ -40,10 +41,18 @@ class Evaluations(BackgroundJobs):
         service: computes.
         folder: of the evaluations.
         slice_s: how long a batch may take.
+        elsewhere: has computed the images on other machines; by default, the service computes.
     """
 
-    def __init__(self, service: Service, folder: Path | None = None, slice_s: float = SERVER_SLICE_S) -> None:
+    def __init__(
+        self,
+        service: Service,
+        folder: Path | None = None,
+        slice_s: float = SERVER_SLICE_S,
+        elsewhere: Elsewhere | None = None,
+    ) -> None:
         self.service, self._slice_s, self._choosing = service, slice_s, threading.Lock()
+        self._pinned = elsewhere.pinned if elsewhere else service.pinned
         cache = cache_folder("evaluations")
         super().__init__(KIND, Jobs(folder or cache / "jobs", service.background_turn, keep_days=KEEP_DAYS))
         self._store = AnswerStore(cache / "answers.sqlite", STORE_BYTES)
@@ -134,7 +143,7 @@ class Evaluations(BackgroundJobs):
             if not rest:
                 continue
             try:
-                with self.service.pinned(name) as backbone:
+                with self._pinned(name) as backbone:
                     self._evaluate(job, index, backbone, images, rest, len(done[index].rows))
             except (BackboneError, BusyError) as error:
                 if isinstance(error, BusyError) and not self.service.loads_on_demand:
@@ -149,7 +158,7 @@ class Evaluations(BackgroundJobs):
         """Compute the images with the indices `rest`."""
         paths = (images.images[at].path for at in rest)
         latency_ms = backbone.latency_ms(paths, job.slice, job.cancelled)
-        _described(backbone, self.service, latency_ms).write(job.folder, index)
+        _described(backbone, latency_ms).write(job.folder, index)
         turns = job.slice, self._slice_s, job.cancelled
         outputs = stored_outputs.compute(backbone, images.images, rest, self._store, *turns)
         with LogitsWriter(job.folder, index, n_rows, backbone.plan.num_classes) as writer:
@@ -169,15 +178,15 @@ def _problem(backbone: int, image: int, error: LineupError) -> dict[str, Any]:
     return {"backbone": backbone, "image": image, "problem": str(error)}
 
 
-def _described(backbone: PinnedBackbone, service: Service, forward_ms: float | None) -> RunBackbone:
-    plan, status = backbone.plan, service.status(backbone.name)
+def _described(backbone: PinnedBackbone, forward_ms: float | None) -> RunBackbone:
+    plan, n_bytes = backbone.plan, backbone.download_bytes
     return RunBackbone(
         name=backbone.name,
         labels=plan.labels,
         activation=plan.activation,
         is_exclusive=plan.activation == "softmax" or plan.num_outputs not in (None, plan.num_classes),
         forward_ms=forward_ms,
-        weights_mb=status.download_bytes / 1e6 if status.download_bytes else None,
+        weights_mb=n_bytes / 1e6 if n_bytes else None,
         engine=backbone.engine,
         fingerprint=backbone.fingerprint,
         license=plan.license,

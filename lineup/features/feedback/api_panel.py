@@ -9,13 +9,13 @@ from gradio import FileData
 from lineup.features.feedback.asking import Asking, sentence
 from lineup.inference.queue import Cancelled
 from lineup.page.api import uploaded, visible_errors
-from lineup.page.client_address import client_address
+from lineup.page.client_address import Proxies
 from lineup.page.connections import Connections
 from lineup.results import Classification
 from lineup.service import Service
 
 
-def add(service: Service, asking: Asking, connections: Connections) -> None:
+def add(service: Service, asking: Asking, connections: Connections, proxies: Proxies) -> None:
     """Add the endpoint to the Blocks that is open.
 
     It is no tool of MCP: a language model must not keep a user's image on its own.
@@ -33,7 +33,7 @@ def add(service: Service, asking: Asking, connections: Connections) -> None:
             backbone: a name that /backbones lists; the default one if left out.
             request: the client's.
         """
-        path, visitor = uploaded(image), client_address(request)
+        path, visitor = uploaded(image), proxies.address_of(request)
         name = service.known(service.config.default_name if backbone is None else backbone)
 
         def keep(cancelled: Cancelled) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from starlette.routing import BaseRoute
 from lineup.features.feedback import api_panel, feature, review_page
 from lineup.features.feedback.asking import Asking
 from lineup.features.feedback.classes import ClassRoute
-from lineup.page.client_address import client_address
+from lineup.page.client_address import Proxies
 from lineup.page.layout import Page
 from lineup.page.panels import Changes
 from lineup.page.templates import read_script
@@ -35,11 +35,12 @@ class FeedbackPanel:
 
     def wire(self, page: Page) -> None:
         """Register the listener of the question, and the endpoint."""
-        api_panel.add(page.service, self.asking, page.connections)
+        proxies = Proxies(page.service.config.trusted_proxies)
+        api_panel.add(page.service, self.asking, page.connections, proxies)
 
         async def record(visit: Visit, request: gr.Request, event: gr.EventData) -> AsyncIterator[Changes]:
             token, label = str(event.token), event.label
-            shown = await self.asking.answer(visit, token, label, client_address(request))
+            shown = await self.asking.answer(visit, token, label, proxies.address_of(request))
             yield {self.box: gr.skip() if shown is None else shown}
 
         answering = self.box.select(record, [page.visit], [self.box], **LISTENER)

@@ -70,7 +70,7 @@ function remove(some) {
     part.nextElementSibling.remove();
     part.remove();
   }
-  const pending = find("[data-pending]");
+  const pending = find(".lu-top nav [aria-current] b");
   pending.textContent = Math.max(0, Number(pending.textContent.replaceAll(",", "")) - some.length).toLocaleString("en");
   if (!next) return location.reload();
   showCount();

@@ -2,8 +2,9 @@
 
 import itertools
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,8 @@ from lineup.features.feedback import image_files, records
 from lineup.features.feedback.feature import FeedbackParts
 from lineup.features.feedback.records import Said
 from lineup.features.feedback.review import PendingImage
-from lineup.page import owner_session, thumbnails
-from lineup.page.sign_in import OwnerPages, root_of
+from lineup.page import owner_pages, thumbnails
+from lineup.page.sign_in import OwnerPages, View
 from lineup.page.templates import renderer
 from lineup.service import Service
 
@@ -30,7 +31,7 @@ PULL_TIMEOUT_S = 5.0  # for the images of other replicas: the page does not wait
 MAX_CLASSES = 50  # in the table of corrections
 _DECODED_AT_ONCE = 2  # a page requests dozens of thumbnails
 _HERE = Path(__file__).parent
-_VIEWS = {"review": "Review", "corrections": "Corrections", "accepted": "Accepted"}
+_VIEWS = {"": "review", "?view=corrections": "corrections", "?view=accepted": "accepted"}  # names by address
 _DOORS = {
     "evaluation": ("evaluate", "Open the page of evaluations"),
     "training": ("classes", "Open the page of classes"),
@@ -99,10 +100,12 @@ class ReviewPage:
         self._paths = dict[str, Path]()  # of the images that were shown last: `Review.image` reads all folders
 
     def routes(self, pages: OwnerPages) -> list[Route]:
-        """Return its routes."""
+        """Return its routes, and add its views to the owner's pages."""
+        for address, name in _VIEWS.items():
+            pages.add(View(address, name.capitalize(), self._count(name)))
         style, script = ((_HERE / name).read_text(encoding="utf-8") for name in ("review.css", "review.js"))
         return [
-            pages.page("", self.html),
+            pages.page("", partial(self.html, pages)),
             pages.get("/image/{image}", self._image),
             pages.get("/labels", self._labels),
             pages.post("/review", self.decide),
@@ -110,25 +113,19 @@ class ReviewPage:
             pages.file("/review.js", script, "text/javascript"),
         ]
 
-    def html(self, request: Request) -> str:
+    def _count(self, name: str) -> Callable[[], int] | None:
+        folders = {"review": records.UNREVIEWED, "accepted": records.ACCEPTED}
+        folder = self._parts.collection.root / folders.get(name, "")
+        return (lambda: len(image_files.by_id(folder))) if name in folders else None
+
+    def html(self, pages: OwnerPages, request: Request) -> str:
         """Render the view that the address names."""
         name = request.query_params.get("view", "review")
-        view = name if name in _VIEWS else "review"
-        values = {"review": self._review, "corrections": self._corrections, "accepted": self._accepted}[view](request)
-        root = self._parts.collection.root
-        accepted = len(image_files.by_id(root / records.ACCEPTED))
-        n_of = {"review": len(image_files.by_id(root / records.UNREVIEWED)), "accepted": accepted}
-        return _render(
-            f"{view}.html",
-            title=self._service.config.title,
-            heading=_VIEWS[view],
-            root=root_of(request),
-            view=view,
-            views=[(key, text, n_of.get(key)) for key, text in _VIEWS.items()],
-            n_accepted=accepted,
-            warnings=self._warnings(),
-            **values,
-        )
+        name = name if name in _VIEWS.values() else "review"
+        values = {"review": self._review, "corrections": self._corrections, "accepted": self._accepted}[name](request)
+        frame = pages.frame(request, next(pages.views[address] for address, each in _VIEWS.items() if each == name))
+        accepted = next(n for view, n, _ in frame["navigation"] if view.address == "?view=accepted")
+        return _render(f"{name}.html", **frame, n_accepted=accepted, warnings=self._warnings(), **values)
 
     def _review(self, request: Request) -> dict[str, Any]:
         number = request.query_params.get("page", "")
@@ -215,11 +212,8 @@ class ReviewPage:
 
 def routes(service: Service, parts: FeedbackParts) -> list[Route]:
     """Return the routes of the owner's page; none without a token in the environment, or one that is too short."""
-    session = owner_session.from_environment()
-    if session is None:
-        return []
-    pages = OwnerPages(session, service.config.title)
-    return [*pages.routes(), *ReviewPage(service, parts).routes(pages)]
+    pages = owner_pages.of(service)
+    return ReviewPage(service, parts).routes(pages) if pages else []
 
 
 def _tile(image: PendingImage) -> dict[str, Any]:

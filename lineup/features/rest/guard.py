@@ -14,14 +14,17 @@ from typing import TYPE_CHECKING, Any
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lineup.config.sections import Rest
 from lineup.errors import INTERNAL_ERROR, PROBLEM_TYPE, LineupError
 from lineup.features.rest import REST, problems
-from lineup.features.rest.callers import KEYS, Keys, Proxies
+from lineup.features.rest.keys import KEYS, Keys
 from lineup.features.rest.problems import RequestError
+from lineup.hub import via
+from lineup.page.client_address import Proxies
 from lineup.page.clients import Client, client_of, from_client
 from lineup.service import Service
 
@@ -37,8 +40,9 @@ _SHOWN = ("Retry-After", "RateLimit", "RateLimit-Policy")  # headers of the resp
 
 def middleware(service: Service) -> list[Middleware]:
     """Return the middleware of the routes below /v1; none if they are switched off."""
-    settings = service.config.rest
-    return [Middleware(GuardMiddleware, settings, Keys(os.environ.get(KEYS, "")))] if settings.enabled else []
+    settings, keys = service.config.rest, Keys(os.environ.get(KEYS, ""))
+    proxies = Proxies(service.config.trusted_proxies)
+    return [Middleware(GuardMiddleware, settings, keys, proxies)] if settings.enabled else []
 
 
 class GuardMiddleware:
@@ -48,10 +52,11 @@ class GuardMiddleware:
         app: the app to pass requests on to.
         settings: the section of the config.
         keys: the keys of which a request needs one.
+        proxies: decide which address a request without one counts for.
     """
 
-    def __init__(self, app: ASGIApp, settings: Rest, keys: Keys) -> None:
-        self._app, self._keys, self._proxies = app, keys, Proxies(settings.trusted_proxies)
+    def __init__(self, app: ASGIApp, settings: Rest, keys: Keys, proxies: Proxies) -> None:
+        self._app, self._keys, self._proxies = app, keys, proxies
         self._limit = RateLimit(settings.rate_limit) if settings.rate_limit else None
         cors: dict[str, Any] = {"allow_methods": ("GET", "HEAD", "POST"), "allow_headers": _ASKED}
         self._guarded = CORSMiddleware(self._admit, settings.cors, expose_headers=_SHOWN, **cors)
@@ -66,8 +71,10 @@ class GuardMiddleware:
 
     async def _admit(self, scope: Scope, receive: Receive, send: Send) -> None:
         key = self._keys.number_of(Headers(scope=scope))
-        caller = self._proxies.address_of(scope) if key is None else f"key {key}"
-        added = await self._limit.hit(caller) if self._limit else {}
+        added: dict[str, str] = {}
+        if self._limit:
+            caller = self._proxies.address_of(HTTPConnection(scope)) if key is None else f"key {key}"
+            added = await self._limit.hit(caller)
         if retry_after_s := added.get("Retry-After"):
             remedy = f"try again in {retry_after_s} s"
             error = RequestError(429, LineupError("rate limit", f"at most {self._limit}", "got more", remedy), added)
@@ -75,6 +82,9 @@ class GuardMiddleware:
             expected, remedy = "Bearer and one of this server's keys", "ask its owner for one"
             refusal = LineupError("Authorization", expected, "got none of them", remedy)
             error = RequestError(401, refusal, {**added, "WWW-Authenticate": "Bearer"})
+        elif via.is_loop(Headers(scope=scope).get(via.HEADER, "")):
+            got, remedy = "this one has passed through it before, or through too many", "name another one"
+            error = RequestError(508, LineupError("", "a Lineup that does not ask itself", got, remedy))
         else:
             await self._pass_on(scope, receive, send, added)
             return

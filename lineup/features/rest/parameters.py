@@ -20,12 +20,14 @@ class Parameters:
         scores: the function of the logits; None for the activation of the head.
         details: whether the fuller answer is asked for.
         backbones: names of the backbones to compare; None for those that are available.
+        seen: takes the fingerprints of what has answered, where they are asked for.
     """
 
     top_k: Any = None
     scores: ScoreFunction | None = None
     details: bool = False
     backbones: Any = None
+    seen: list[str] | None = None
 
 
 def parse(texts: Iterable[tuple[str, str]], typed: Mapping[str, Any], allowed: Sequence[str]) -> Parameters:

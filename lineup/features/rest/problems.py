@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 from starlette.responses import JSONResponse
 
@@ -48,6 +49,17 @@ class RequestError(LineupError):
         self.status, self.headers = status, dict(headers or {})
 
 
+def details(error: LineupError) -> dict[str, Any]:
+    """Return an error as problem details, with the status of its response."""
+    return error.to_problem(_status(error))
+
+
+def _status(error: LineupError) -> int:
+    if isinstance(error, RequestError):
+        return error.status
+    return next(status for kind, status in _STATUS.items() if isinstance(error, kind))
+
+
 def response(error: LineupError, retry_after_s: float = 1) -> JSONResponse:
     """Return an error as a response.
 
@@ -55,11 +67,7 @@ def response(error: LineupError, retry_after_s: float = 1) -> JSONResponse:
         error: the error.
         retry_after_s: after how long a retry may succeed, if it may.
     """
-    if isinstance(error, RequestError):
-        status, headers = error.status, error.headers
-    else:
-        status = next(status for kind, status in _STATUS.items() if isinstance(error, kind))
-        headers = {}
+    status, headers = _status(error), dict(error.headers) if isinstance(error, RequestError) else {}
     if status == 503:
         headers["Retry-After"] = str(min(_MAX_RETRY_AFTER_S, max(1, math.ceil(retry_after_s))))
     return JSONResponse(error.to_problem(status), status, headers, media_type=PROBLEM_TYPE)

@@ -15,11 +15,12 @@ from starlette.routing import BaseRoute, Match, Route
 from starlette.types import Receive, Scope, Send
 
 from lineup.errors import INTERNAL_ERROR, BackboneError, ClientDisconnected, LineupError, UnknownBackboneError
-from lineup.features.rest import REST, answers, bodies, openapi, parameters, problems
+from lineup.features.rest import REST, answers, bodies, descriptions, openapi, parameters, problems
 from lineup.features.rest.problems import RequestError
+from lineup.hub import via
 from lineup.inference.postprocessing import AnswerOptions
 from lineup.inference.queue import Cancelled
-from lineup.page.connections import on_thread
+from lineup.page.connections import charge, on_thread
 from lineup.service import Service
 
 _log = logging.getLogger(__name__)
@@ -27,7 +28,7 @@ T = TypeVar("T")
 Endpoint = Callable[[Service, Request], Awaitable[Response]]
 Call = Callable[[Service, str, bodies.Body, parameters.Parameters, Cancelled], Any]
 
-EMBEDDING = "/embedding"
+EMBEDDING, FINGERPRINT = "/embedding", "Lineup-Fingerprint"
 _CSP = "default-src 'none'; style-src 'unsafe-inline'"
 _HEADERS = {"Cache-Control": "no-store", "Vary": "Accept"}
 
@@ -55,11 +56,16 @@ def routes(service: Service) -> list[BaseRoute]:
 class ApiRoute(Route):
     """A route whose errors are problem details. The limit of its body is for the server's middleware.
 
+    Attributes:
+        is_direct: it needs none of Gradio's middleware: what it needs comes before.
+
     Args:
         path: the path.
         service: the service.
         answers: the function that answers, by method.
     """
+
+    is_direct = True
 
     def __init__(self, path: str, service: Service, **answers: Endpoint) -> None:
         self._service, self._answers = service, answers
@@ -128,8 +134,15 @@ async def _models(service: Service, request: Request) -> Response:
 
 
 async def _model(service: Service, request: Request) -> Response:
-    answers.accepted(request)
-    return JSONResponse(service.status(request.path_params["name"]).to_json(), headers=_HEADERS)
+    accepted, name = answers.accepted(request), service.known(request.path_params["name"])
+    given = [(key, value) for key, value in request.query_params.multi_items() if key == "details"]
+    asked = parameters.parse(given, {}, ("details",))
+    if not (asked.details or accepted == answers.DETAILS):
+        return JSONResponse(service.status(name).to_json(), headers=_HEADERS)
+    via.enter(request.headers.get(via.HEADER, ""))
+    found = await on_thread(descriptions.described, service, name)
+    headers = {**_HEADERS, "ETag": found.etag} if found.etag else _HEADERS
+    return JSONResponse(found.to_json(), headers=headers, media_type=accepted)
 
 
 # --- answers ---
@@ -142,17 +155,26 @@ async def _post(
     accepted, kind, query = answers.accepted(request), bodies.content_type(request), request.query_params.multi_items()
     name = service.known(request.path_params["name"]) if "name" in request.path_params else ""
     parameters.parse(query, {}, allowed)  # before the body is read
+    charge(request)
+    via.enter(request.headers.get(via.HEADER, ""))
+    headers = dict(_HEADERS)
 
     def answer(parsed: Callable[[], bodies.Body], cancelled: Cancelled) -> Any:
         body = parsed()
         asked = parameters.parse([*query, *body.texts], body.typed or {}, allowed)
-        asked = replace(asked, details=asked.details or accepted == answers.DETAILS)
-        return call(service, name, body, asked, cancelled)
+        seen = list[str]() if via.HEADER in request.headers else None  # another Lineup stores outputs
+        asked = replace(asked, details=asked.details or accepted == answers.DETAILS, seen=seen)
+        if (expected := request.headers.get("if-match")) and name:
+            descriptions.require(service, name, expected)
+        value = call(service, name, body, asked, cancelled)
+        if seen and len(set(seen)) == 1:
+            headers[FINGERPRINT] = seen[0]
+        return value
 
     with memory.account(request) as chunks:
         parsed = await bodies.read(request, kind, chunks)
         value = await _while_connected(request, partial(answer, parsed))
-    return JSONResponse(value, headers=_HEADERS, media_type=accepted)
+    return JSONResponse(value, headers=headers, media_type=accepted)
 
 
 async def _while_connected(request: Request, call: Callable[[Cancelled], T]) -> T:
@@ -181,6 +203,8 @@ def _classify(
         ((_, answer),) = service.answers(image, [name], asked.top_k, cancelled=cancelled, options=options)
         if isinstance(answer, LineupError):
             raise answer
+        if asked.seen is not None:
+            asked.seen.append(service.fingerprint(answer))
         found.append(answer.to_json() if asked.details else answers.scored(answer))
     return found if body.is_list else found[0]
 
@@ -202,10 +226,17 @@ def _compare(service: Service, _: str, body: bodies.Body, asked: parameters.Para
 
 def _embed(service: Service, name: str, body: bodies.Body, asked: parameters.Parameters, cancelled: Cancelled) -> Any:
     found = list[Any]()
-    with service.pinned(name, "features") as pinned:
+    with service.pinned(name, "features", cancelled) as pinned:
         for image in body.images:
             output = pinned.output(image, partial(service.turn, cancelled, REST), cancelled, REST)
+            if asked.seen is not None:
+                asked.seen.append(pinned.fingerprint)
             features = output.logits[0].tolist()
-            details = {"backbone": name, "embedding": features, "engine": output.engine}
+            details = {
+                "backbone": name,
+                "embedding": features,
+                "engine": output.engine,
+                "forward_ms": output.forward_ms,
+            }
             found.append(details if asked.details else features)
     return found if body.is_list else found[0]

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lineup.cli import cluster_option
 from lineup.cli.output import EXIT_INTERRUPTED, print_answer, report
 from lineup.errors import LineupError
 
@@ -43,6 +44,7 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", shared:
     )
     command.add_argument("--push", metavar="OWNER/NAME", default="", help="push it to a model repository on the Hub")
     command.add_argument("--private", action="store_true", help="create a private repository")
+    cluster_option.add(command)
     command.set_defaults(run=_run)
 
 
@@ -75,8 +77,15 @@ def _train(service: "Service", arguments: argparse.Namespace) -> int:
     with ExitStack() as stack:
         jobs = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lineup-")))
         trainings = Trainings(service, jobs, ALONE_SLICE_S)
-        images = sources.open_source(arguments.source, stack, service.config.limits)
-        training = trainings.create(images, names or trainings.candidates)
+        names = names or trainings.candidates
+        if arguments.cluster:
+            if (computed := cluster_option.compute(service, arguments, names, "features", stack)) is None:
+                raise KeyboardInterrupt
+            images, elsewhere = computed
+            trainings = Trainings(service, jobs, ALONE_SLICE_S, elsewhere)
+        else:
+            images = sources.open_source(arguments.source, stack, service.config.limits)
+        training = trainings.create(images, names)
         if not job_progress.run(trainings, training, "steps"):
             raise KeyboardInterrupt
         found, status = trainings.report(training), trainings.status(training)

@@ -20,6 +20,7 @@ from lineup.images.image_set import ImageSet
 from lineup.inference import batches, stored_outputs
 from lineup.inference.answer_store import AnswerStore
 from lineup.inference.background_jobs import BackgroundJobs
+from lineup.inference.computed_backbone import Elsewhere
 from lineup.inference.jobs import Job, Jobs
 from lineup.inference.pinned_backbone import PinnedBackbone
 from lineup.service import Service
@@ -39,10 +40,18 @@ class TrainingJobs(BackgroundJobs):
         service: computes.
         folder: of the trainings.
         slice_s: how long a batch may take.
+        elsewhere: has computed the images on other machines; by default, the service computes.
     """
 
-    def __init__(self, service: Service, folder: Path | None = None, slice_s: float = SERVER_SLICE_S) -> None:
-        self.service, self._slice_s = service, slice_s
+    def __init__(
+        self,
+        service: Service,
+        folder: Path | None = None,
+        slice_s: float = SERVER_SLICE_S,
+        elsewhere: Elsewhere | None = None,
+    ) -> None:
+        self.service, self._slice_s, self._elsewhere = service, slice_s, elsewhere
+        self._pinned = elsewhere.pinned if elsewhere else service.pinned
         cache = cache_folder("trainings")
         super().__init__(KIND, Jobs(folder or cache / "jobs", service.background_turn, keep_days=KEEP_DAYS))
         self._store = AnswerStore(cache / "features.sqlite", STORE_BYTES)
@@ -98,7 +107,7 @@ class TrainingJobs(BackgroundJobs):
             try:
                 if plan := self.service.planned(name):
                     saving.require_savable(plan)  # before its weights are downloaded
-                with self.service.pinned(name, "features") as backbone:
+                with self._pinned(name, "features") as backbone:
                     self._train(job, index, backbone, images, done, np.array(related.groups))
             except MemoryError:
                 raise _no_memory(len(images.images)) from None
@@ -120,8 +129,11 @@ class TrainingJobs(BackgroundJobs):
             except ImageError:
                 return None
 
-        with batches.decoding_threads() as threads:
-            found = list(threads.map(seen, [image.path for image in images.images]))
+        if self._elsewhere:
+            found = self._elsewhere.appearances(images.images)
+        else:
+            with batches.decoding_threads() as threads:
+                found = list(threads.map(seen, [image.path for image in images.images]))
         job.check()
         related = _related(images, found)
         related.write(job.folder)
@@ -152,9 +164,7 @@ class TrainingJobs(BackgroundJobs):
             fit = functools.partial(heads.cross_validated, check=job.check)
             found = thread.submit(fit, features[fitted], truth[fitted], groups[fitted], len(classes)).result()
         right = found.head.probabilities(features[tested]).argmax(axis=1) == truth[tested] if len(tested) else None
-        n_bytes = self.service.status(backbone.name).download_bytes
-        if not n_bytes and backbone.path and backbone.path.is_file():  # nothing was downloaded
-            n_bytes = backbone.path.stat().st_size
+        n_bytes = backbone.download_bytes or backbone.weights_bytes  # nothing was downloaded
         recorded = Recorded(
             name=backbone.name,
             cost=Cost(latency_ms, n_bytes / 1e6 if n_bytes else None),

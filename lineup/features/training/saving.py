@@ -68,10 +68,13 @@ def save(folder: Path, backbone: "PinnedBackbone", head: "Head", report: Trainin
     """Save a backbone with its head to a new folder, which appears whole or not at all.
 
     Raises:
-        LineupError: when the folder exists, or the disk is full.
+        LineupError: when the folder exists, the disk is full, or the weights are not here.
     """
     from lineup.registry import trained_folder
 
+    if backbone.plan.remote:  # it has no weights file here: the folder would have none
+        got, remedy = "another process computes it", "save it where it is computed"
+        raise LineupError(backbone.name, "a backbone whose weights are on this machine", got, remedy)
     trained, entry = next(each for each in report.backbones if each.name == backbone.name), _public(entry)
     require_new(folder)
     draft = folder.resolve().with_name(f".{folder.name}.{secrets.token_hex(8)}.partial")

@@ -15,6 +15,7 @@ from typing import Any
 from lineup.errors import LineupError, brief
 from lineup.inference.cluster import APPLICATION, COMMAND, DEPLOYMENT, connection, messages, status
 from lineup.inference.cluster.messages import Reply, Request, State
+from lineup.inference.cluster.status import Seen
 
 WATCH_S = 2.0  # how often the state of the application is looked up
 _TRIES = 2  # a request whose replica has died is sent to another one, once
@@ -55,12 +56,8 @@ class Broker:
 
     async def _serve(self, request: Request) -> None:
         try:
-            if request.what == "status":
-                found = await asyncio.to_thread(status.seen, self._dashboard)
-                reply = Reply(request.number, "answered", found)
-            else:
-                async with asyncio.timeout(request.deadline_s):
-                    reply = await self._ask(request)
+            async with asyncio.timeout(request.deadline_s):
+                reply = await self._ask(request)
         except TimeoutError:
             reply = Reply(request.number, "late")
         except Exception as error:
@@ -107,24 +104,32 @@ class Broker:
             await asyncio.sleep(WATCH_S)
 
     def _look(self) -> State:
-        """Look up whether the application runs."""
+        """Look up whether the application runs, and what it does."""
         from ray import serve
 
         try:
             application = serve.status().applications.get(APPLICATION)
         except Exception as error:  # the control service is away; replicas may answer nevertheless
             return self._state or State(_failing(brief(error, line=0)))
+        seen = self._seen(application)
         deployment = application.deployments.get(DEPLOYMENT) if application else None
         if not application or not deployment:
             self._handle = None
-            return State(_NOT_DEPLOYED, dashboard=self._dashboard)
+            return State(_NOT_DEPLOYED, dashboard=self._dashboard, seen=seen)
         running = sum(n for state, n in deployment.replica_states.items() if state == "RUNNING")
         if not self._handle and running:
             self._handle = serve.get_app_handle(APPLICATION)
         if not self._handle:
             told = application.message or deployment.message or f"it is {application.status}"
-            return State(_failing(told), dashboard=self._dashboard)
-        return State((), running, self._dashboard)
+            return State(_failing(told), dashboard=self._dashboard, seen=seen)
+        return State((), running, self._dashboard, seen)
+
+    def _seen(self, application: Any) -> Seen | None:
+        """Look up what each replica does; requests are sent even if that is impossible."""
+        try:
+            return status.seen_of(application, self._dashboard)
+        except Exception:  # the control service is away
+            return self._state.seen if self._state else None
 
 
 def _failing(got: str) -> tuple[str, ...]:

@@ -64,6 +64,18 @@ class RayBackbone:
         """Return why it cannot answer now, or None."""
         return self._link.problem
 
+    @property
+    def where(self) -> str:
+        """The replicas, and how many of them have loaded it, as they told some seconds ago."""
+        state, name = self._link.state, self._entry.name
+        if state.problem:
+            return "a cluster that does not answer now"
+        text = f"{state.replicas} replica{'' if state.replicas == 1 else 's'} of the cluster"
+        if state.seen is None:
+            return text
+        rates = [replica.per_second for replica in state.seen.replicas if name in replica.loaded]
+        return f"{text}, loaded in {len(rates)}" + (f" ({sum(rates):.1f} answers/s)" if rates else "")
+
     def output(self, image: bytes, model_input: bool, cancelled: Cancelled) -> "RemoteOutput":
         """Compute an image file; raise as `RemoteBackbone.output` does.
 

@@ -11,12 +11,11 @@ import time
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from pathlib import Path
-from typing import Any
 
 from lineup.errors import ClientDisconnected, UnreachableError
 from lineup.inference.cluster import connection, messages
 from lineup.inference.cluster.messages import Ask, Reply, Request, State, What
-from lineup.inference.queue import Cancelled, never_cancelled
+from lineup.inference.queue import Cancelled
 
 _log = logging.getLogger(__name__)
 
@@ -71,7 +70,7 @@ class Link:
     @property
     def problem(self) -> UnreachableError | None:
         """Return why the cluster cannot be asked now, or None."""
-        return UnreachableError(*self.state.problem) if self.state.problem else None
+        return _unreachable(self.state)
 
     @property
     def notice(self) -> str:
@@ -87,11 +86,6 @@ class Link:
         """
         self.require()
         return self._request(Request(next(self._numbers), what, ask, image, deadline_s), cancelled)
-
-    def status(self, deadline_s: float) -> Any:
-        """Return what is seen of the cluster, a `status.Seen`; raise UnreachableError."""
-        self.require()
-        return self._request(Request(next(self._numbers), "status", deadline_s=deadline_s), never_cancelled).value
 
     def _request(self, request: Request, cancelled: Cancelled) -> Reply:
         future, until = Future[Reply](), time.monotonic() + request.deadline_s + _GRACE_S
@@ -180,7 +174,7 @@ class Link:
 
     def _note(self, state: State) -> None:
         if state.problem != self.state.problem:
-            problem = UnreachableError(*state.problem) if state.problem else None
+            problem = _unreachable(state)
             _log.log(logging.WARNING if problem else logging.INFO, "%s", problem or "the cluster answers")
         self.state = state
         self._known.set()
@@ -208,3 +202,10 @@ def _lost() -> UnreachableError:
     return UnreachableError(
         "cluster", "a connection to it", "it was lost, and is made again", "check it: python -m lineup cluster status"
     )
+
+
+def _unreachable(state: State) -> UnreachableError | None:
+    if not state.problem:
+        return None
+    where, expected, got, remedy = state.problem
+    return UnreachableError(where, expected, got, remedy)

@@ -5,9 +5,11 @@ import struct
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from lineup.inference.cluster.status import Seen
+
 _LENGTH = struct.Struct("!Q")
 HEADER_BYTES = _LENGTH.size
-What = Literal["output", "load", "status", "cancel"]
+What = Literal["output", "load", "cancel"]
 Outcome = Literal["answered", "died", "busy", "late"]
 
 
@@ -38,7 +40,7 @@ class Request:
 
     Attributes:
         number: identifies it among the page's requests.
-        what: ``output``, ``load``, ``status``, or ``cancel`` the request of that number.
+        what: ``output``, ``load``, or ``cancel`` the request of that number.
         ask: what the replica is asked.
         image: the content of an image file.
         deadline_s: how long an answer may take.
@@ -68,17 +70,19 @@ class Reply:
 
 @dataclass(frozen=True)
 class State:
-    """What the broker knows of the cluster: whether requests can be sent, and how many replicas compute.
+    """What the broker knows of the cluster: whether requests can be sent, how many replicas run, and what each does.
 
     Attributes:
         problem: why no request can be sent: the parts of a LineupError; or empty.
         replicas: how many run.
         dashboard: the address of Ray's dashboard, or empty.
+        seen: what the cluster does, a few seconds ago; None while that is unknown.
     """
 
     problem: tuple[str, ...] = ()
     replicas: int = 0
     dashboard: str = ""
+    seen: Seen | None = None
 
 
 def packed(message: Request | Reply | State) -> bytes:

@@ -71,12 +71,17 @@ class Seen:
 
 def seen(dashboard: str = "") -> Seen:
     """Return what the cluster does that this process is connected to."""
-    import ray
     from ray import serve
+
+    return seen_of(serve.status().applications.get(APPLICATION), dashboard)
+
+
+def seen_of(application: Any, dashboard: str) -> Seen:
+    """Return what the cluster does, given what Serve tells of the application; None if it is not deployed."""
+    import ray
     from ray.experimental import internal_kv
 
     nodes = tuple(node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"])
-    application = serve.status().applications.get(APPLICATION)
     if not application:
         return Seen("NOT_DEPLOYED", nodes=nodes, dashboard=dashboard)
     deployment = application.deployments.get(DEPLOYMENT)

@@ -14,6 +14,7 @@ from starlette.testclient import TestClient
 from lineup.errors import LineupError
 from lineup.features.feedback import feature, review_page
 from lineup.features.feedback.records import AnswerRow, Said
+from lineup.page import owner_pages
 from lineup.server.allowlist import AllowlistMiddleware
 
 TOKEN = "a-secret-of-the-owner"
@@ -32,7 +33,7 @@ def owner(make_service, fakes, monkeypatch):
 class Owner:
     def __init__(self, service, parts=None):
         self.service, self.parts = service, parts or feature.of(service)
-        app = Starlette(routes=review_page.routes(service, self.parts))
+        app = Starlette(routes=[*review_page.routes(service, self.parts), *owner_pages.routes(service)])
         self.client = TestClient(app, follow_redirects=False)
         assert self.client.post("/owner/sign-in", data={"token": TOKEN}, headers=OWN).status_code == 303
 
@@ -276,14 +277,14 @@ def test_without_a_token_there_are_no_routes(make_service, fakes, monkeypatch, t
     else:
         monkeypatch.setenv("LINEUP_OWNER_TOKEN", token)
     service = make_service("{feedback: {to: kept}, backbones: ['fake:a']}")
-    assert review_page.routes(service, feature.of(service)) == []
+    assert [*review_page.routes(service, feature.of(service)), *owner_pages.routes(service)] == []
 
 
 @pytest.mark.parametrize("path", ["/owner", "/owner/sign-in", "/owner/review", "/owner/image/0123456789abcdef"])
 def test_without_a_token_paths_are_as_unknown_as_any(make_service, fakes, monkeypatch, path):
     monkeypatch.delenv("LINEUP_OWNER_TOKEN", raising=False)
     service = make_service("{feedback: {to: kept}, backbones: ['fake:a']}")
-    routes = review_page.routes(service, feature.of(service))
+    routes = [*review_page.routes(service, feature.of(service)), *owner_pages.routes(service)]
     stack = [Middleware(AllowlistMiddleware, SimpleNamespace(pages=[("", "Home", True)]), routes)]
     client = TestClient(Starlette(routes=routes, middleware=stack))
     for method in ("GET", "POST", "HEAD", "PUT"):

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from huggingface_hub import InferenceClient
 from huggingface_hub.errors import HfHubHTTPError
+from launching import page_of
 from programs import node_modules, program
-from serving import ROOT, serving, without_hub
+from serving import ROOT
 
 CLIENTS = Path(__file__).with_name("clients")
 CONFIG = "engine: torch\nbackbones: [{name: resnet18, backbone: 'local-dir:bundled/efficientnet_lite0'}]"
@@ -30,8 +31,8 @@ def home(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def served(home):
-    with serving(home / "config.yaml", without_hub(home), home / "log.txt") as app:
-        yield app.url.rstrip("/")
+    with page_of(home / "config.yaml") as page:
+        yield page.url.rstrip("/")
 
 
 @pytest.fixture

@@ -5,37 +5,15 @@ import socket
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
-import pytest
-from requesting import ask, file_data, join, outcome
-from serving import free_port
+from requesting import ask, file_data, join, outcome, upload
 from waiting import until
 
-import app
-from lineup.features.rest.callers import KEYS
+from lineup.features.rest.keys import KEYS
 from lineup.server import bodies
 
 TWO = "backbones: ['fake:a', 'fake:b']"
 PATH = "/v1/models/fake:a"
 PROBLEM = "application/problem+json"
-
-
-@pytest.fixture
-def launch(make_service, fakes):
-    """Return a function that serves a config in this process until the end of the test."""
-    served = []
-
-    def serve(text=TWO):
-        service = make_service(text)
-        demo, slots = app.launch(service, free_port())
-        served.append(demo)
-        assert service.probed.wait(30)
-        return SimpleNamespace(service=service, slots=slots, demo=demo, host=f"127.0.0.1:{demo.server_port}")
-
-    yield serve
-    for held in fakes.holds.values():
-        held.set()
-    for demo in served:
-        demo.close(verbose=False)
 
 
 def post(page, image, path=PATH, **headers):
@@ -105,7 +83,7 @@ def test_guard_knows_its_paths_below_the_sub_path_of_a_proxy(launch, image, monk
 
 def test_a_full_queue_of_rest_refuses_its_requests_and_none_of_the_page(launch, fakes, image):
     page, held = launch("limits: {queue_size: 2}\n" + TWO), fakes.hold("answer a")
-    uploaded = upload(page, image)
+    uploaded = file_data(upload(page, image))
     until(lambda: page.slots._reserved)
     page.slots._reserved.clear()
     with ThreadPoolExecutor(4) as threads:
@@ -128,16 +106,6 @@ def test_a_full_queue_of_rest_refuses_its_requests_and_none_of_the_page(launch, 
     assert post(page, image)[0] == 200
 
 
-def upload(page, image):
-    boundary = "lineup"
-    head = f'--{boundary}\r\nContent-Disposition: form-data; name="files"; filename="a.jpg"\r\n\r\n'.encode()
-    body = head + image.read_bytes() + f"\r\n--{boundary}--\r\n".encode()
-    headers = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
-    status, _, text = ask(page.host, "POST", "/gradio_api/upload", body, headers)
-    assert status == 200, text
-    return file_data(json.loads(text)[0])
-
-
 def test_a_disconnected_client_takes_no_forward_pass(launch, fakes, image):
     page, held = launch(), fakes.hold("answer a")
     content = image.read_bytes()
@@ -152,6 +120,18 @@ def test_a_disconnected_client_takes_no_forward_pass(launch, fakes, image):
         assert answer.result()[0] == 200
     assert page.service.timing("fake:a").runs == 1
     until(lambda: not page.slots._bodies)
+
+
+def test_a_disconnected_client_does_not_wait_for_a_load(launch, fakes, image):
+    fakes.more["b"] = {"embedding": SimpleNamespace(dim=3, network=lambda network: network)}
+    page, held, content = launch(), fakes.hold("build b"), image.read_bytes()
+    for n, path in enumerate(("/v1/models/fake:b/embedding", "/v1/models/fake:b")):
+        with begun(page, f"Content-Length: {len(content)}", content, path):
+            until(lambda n=n: fakes.built.count("b") > n)
+            assert page.slots._bodies
+        until(lambda: not page.slots._bodies)
+    held.set()
+    assert post(page, image, "/v1/models/fake:b/embedding")[::2] == (200, [3.0, 2.0, 1.0])
 
 
 def test_stalled_body_is_answered_with_408_and_slow_ones_take_no_slot(launch, image, monkeypatch):

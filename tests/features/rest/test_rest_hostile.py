@@ -144,7 +144,10 @@ def test_body_that_is_shorter_than_stated_leaves_nothing_behind(served):
 @pytest.mark.usefixtures("unharmed")
 def test_body_that_is_longer_than_stated_is_another_request_which_is_invalid(connection):
     connection.sendall(head(5) + b"1234567890\r\n\r\n")
-    assert statuses(connection, 2) == [422, 400]
+    assert statuses(connection, 2) in (
+        [422, 400],
+        [400],
+    )  # a parser in C has read the rest before the first is answered
 
 
 @pytest.mark.usefixtures("unharmed")
