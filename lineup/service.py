@@ -53,9 +53,8 @@ class Service:
         choice.check(config)
         self.config = config
         self.examples, self.example_problems = examples.find(config)
-        self._execution = execution.choose(lambda: self.config)
-        self._pool, self.cluster = self._execution.pool, self._execution.cluster
-        self.loads_on_demand = self._execution.loads_on_demand
+        self._execution = chosen = execution.choose(lambda: self.config)
+        self._pool, self.cluster, self.loads_on_demand = chosen.pool, chosen.cluster, chosen.loads_on_demand
         self._classifier = Classifier(self._execution, lambda: self.config)
         self.fingerprint = self._classifier.fingerprint
         self._startup = Startup(lambda: self.config, self._execution)

@@ -8,6 +8,7 @@ import socket
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -148,3 +149,20 @@ def _unreachable(address: str, error: BaseException) -> UnreachableError:
     if not address.startswith("ray://"):
         remedy += "; this machine must be a node of it, or use ray://host:10001"
     return UnreachableError("cluster", f"a Ray cluster at {address}", brief(error, line=0), remedy)
+
+
+def keep_ports_to_this_machine() -> None:
+    """Let this process of a cluster that is to be reached from this machine alone open no ports to others.
+
+    A replica of Serve opens one for calls between replicas on all addresses of its machine, whatever Ray was told.
+    """
+    if any(os.environ.get(name) != value for name, value in ONLY_THIS_MACHINE.items()):
+        return
+    from grpc.aio._server import Server
+
+    listen = Server.add_insecure_port
+
+    def listen_here(server: Any, address: str) -> int:
+        return int(listen(server, address.replace("[::]", "127.0.0.1").replace("0.0.0.0", "127.0.0.1")))
+
+    Server.add_insecure_port = listen_here

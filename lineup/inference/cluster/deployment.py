@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from lineup.config import Config
 from lineup.config.sections import Cluster
-from lineup.inference.cluster import APPLICATION, DEPLOYMENT, ONGOING, status
+from lineup.inference.cluster import APPLICATION, DEPLOYMENT, ONGOING, connection, status
 from lineup.inference.cluster.replica import Held, Replica
 from lineup.inference.cluster.settings import Settings
 
@@ -98,6 +98,7 @@ def _with_multiplexing(kind: type[Replica], backbones: int) -> type[Replica]:
 
     class Multiplexed(kind):  # type: ignore[valid-type, misc]
         def __init__(self, settings: Settings, cpus: float) -> None:
+            connection.keep_ports_to_this_machine()
             super().__init__(settings, cpus)
             status.tell(self)
 
