@@ -19,7 +19,7 @@ _log = logging.getLogger(__name__)
 class Proxies:
     """The proxies whose X-Forwarded-For is believed; in a Space, those of the Hub too.
 
-    Proxies that uvicorn is told to believe are trusted here as well.
+    Proxies that uvicorn's variable names are trusted here as well.
 
     Args:
         trusted: their addresses or networks, as in the config.

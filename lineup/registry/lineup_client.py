@@ -208,7 +208,7 @@ class LineupClient:
 
 
 def may_have_key(server: str) -> bool:
-    """Tell whether a key may be sent to a server: only where nobody in between can read it."""
+    """Tell whether a key may be sent to a server: only where the connection is encrypted, or stays on this machine."""
     url = urlsplit(server)
     return url.scheme == "https" or is_loopback(url.hostname or "")
 

@@ -31,8 +31,8 @@ def _up(service: "Service", arguments: argparse.Namespace) -> int:
     from lineup.inference.cluster.settings import Settings
 
     connection.require_ray("cluster up")
-    told = [] if arguments.json else ["this takes some seconds; the first time on a machine, a minute"]
-    print(*told, sep="\n", flush=True)
+    notes = [] if arguments.json else ["this takes some seconds; the first time on a machine, a minute"]
+    print(*notes, sep="\n", flush=True)
     cluster = control.section(service.config)
     if cluster.address == "auto" and not connection.finds_local():
         local.start()

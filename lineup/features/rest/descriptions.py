@@ -48,7 +48,7 @@ def described(service: Service, name: str) -> Description:
 
 
 def require(service: Service, name: str, expected: str) -> None:
-    """Check that a backbone is still the one that a client was told of.
+    """Check that a backbone is still the one that was described to a client.
 
     Raises:
         RequestError: when it is not.

@@ -1,6 +1,6 @@
 """A Ray cluster that computes the answers; page, command line and HTTP API stay in a process in front of it.
 
-Ray is imported by functions only, so that nobody who does not use it pays for it. The process in front does not import
+Ray is imported by functions only: a config without a cluster does not need it. The process in front does not import
 it at all: Ray ends a process that has lost its cluster for a minute. A *broker*, a process of its own, is connected to
 the cluster, and is started again when it ends.
 

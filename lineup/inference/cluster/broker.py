@@ -120,8 +120,8 @@ class Broker:
         if not self._handle and running:
             self._handle = serve.get_app_handle(APPLICATION)
         if not self._handle:
-            told = application.message or deployment.message or f"it is {application.status}"
-            return State(_failing(told), dashboard=self._dashboard, seen=seen)
+            reason = application.message or deployment.message or f"it is {application.status}"
+            return State(_failing(reason), dashboard=self._dashboard, seen=seen)
         return State((), running, self._dashboard, seen)
 
     def _seen(self, application: Any) -> Seen | None:

@@ -66,7 +66,7 @@ class RayBackbone:
 
     @property
     def where(self) -> str:
-        """The replicas, and how many of them have loaded it, as they told some seconds ago."""
+        """The replicas, and how many of them have loaded it, as they reported some seconds ago."""
         state, name = self._link.state, self._entry.name
         if state.problem:
             return "a cluster that does not answer now"

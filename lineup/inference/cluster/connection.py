@@ -154,7 +154,7 @@ def _unreachable(address: str, error: BaseException) -> UnreachableError:
 def keep_ports_to_this_machine() -> None:
     """Let this process of a cluster that is to be reached from this machine alone open no ports to others.
 
-    A replica of Serve opens one for calls between replicas on all addresses of its machine, whatever Ray was told.
+    A replica of Serve opens one for calls between replicas on all addresses of its machine, whatever Ray is set to.
     """
     if any(os.environ.get(name) != value for name, value in ONLY_THIS_MACHINE.items()):
         return

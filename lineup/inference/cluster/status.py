@@ -91,8 +91,8 @@ def seen_of(application: Any, dashboard: str) -> Seen:
     found = list[ReplicaSeen]()
     for name in sorted(actor for actor in actors if actor.startswith(_ACTOR)):
         number = name.removeprefix(_ACTOR)
-        told = internal_kv._internal_kv_get(_KEY + number)
-        values = json.loads(told) if told else {}
+        reported = internal_kv._internal_kv_get(_KEY + number)
+        values = json.loads(reported) if reported else {}
         found.append(ReplicaSeen(**{**values, "id": number, "loaded": tuple(values.get("loaded", ()))}))
     message = application.message or (deployment.message if deployment else "")
     return Seen(str(application.status.value), message, states, tuple(found), nodes, dashboard)
@@ -126,7 +126,7 @@ def tell(replica: "Replica") -> None:
 
 
 def forget() -> None:
-    """Delete what replicas have told; those that run tell it again."""
+    """Delete what replicas have reported; those that run report it again."""
     from ray.experimental import internal_kv
 
     for key in internal_kv._internal_kv_list(_KEY):
