@@ -108,17 +108,13 @@ def read(folder: Path) -> LabelledFolder:
     Raises:
         LineupError: when the folder does not exist, or cannot be read.
     """
-    if not folder.is_dir():
-        got = "it is a file" if folder.exists() else "there is no such folder"
-        raise LineupError(str(folder), "a folder of images", got, "check the path")
     problems, images = list[ImageError](), list[LabelledImage]()
-    files = {path.relative_to(folder).as_posix(): path for path in sorted(regular_files(folder, problems))}
+    files = files_of(folder, problems)
     for name, described in describe(folder, files, problems).items():
         path = files[name]
         try:
             check_header(path)
-            with path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            digest = content_hash(path)
         except ImageError as error:
             problems.append(_problem(name, error.expected, error.got, error.remedy))
         except OSError as error:
@@ -251,7 +247,25 @@ def label_of(folder: Path) -> str:
     return label if label and folder_name(label) == name else name.strip() or name
 
 
-def regular_files(folder: Path, problems: list[ImageError]) -> Iterator[Path]:
+def content_hash(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def files_of(folder: Path, problems: list[ImageError]) -> dict[str, Path]:
+    """Return the regular files below a folder by name, in the order of their paths; `problems` is as for `describe`.
+
+    Raises:
+        LineupError: when it is no folder.
+    """
+    if not folder.is_dir():
+        got = "it is a file" if folder.exists() else "there is no such folder"
+        raise LineupError(str(folder), "a folder of images", got, "check the path")
+    return {path.relative_to(folder).as_posix(): path for path in sorted(_files(folder, problems))}
+
+
+def _files(folder: Path, problems: list[ImageError]) -> Iterator[Path]:
     """Yield the regular files below a folder, and report what is neither that nor a folder."""
     top, folders = folder.resolve(), [folder]
     while folders:

@@ -120,13 +120,10 @@ def read_file(address: str) -> bytes:
         OSError: when it cannot be read.
     """
     folder, _, name = address.rpartition("/")
-    system, path = open_folder(folder)
-    with system.open_input_stream(posixpath.join(path, name), compression=None) as stream:
-        content: bytes = stream.read()
-    return content
+    return read_bytes(open_folder(folder), name)
 
 
-def read_bytes(folder: "tuple[FileSystem, str]", name: str, max_bytes: int) -> bytes:
+def read_bytes(folder: "tuple[FileSystem, str]", name: str, max_bytes: int | None = None) -> bytes:
     """Return the content of a file, or its first `max_bytes` bytes.
 
     Raises:
@@ -144,14 +141,8 @@ def _is_read(name: str) -> bool:
 
 def _local(folder: Path, problems: list[ImageError]) -> dict[str, tuple[int, str]]:
     """Return size and version of the files below a folder, by name."""
-    if not folder.is_dir():
-        got = "it is a file" if folder.exists() else "there is no such folder"
-        raise LineupError(str(folder), "a folder of images", got, "check the path")
-    found = dict[str, tuple[int, str]]()
-    for path in sorted(labelled_folder.regular_files(folder, problems)):
-        status = path.stat()
-        found[path.relative_to(folder).as_posix()] = status.st_size, str(status.st_mtime_ns)
-    return found
+    statuses = {name: path.stat() for name, path in labelled_folder.files_of(folder, problems).items()}
+    return {name: (status.st_size, str(status.st_mtime_ns)) for name, status in statuses.items()}
 
 
 def _elsewhere(address: str) -> dict[str, tuple[int, str]]:

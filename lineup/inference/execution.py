@@ -102,7 +102,6 @@ class LocalExecution:
     Args:
         config: returns the current config.
         elsewhere: decides which backbones another process computes instead; see `Planner`.
-        cluster: the connection to the cluster that computes them, if it is one.
     """
 
     loads_on_demand = True
@@ -146,7 +145,7 @@ class LocalExecution:
 
     @property
     def has_waiting(self) -> bool:
-        return self._queue.has_waiting
+        return self._queue.n_waiting > 0
 
     @property
     def hanging(self) -> int:

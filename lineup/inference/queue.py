@@ -69,11 +69,6 @@ class ComputeQueue:
         return sum(not waiter.in_background for waiter in [*self._queued, *self._computing])
 
     @property
-    def has_waiting(self) -> bool:
-        """Tell whether a request waits for its turn."""
-        return self.n_waiting > 0
-
-    @property
     def n_waiting(self) -> int:
         """Return the number of requests that wait for their turns."""
         return sum(not waiter.in_background for waiter in self._queued.copy())

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Never
-from urllib.parse import urlsplit
 
 import httpx2
 import numpy as np
@@ -16,7 +15,7 @@ from lineup.config.lineup_address import LineupAddress, parse_lineup
 from lineup.errors import BackboneError, ClassesOnlyError, HubError
 from lineup.registry import labels
 from lineup.registry.labels import Label, LabelSet
-from lineup.registry.lineup_client import LineupClient, is_loopback
+from lineup.registry.lineup_client import LineupClient, may_have_key
 from lineup.registry.plan import Context, Plan, Transform
 from lineup.registry.remote import RemoteEmbedding, RemoteOutput
 from lineup.results import StageTimings
@@ -196,8 +195,7 @@ def _transform(described: Mapping[str, Any], client: LineupClient) -> Transform:
 
 
 def _loading_notes(address: LineupAddress) -> tuple[str, ...]:
-    url = urlsplit(address.server)
-    if url.scheme == "https" or is_loopback(url.hostname or ""):
+    if may_have_key(address.server):
         return ()
     return (
         f"images and answers travel to {address.host} unencrypted, and no key is sent: write https:// if it has it",

@@ -180,7 +180,7 @@ class AdmissionMiddleware:
             await self._app(scope, receive, send)
             return
         path, kind = scope["path"].rstrip("/"), client_of(scope).kind
-        client = self._proxies.address_of(HTTPConnection(scope))
+        client = self._proxies.address_of(HTTPConnection(scope)) if kind == PAGE else ""  # only the page reserves slots
         admission, is_upload = self._admission, path == f"{API}upload"
         if problem := admission.rejection(is_upload, is_mcp(path), client, kind):
             retry_after_s = admission.retry_after_s(kind)

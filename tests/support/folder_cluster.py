@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from networks import seeded_timm
 from PIL import Image
-from programs import unavailable
+from programs import module
 
 NAMES = ["tench", "goldfish", "cock", "hen", "owl"]
 SIZE = 32
@@ -19,10 +19,7 @@ SIZE = 32
 
 def require_ray() -> None:
     """Skip the test if Ray is not installed; fail instead under CI."""
-    try:
-        import ray  # noqa: F401
-    except ImportError:
-        unavailable("ray is not installed")
+    module("ray", "requirements-cluster.txt")
 
 
 @contextmanager

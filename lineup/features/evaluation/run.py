@@ -52,7 +52,7 @@ class Evaluations(BackgroundJobs):
         elsewhere: Elsewhere | None = None,
     ) -> None:
         self.service, self._slice_s, self._choosing = service, slice_s, threading.Lock()
-        self._pinned = elsewhere.pinned if elsewhere else service.pinned
+        self._pinned = (elsewhere or service).pinned
         cache = cache_folder("evaluations")
         super().__init__(KIND, Jobs(folder or cache / "jobs", service.background_turn, keep_days=KEEP_DAYS))
         self._store = AnswerStore(cache / "answers.sqlite", STORE_BYTES)

@@ -51,7 +51,7 @@ class TrainingJobs(BackgroundJobs):
         elsewhere: Elsewhere | None = None,
     ) -> None:
         self.service, self._slice_s, self._elsewhere = service, slice_s, elsewhere
-        self._pinned = elsewhere.pinned if elsewhere else service.pinned
+        self._pinned = (elsewhere or service).pinned
         cache = cache_folder("trainings")
         super().__init__(KIND, Jobs(folder or cache / "jobs", service.background_turn, keep_days=KEEP_DAYS))
         self._store = AnswerStore(cache / "features.sqlite", STORE_BYTES)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from lineup.engines import devices
 from lineup.errors import LineupError, brief
 from lineup.images.remote_folder import ListedFile
-from lineup.inference.cluster import folder_actor
+from lineup.inference.cluster import connection, folder_actor
 from lineup.inference.cluster.folder_actor import Task
 from lineup.inference.computed_backbone import Described
 
@@ -25,7 +25,6 @@ MAX_RETRIES = 3  # of a block whose machine or actor died
 OBJECT_STORE_BYTES = 200 << 20  # of a cluster that is started here: a block of rows takes some MB
 START_TIMEOUT_S = 600  # until a machine is free: an autoscaler may have to start one
 _NONE_RUNS = "Could not find any running Ray instance"  # Ray has no error of its own for it
-_INSTALL = "pip install -r requirements-cluster.txt"
 
 
 @contextmanager
@@ -39,10 +38,9 @@ def connected(address: str) -> Iterator[None]:
     Raises:
         LineupError: when Ray is not installed, or there is no such cluster.
     """
-    try:
-        import ray
-    except ImportError:
-        raise LineupError("--cluster", "Ray", "it is not installed", _INSTALL) from None
+    connection.require_ray("--cluster")
+    import ray
+
     if ray.is_initialized():
         yield
         return

@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +18,7 @@ import numpy as np
 
 from lineup.config import Config, Entry
 from lineup.errors import INTERNAL_ERROR, BackboneError, ImageError, LineupError
-from lineup.images import image_set, remote_folder, sources
+from lineup.images import image_set, labelled_folder, remote_folder, sources
 from lineup.images.image_set import EvaluatedImage, ImageSet
 from lineup.images.labelled_folder import LabelledFolder, LabelledImage
 from lineup.images.remote_folder import Listing
@@ -66,7 +65,7 @@ def open_folder(
 def _hashed(folder: Path, name: str) -> Listing:
     """List a folder that is unpacked for each run: its files are those of the last run by their content."""
     listing = remote_folder.list_files(str(folder))
-    files = (replace(file, version=sha256((folder / file.name).read_bytes()).hexdigest()) for file in listing.files)
+    files = (replace(file, version=labelled_folder.content_hash(folder / file.name)) for file in listing.files)
     return replace(listing, name=name, files=tuple(files))
 
 
@@ -245,8 +244,7 @@ class FolderBackbone(ComputedBackbone):
 
 def _of_machine(config: Config) -> Config:
     """Return the config of a machine: it computes by itself, and has another working directory."""
-    changes = {"cluster": None} if "cluster" in type(config).model_fields else {}
-    copied = config.model_copy(update=changes)
+    copied = config.model_copy(update={"cluster": None})
     copied._folder = config._folder.resolve()
     return copied
 
