@@ -279,30 +279,29 @@ class Bench:
         expected = {(image, name): alone.classify(image, name) for image in images for name in names}
         with self._front(BACKBONES + LIMITS, TWO.replace("per_replica: 3", "per_replica: 2")) as service:
             self._cluster.replicas(2)
-            load = Load(service, images, expected)
-            load.wait(self._effort.requests)
-            self.found.faults["two replicas, two backbones each, of three"] = _end(load)
-            time.sleep(2.5)  # replicas tell every two seconds what they have loaded
+            with Load(service, images, expected) as load:
+                load.wait(self._effort.requests)
+            time.sleep(2.5)  # replicas report every two seconds what they have loaded
             loads = sum(sum(replica["loads"].values()) for replica in self._cluster.replicas(2))
-            self.found.faults["two replicas, two backbones each, of three"].loads = loads
+            self.found.faults["two replicas, two backbones each, of three"] = _fault(load, loads)
 
-            load = Load(service, images, expected)
-            load.wait(self._effort.requests // 3)
-            os.kill(self._cluster.replicas(2)[0]["pid"], signal.SIGKILL)
-            load.wait(self._effort.requests)
-            self.found.faults["a replica killed"] = _end(load)
+            with Load(service, images, expected) as load:
+                load.wait(self._effort.requests // 3)
+                os.kill(self._cluster.replicas(2)[0]["pid"], signal.SIGKILL)
+                load.wait(self._effort.requests)
+            self.found.faults["a replica killed"] = _fault(load)
+
             before = {replica["id"] for replica in self._cluster.replicas(2)}
-
-            load = Load(service, images, expected)
-            changed = self._with(f"{BACKBONES}{LIMITS}title: New\n", TWO)
-            self._cluster.call("deploy", changed, str(self._folder), 240)
-            until = time.monotonic() + 120
-            while {replica["id"] for replica in self._cluster.call("seen")["replicas"]} & before:
-                if time.monotonic() > until:
-                    raise RuntimeError("the replicas have not been replaced within two minutes")
-                time.sleep(0.2)
-            load.wait(len(load.lates) + 50)
-            self.found.faults["the config updated"] = _end(load)
+            with Load(service, images, expected) as load:
+                changed = self._with(f"{BACKBONES}{LIMITS}title: New\n", TWO)
+                self._cluster.call("deploy", changed, str(self._folder), 240)
+                until = time.monotonic() + 120
+                while {replica["id"] for replica in self._cluster.call("seen")["replicas"]} & before:
+                    if time.monotonic() > until:
+                        raise RuntimeError("the replicas have not been replaced within two minutes")
+                    time.sleep(0.2)
+                load.wait(len(load.lates) + 50)
+            self.found.faults["the config updated"] = _fault(load)
 
 
 def measured(send: Callable[[], object], clients: int, seconds: float, processes: Processes, warm_up: Any) -> Rate:
@@ -359,10 +358,9 @@ def _service(text: str, folder: Path) -> Service:
     return Service(config.build(yaml_source.parse(text, "config.yaml"), folder))
 
 
-def _end(load: Load) -> Fault:
-    load.end()
+def _fault(load: Load, loads: int = 0) -> Fault:
     lates = load.lates
-    return Fault(len(lates), load.wrong, len(load.errors), statistics.median(lates), max(lates))
+    return Fault(len(lates), load.wrong, len(load.errors), statistics.median(lates), max(lates), loads)
 
 
 def _say(text: str) -> None:
