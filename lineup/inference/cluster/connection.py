@@ -22,6 +22,7 @@ ONLY_THIS_MACHINE = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 ALWAYS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_SERVE_HANDLE_AUTOSCALING_METRIC_PUSH_INTERVAL_S": "1",  # more replicas are started after seconds
+    "RAY_SERVE_USE_GRPC_BY_DEFAULT": "1",  # requests go to replicas by gRPC: 3 ms faster than as tasks of actors
 }
 _TOKEN = Path(".ray", "auth_token")  # in the home folder: where Ray keeps the token of local clusters
 
