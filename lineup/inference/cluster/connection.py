@@ -22,8 +22,8 @@ ONLY_THIS_MACHINE = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 ALWAYS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_SERVE_HANDLE_AUTOSCALING_METRIC_PUSH_INTERVAL_S": "1",  # more replicas are started after seconds
-    "RAY_SERVE_USE_GRPC_BY_DEFAULT": "1",  # requests go to replicas by gRPC: 3 ms faster than as tasks of actors
 }
+GRPC = {"RAY_SERVE_USE_GRPC_BY_DEFAULT": "1"}  # requests go straight to replicas: 3 ms faster than as tasks of actors
 _TOKEN = Path(".ray", "auth_token")  # in the home folder: where Ray keeps the token of local clusters
 
 
@@ -97,6 +97,8 @@ def resolve(address: str) -> tuple[str, dict[str, str]]:
         address = local.address
     if address.startswith("127.0.0.1:") and not listens(f"{_own_address()}:{address.rpartition(':')[2]}"):
         environment |= ONLY_THIS_MACHINE
+    if not address.startswith("ray://"):  # there, one port of the head may be all that this machine reaches
+        environment |= GRPC
     if "RAY_AUTH_MODE" not in os.environ and Path.home().joinpath(_TOKEN).exists():
         environment["RAY_AUTH_MODE"] = "token"  # a cluster without tokens ignores it
     return address, environment
