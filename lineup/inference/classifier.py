@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from lineup.config import Config
-from lineup.errors import ClientDisconnected, ImageError, LineupError
+from lineup.errors import ClientDisconnected, ImageError, LineupError, UnknownBackboneError
 from lineup.images.image_bytes import ImageSource
 from lineup.inference import answer_store, remote_calls
 from lineup.inference.backbone_state import Loaded
@@ -111,7 +111,13 @@ class Classifier:
 
     def _plans(self, names: Sequence[str]) -> "list[Plan | None]":
         """Return the plans of the backbones that can answer here; None for one that is unknown yet."""
-        plans = [self._pool.plan(name) for name in names if not self._pool.problem(name)]
+        plans: list[Plan | None] = []
+        for name in names:
+            try:
+                if not self._pool.problem(name):
+                    plans.append(self._pool.plan(name))
+            except UnknownBackboneError:  # removed while its request waited, which is answered nevertheless
+                plans.append(None)
         return [plan for plan in plans if not (plan and plan.remote)]
 
     def _answer_or_error(

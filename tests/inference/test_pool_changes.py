@@ -96,6 +96,16 @@ def test_timeout_of_a_removed_backbone_leaves_others_alone(make_service, fakes, 
     until(lambda: service._pool._states._removed == [])
 
 
+def test_request_for_a_backbone_that_is_removed_while_it_loads_is_answered(make_service, fakes, image):
+    service, held = make_service(TWO), fakes.hold("build b")
+    with ThreadPoolExecutor(1) as threads:
+        answer = threads.submit(service.classify, image, "fake:b")
+        until(lambda: service.status("fake:b").status == "loading")
+        service.remove("fake:b")
+        held.set()
+        assert answer.result(30).backbone == "fake:b"
+
+
 def test_backbone_added_on_zerogpu_runs_on_the_cpu(make_service, fakes, image, monkeypatch):
     calls = []
 
