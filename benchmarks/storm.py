@@ -8,6 +8,7 @@ PAUSE_S. Prints JSON.
 
 import http.client
 import json
+import secrets
 import sys
 import threading
 import time
@@ -28,10 +29,11 @@ class BusyServer(Exception):
 
 @dataclass
 class Client:
-    """A minimal client of the HTTP API: uploads an image and waits for the answer."""
+    """A minimal client of the HTTP API: uploads an image and waits for the answer, in one session as a browser does."""
 
     url: str
     api: str = "classify"
+    session: str = field(default_factory=lambda: secrets.token_hex(8))
 
     def request(self, image: bytes, *other_arguments: Any) -> Any:
         """Upload an image, and return the answer of the endpoint to it and its other arguments.
@@ -51,7 +53,7 @@ class Client:
 
     def join(self, path: str, *other_arguments: Any) -> str:
         """Post a request for an uploaded image, and return its event id."""
-        body = json.dumps({"data": [{"path": path, **FILE}, *other_arguments]}).encode()
+        body = json.dumps({"data": [{"path": path, **FILE}, *other_arguments], "session_hash": self.session}).encode()
         return json.loads(self._exchange("POST", f"call/{self.api}", body, {"Content-Type": "application/json"}))[
             "event_id"
         ]
