@@ -33,6 +33,9 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # Gradio's client, which
 # A folder of its own: old uploads are removed, and those of other apps on this machine must not be.
 os.environ.setdefault("GRADIO_TEMP_DIR", str(Path(tempfile.gettempdir()) / "lineup-uploads"))
 
+SWITCH_S = (
+    0.0005  # after which threads that compute let the event loop run; with Python's 5 ms, it waits most of the time
+)
 STOP_S = 10.0  # how long the features may take to stop, once running requests are answered
 
 
@@ -234,6 +237,8 @@ def main() -> None:
         got = f"{ARGUMENTS.port} is in use" if ARGUMENTS.port else "all from 7860 to 7959 are in use"
         print(f"error: --port: expected a free port; {got}; choose another one", file=sys.stderr, flush=True)
         os._exit(2)
+    devices.collect_garbage()
+    sys.setswitchinterval(SWITCH_S)
     stop, received = threading.Event(), list[int]()
 
     def end(number: int, _: object) -> None:

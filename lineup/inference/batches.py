@@ -1,11 +1,10 @@
 """Computes the outputs of many images: the next ones are decoded in threads while a batch is computed."""
 
-import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import islice
 
@@ -198,6 +197,5 @@ def _forward(backbone: PinnedBackbone, start: int, slots: _Slots, found: Sequenc
 
 
 def lower_priority() -> None:
-    """Lower the priority of the current thread, where the system has one for each."""
-    with suppress(AttributeError, OSError):
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+    """Let requests, and the forward pass of the batch, come before the current thread."""
+    devices.lower_priority(NICENESS)

@@ -267,8 +267,7 @@ class Pool:
                     self._replace(state, preferred)
             finally:
                 self._unpin(state)
-        if preferred:
-            devices.release_memory()  # of the first engine's copy
+        devices.release_memory()  # of the first engine's copy, and of what was imported
 
     def _replace(self, state: BackboneState, loaded: Loaded) -> None:
         with self._changed:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from lineup.engines import devices
 from lineup.errors import ForwardTimeout
 
 T = TypeVar("T")
@@ -39,7 +40,7 @@ class Watchdog:
             ForwardTimeout: when it takes too long; it goes on in its thread.
         """
         with self._lock:
-            thread = self._idle.pop() if self._idle else ThreadPoolExecutor(1, "forward")
+            thread = self._idle.pop() if self._idle else ThreadPoolExecutor(1, "forward", devices.lower_priority)
         running, timeout_s, is_free = thread.submit(call), self._timeout_s() * n_images, True
         try:
             return running.result(timeout_s)

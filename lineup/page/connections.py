@@ -17,6 +17,7 @@ import gradio as gr
 from gradio.context import LocalContext
 from starlette.requests import Request
 
+from lineup.engines import devices
 from lineup.errors import ClientDisconnected
 from lineup.inference.queue import Cancelled, never_cancelled
 
@@ -28,7 +29,8 @@ DISCONNECT_GRACE_S = 1.0  # a client may close one connection and open the next
 _POLL_S = 0.02
 _MAX_CLOSED = 2000  # sessions whose last disconnect is remembered; LRU eviction
 
-_THREADS = ThreadPoolExecutor(4096, "request")  # started as needed; the server admits limits.queue_size requests
+# Started as needed; the server admits limits.queue_size requests.
+_THREADS = ThreadPoolExecutor(4096, "request", devices.lower_priority)
 
 
 def on_thread(function: Callable[..., T], *arguments: Any) -> "asyncio.Future[T]":

@@ -1,6 +1,11 @@
 """The choice of a device, and a container's share of the machine's cores and memory."""
 
+import gc
 import os
+import sys
+import threading
+import weakref
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import psutil
@@ -71,3 +76,31 @@ def test_missing_device_is_rejected(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(BackboneError, match="expected cuda on this machine; torch finds none; write `device: auto`"):
         devices.choose("cuda")
+
+
+def test_garbage_is_collected_although_it_was_in_use_at_the_last_call():
+    class Node:
+        pass
+
+    node = Node()
+    node.itself = node  # only a garbage collection frees it
+    alive = weakref.ref(node)
+    devices.collect_garbage()
+    assert gc.get_freeze_count() > 0  # automatic collections do not traverse what is in use
+    del node
+    gc.collect()
+    assert alive() is not None
+    devices.collect_garbage()
+    assert alive() is None
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux has a priority for each thread")
+def test_priority_is_that_of_the_thread_alone():
+    def lowered():
+        devices.lower_priority(7)
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    before = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+    with ThreadPoolExecutor(1) as thread:
+        assert thread.submit(lowered).result() == max(7, before)
+    assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == before
