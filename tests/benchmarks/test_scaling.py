@@ -10,7 +10,6 @@ FIGURES = Figures(replica_ms=70, front_ms=7, broker_ms=3.5, image_kb=200, replic
 ASSUMED = Assumed(price_per_core_hour=0.1, utilisation=0.7, cores_per_node=8)
 
 
-@pytest.mark.skipif(not scaling.MEASURED.exists(), reason="benchmarks/CLUSTER.md is not measured yet")
 def test_table_of_the_document_is_what_the_script_calculates(capsys):
     scaling.main([])
     content = DOCUMENT.read_text(encoding="utf-8")
