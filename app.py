@@ -33,9 +33,7 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # Gradio's client, which
 # A folder of its own: old uploads are removed, and those of other apps on this machine must not be.
 os.environ.setdefault("GRADIO_TEMP_DIR", str(Path(tempfile.gettempdir()) / "lineup-uploads"))
 
-SWITCH_S = (
-    0.0005  # after which threads that compute let the event loop run; with Python's 5 ms, it waits most of the time
-)
+SWITCH_S = 0.0005  # how long a thread that computes keeps the GIL; after Python's 5 ms, the event loop mostly waits
 STOP_S = 10.0  # how long the features may take to stop, once running requests are answered
 
 
